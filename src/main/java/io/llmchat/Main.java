@@ -1,0 +1,74 @@
+package io.llmchat;
+
+import io.llmchat.host.Gateway;
+import io.llmchat.step.Authenticate;
+import java.net.BindException;
+import java.util.List;
+import java.util.Map;
+
+/** Starts the gateway with the settings of the environment and runs until it is told to stop. */
+public final class Main {
+
+    private Main() {
+    }
+
+    /** Exits with 2 if a setting cannot be used, with 1 if it does not start. */
+    public static void main(String[] args) {
+        long started = System.nanoTime();
+        List<String> faults = Settings.faults(System.getenv());
+        if (!faults.isEmpty()) {
+            faults.forEach(System.err::println);
+            System.exit(2);
+        }
+        Gateway gateway = new Gateway(Map.of());
+        try {
+            gateway.start();
+        } catch (BindException e) {
+            fail("Cannot listen on " + setting("HOST", "127.0.0.1") + ":" + setting("PORT", "3001")
+                    + ": " + e.getMessage() + ". Choose another PORT, or stop what uses it.");
+        } catch (Exception e) {
+            org.slf4j.LoggerFactory.getLogger(Main.class).debug("The start failed", e);
+            fail("The gateway does not start: " + rootCause(e));
+        }
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            gateway.stop();
+            org.apache.logging.log4j.LogManager.shutdown();
+        }, "stop"));
+        welcome(gateway, (System.nanoTime() - started) / 1_000_000);
+    }
+
+    private static String setting(String name, String otherwise) {
+        String value = System.getenv(name);
+        return value == null || value.isEmpty() ? otherwise : value;
+    }
+
+    private static void fail(String why) {
+        System.err.println(why);
+        org.apache.logging.log4j.LogManager.shutdown();
+        System.exit(1);
+    }
+
+    private static String rootCause(Throwable e) {
+        Throwable cause = e;
+        while (cause.getCause() != null && cause.getCause() != cause) {
+            cause = cause.getCause();
+        }
+        return cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage();
+    }
+
+    private static void welcome(Gateway gateway, long millis) {
+        String host = gateway.property("llmchat.http.host");
+        String url = "http://" + (host.contains(":") ? "[" + host + "]" : host) + ":" + gateway.port();
+        String adminKey = gateway.bean(Authenticate.class).generatedAdminKey();
+        System.out.println();
+        System.out.println("LLMChat gateway is ready at " + url + " (after " + millis + " ms). Ctrl-C stops it.");
+        if (adminKey != null) {
+            System.out.println("Its admin key, made for this run and not shown again: " + adminKey);
+        }
+        System.out.println("Try it:");
+        System.out.println("  curl -N " + url + "/v1/chat/completions -H 'Content-Type: application/json'"
+                + (adminKey == null ? "" : " -H 'Authorization: Bearer " + adminKey + "'")
+                + " -d '{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'");
+        System.out.println();
+    }
+}

@@ -1,0 +1,108 @@
+package io.llmchat;
+
+import java.net.URI;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What each environment variable takes. Defaults and meanings stand in application.properties; here stands only what
+ * would be refused, so that a wrong value stops the start with a sentence and not later with a stack trace.
+ */
+public final class Settings {
+
+    private interface Check {
+        /** Null if the value can be used, else what the variable takes. */
+        String refuse(String value);
+    }
+
+    private static final Map<String, Check> CHECKS = new LinkedHashMap<>();
+
+    static {
+        number("PORT", 0, 65_535);
+        text("HOST", "[A-Za-z0-9.:_-]+", "a host name or address");
+        text("AUTH_MODE", "open|keys", "open or keys");
+        text("ADMIN_API_KEY", "[\\x21-\\x7e]{16,}", "at least 16 visible characters");
+        text("METRICS_TOKEN", "[\\x21-\\x7e]{16,}", "at least 16 visible characters");
+        text("LOG_LEVEL", "(?i)trace|debug|info|warn|error", "trace, debug, info, warn or error");
+        text("LOG_FORMAT", "text|json", "text or json");
+        number("RATE_LIMIT_MAX_REQUESTS", 0, 1_000_000);
+        number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
+        number("MAX_CONCURRENT_REQUESTS", 1, 100_000);
+        number("MAX_BODY_BYTES", 1_024, 1_073_741_824);
+        number("REQUEST_TIMEOUT", 1, 3_600_000);
+        number("STREAM_TIMEOUT", 1, 86_400_000);
+        number("STREAM_IDLE_TIMEOUT", 1, 3_600_000);
+        number("CIRCUIT_BREAKER_TIMEOUT", 1, 3_600_000);
+        number("CIRCUIT_BREAKER_FAILURE_THRESHOLD", 1, 10_000);
+        number("CIRCUIT_BREAKER_SUCCESS_THRESHOLD", 1, 1_000);
+        number("CIRCUIT_BREAKER_RESET_TIMEOUT", 1, 3_600_000);
+        number("RETRY_MAX_RETRIES", 0, 20);
+        number("RETRY_BASE_DELAY", 0, 600_000);
+        number("RETRY_MAX_DELAY", 0, 600_000);
+        text("RETRY_BACKOFF_FACTOR", "[1-9]\\d?(\\.\\d+)?", "a number from 1 to 99");
+        text("RETRY_ENABLE_JITTER", "true|false", "true or false");
+        url("OPENAI_BASE_URL");
+        url("OLLAMA_BASE_URL");
+        number("DB_PORT", 1, 65_535);
+        number("DB_MAX_CONNECTIONS", 1, 10_000);
+        number("DB_MIN_CONNECTIONS", 0, 10_000);
+        number("DB_IDLE_TIMEOUT", 10_000, 86_400_000);
+        number("DB_CONNECTION_TIMEOUT", 250, 600_000);
+        number("REDIS_PORT", 1, 65_535);
+        number("REDIS_DB", 0, 1_000);
+        number("REDIS_MAX_RETRIES", 0, 100);
+        CHECKS.put("DEFAULT_FALLBACKS", v -> {
+            for (String name : v.split(",")) {
+                if (io.llmchat.chat.Target.parse(name.trim()) == null) {
+                    return "a comma-separated list of <provider>/<model>";
+                }
+            }
+            return null;
+        });
+    }
+
+    private Settings() {
+    }
+
+    private static void number(String name, long min, long max) {
+        CHECKS.put(name, v -> {
+            try {
+                long n = Long.parseLong(v);
+                return n >= min && n <= max ? null : "a whole number from " + min + " to " + max;
+            } catch (NumberFormatException e) {
+                return "a whole number from " + min + " to " + max;
+            }
+        });
+    }
+
+    private static void text(String name, String pattern, String takes) {
+        CHECKS.put(name, v -> v.matches(pattern) ? null : takes);
+    }
+
+    private static void url(String name) {
+        CHECKS.put(name, v -> {
+            try {
+                URI uri = URI.create(v);
+                return uri.getHost() != null && uri.getScheme().matches("https?") ? null : "an http or https URL";
+            } catch (IllegalArgumentException e) {
+                return "an http or https URL";
+            }
+        });
+    }
+
+    /** A sentence for each variable whose value cannot be used; empty if all can. Secrets are not repeated. */
+    public static List<String> faults(Map<String, String> environment) {
+        List<String> faults = new ArrayList<>();
+        CHECKS.forEach((name, check) -> {
+            String value = environment.get(name);
+            String takes = value == null || value.isEmpty() ? null : check.refuse(value);
+            if (takes != null) {
+                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN");
+                faults.add(name + " is " + (secret ? "set to something else" : "'" + value + "'") + "; it takes " + takes + ".");
+            }
+        });
+        return faults;
+    }
+}

@@ -1,0 +1,182 @@
+package io.llmchat.chat;
+
+import io.llmchat.dialect.AnswerWriter;
+import io.llmchat.http.ClientStream;
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import org.apache.camel.Exchange;
+
+/**
+ * One chat on its way through the routes: what was asked, whom we ask, what came of it. It is the exchange property
+ * {@code chat}, shared by every copy that an EIP makes of the exchange.
+ *
+ * <p>Used by one thread at a time: the request's own, or, while a provider answers, the event loop of its client.
+ */
+public final class Chat {
+
+    public static final String PROPERTY = "chat";
+
+    private final ClientStream client;
+    private final long startedNanos = System.nanoTime();
+    private ChatRequest request;
+    private AnswerWriter writer;
+    private Agent agent;
+    private final Deque<Target> candidates = new ArrayDeque<>();
+    private Target target;
+    private final StringBuilder attempts = new StringBuilder();
+    private Usage usage;
+    private String finishReason;
+    private String outcome;
+    private ChatException failure;
+    private String idempotencyKey;
+    private byte[] heldAnswer;
+    private long firstTokenNanos;
+
+    public Chat(ClientStream client) {
+        this.client = client;
+    }
+
+    /** The chat of this exchange. */
+    public static Chat of(Exchange exchange) {
+        return exchange.getProperty(PROPERTY, Chat.class);
+    }
+
+    public ClientStream client() {
+        return client;
+    }
+
+    public ChatRequest request() {
+        return request;
+    }
+
+    public void request(ChatRequest request, AnswerWriter writer) {
+        this.request = request;
+        this.writer = writer;
+    }
+
+    public AnswerWriter writer() {
+        return writer;
+    }
+
+    public Agent agent() {
+        return agent;
+    }
+
+    public void agent(Agent agent) {
+        this.agent = agent;
+    }
+
+    /** Whom to ask, the first first. */
+    public void candidates(List<Target> targets) {
+        candidates.clear();
+        candidates.addAll(targets);
+    }
+
+    /** Takes the next candidate as the one to ask now. */
+    public boolean nextCandidate() {
+        target = candidates.poll();
+        return target != null;
+    }
+
+    public boolean hasCandidates() {
+        return !candidates.isEmpty();
+    }
+
+    /** Whom we ask now, or asked last; null before the first. */
+    public Target target() {
+        return target;
+    }
+
+    /** Notes what came of one call, for {@code X-LLMChat-Attempts}. */
+    public void attempted(String result) {
+        if (attempts.length() > 0) {
+            attempts.append(',');
+        }
+        attempts.append(target.provider()).append('=').append(result);
+    }
+
+    public String attempts() {
+        return attempts.toString();
+    }
+
+    /** A provider has answered: nobody else is asked. */
+    public void answered() {
+        candidates.clear();
+        failure = null;
+        outcome = "completed";
+    }
+
+    /** Why the last call brought no answer, or null if it brought one. */
+    public ChatException failure() {
+        return failure;
+    }
+
+    public void failure(ChatException failure) {
+        this.failure = failure;
+    }
+
+    public Usage usage() {
+        return usage;
+    }
+
+    public void usage(Usage usage) {
+        if (usage != null) {
+            this.usage = usage;
+        }
+    }
+
+    public String finishReason() {
+        return finishReason;
+    }
+
+    public void finishReason(String finishReason) {
+        this.finishReason = finishReason;
+    }
+
+    /** How it ended: {@code completed}, or the code of the error. */
+    public String outcome() {
+        return outcome;
+    }
+
+    public void outcome(String outcome) {
+        this.outcome = outcome;
+    }
+
+    /** Under which key the answer is kept for a repeated request; null: it is not. */
+    public String idempotencyKey() {
+        return idempotencyKey;
+    }
+
+    public void idempotencyKey(String key) {
+        this.idempotencyKey = key;
+    }
+
+    /** The whole answer must be stored before the client sees it: the relay leaves it in {@link #heldAnswer()}. */
+    public boolean holds() {
+        return idempotencyKey != null;
+    }
+
+    public byte[] heldAnswer() {
+        return heldAnswer;
+    }
+
+    public void heldAnswer(byte[] answer) {
+        this.heldAnswer = answer;
+    }
+
+    public void firstToken() {
+        if (firstTokenNanos == 0) {
+            firstTokenNanos = System.nanoTime();
+        }
+    }
+
+    /** Milliseconds from the request to its first token, or null if there was none. */
+    public Long firstTokenMillis() {
+        return firstTokenNanos == 0 ? null : (firstTokenNanos - startedNanos) / 1_000_000;
+    }
+
+    public long durationMillis() {
+        return (System.nanoTime() - startedNanos) / 1_000_000;
+    }
+}

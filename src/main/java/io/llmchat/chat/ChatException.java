@@ -1,0 +1,76 @@
+package io.llmchat.chat;
+
+import java.util.List;
+
+/**
+ * Why a chat was not answered, in the words of the HTTP contract. Status and OpenAI type of a code stand in
+ * {@code errors.camel.yaml}; what stands here belongs to this one failure.
+ *
+ * <p>Carries no stack trace: it reports what a caller or a provider did, not a fault of this program.
+ */
+public class ChatException extends RuntimeException {
+
+    /** One fault of the input: the field, as a path such as {@code messages[0].role}, and what is wrong with it. */
+    public record Detail(String field, String message) {
+    }
+
+    private final String code;
+    private final List<Detail> details;
+    private int status;
+    private String type;
+    private String openAiCode;
+    private int retryAfterSeconds = -1;
+
+    public ChatException(String code, String message, Detail... details) {
+        super(message, null, false, false);
+        this.code = code;
+        this.details = List.of(details);
+    }
+
+    /** A fault of the caller's input in the given field. */
+    public static ChatException invalid(String field, String message) {
+        return new ChatException("VALIDATION_ERROR", message, new Detail(field, message));
+    }
+
+    /** The status, type and code of the provider, where the answer must say what the provider said. */
+    public ChatException as(int status, String type, String openAiCode) {
+        this.status = status;
+        this.type = type;
+        this.openAiCode = openAiCode;
+        return this;
+    }
+
+    /** When to try again: whole seconds from now. */
+    public ChatException retryAfter(int seconds) {
+        this.retryAfterSeconds = seconds;
+        return this;
+    }
+
+    public String code() {
+        return code;
+    }
+
+    public List<Detail> details() {
+        return details;
+    }
+
+    /** The provider's status, or 0: the one of the code. */
+    public int status() {
+        return status;
+    }
+
+    /** The provider's error type, or null: the one of the code. */
+    public String type() {
+        return type;
+    }
+
+    /** The provider's error code, or null: the one of the code. */
+    public String openAiCode() {
+        return openAiCode;
+    }
+
+    /** Seconds, or -1: not said. */
+    public int retryAfterSeconds() {
+        return retryAfterSeconds;
+    }
+}

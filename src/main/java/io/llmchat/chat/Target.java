@@ -1,0 +1,17 @@
+package io.llmchat.chat;
+
+/** Whom to ask: a provider, by the name of its route file, and a model by the provider's own name for it. */
+public record Target(String provider, String model) {
+
+    /** Reads {@code <provider>/<model>}; the model may hold slashes and colons. Null if there is no slash. */
+    public static Target parse(String name) {
+        int slash = name.indexOf('/');
+        return slash <= 0 || slash == name.length() - 1
+                ? null : new Target(name.substring(0, slash), name.substring(slash + 1));
+    }
+
+    @Override
+    public String toString() {
+        return provider + "/" + model;
+    }
+}

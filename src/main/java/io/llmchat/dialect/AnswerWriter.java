@@ -1,0 +1,32 @@
+package io.llmchat.dialect;
+
+import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.WholeAnswer;
+import io.llmchat.http.ErrorTable;
+import io.vertx.core.buffer.Buffer;
+
+/**
+ * Says one answer in the caller's dialect. Has the state of that answer (event numbers, ids): one for each request,
+ * used by one thread at a time. Writes bytes and knows nothing of HTTP.
+ */
+public interface AnswerWriter {
+
+    /** Whether it needs the text of the events; if not, their bytes are enough. */
+    boolean wantsText();
+
+    /** The whole body of an answer that is not streamed. */
+    Buffer whole(WholeAnswer answer);
+
+    /** What comes before the first event of the provider. */
+    void start(Buffer out);
+
+    /** One event of the provider; may write nothing. */
+    void event(ChatEvent event, Buffer out);
+
+    /** The proper end of a stream. */
+    void end(Buffer out);
+
+    /** The last event of a stream that failed. */
+    void error(ChatException error, ErrorTable.Entry entry, Buffer out);
+}

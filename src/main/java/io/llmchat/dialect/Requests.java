@@ -1,0 +1,147 @@
+package io.llmchat.dialect;
+
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ChatRequest.Slice;
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * What the dialects share when they read a request: one pass over the JSON that checks the members we know, passes
+ * over the others, and notes where each value stands.
+ */
+final class Requests {
+
+    private static final Set<String> ROLES = Set.of("system", "developer", "user", "assistant", "tool", "function");
+
+    /** Looks at the value of one member; the parser stands on its first token, and must stand on its last after. */
+    interface Member {
+        void read(String name, JsonParser value) throws IOException;
+    }
+
+    private Requests() {
+    }
+
+    /**
+     * Reads the object in {@code body} and returns the place of every member's value.
+     *
+     * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object or a member is refused
+     */
+    static Map<String, Slice> members(byte[] body, Member member) {
+        try (JsonParser p = Json.FACTORY.createParser(body)) {
+            if (p.nextToken() != JsonToken.START_OBJECT) {
+                throw ChatException.invalid("body", "The request body must be a JSON object.");
+            }
+            Map<String, Slice> members = new LinkedHashMap<>(16);
+            while (p.nextToken() == JsonToken.FIELD_NAME) {
+                String name = p.currentName();
+                p.nextToken();
+                int start = (int) p.currentTokenLocation().getByteOffset();
+                member.read(name, p);
+                p.skipChildren();
+                p.finishToken();
+                members.put(name, new Slice(start, (int) p.currentLocation().getByteOffset()));
+            }
+            if (p.nextToken() != null) {
+                throw ChatException.invalid("body", "The request body has something after its JSON object.");
+            }
+            return members;
+        } catch (StreamConstraintsException e) {
+            throw ChatException.invalid("body", "The request body is too deep or has a number or name that is too long; "
+                    + "at most " + Json.MAX_DEPTH + " levels are read.");
+        } catch (JsonProcessingException e) {
+            throw ChatException.invalid("body", "The request body is not valid JSON (line " + e.getLocation().getLineNr()
+                    + ", column " + e.getLocation().getColumnNr() + ").");
+        } catch (IOException e) {
+            throw ChatException.invalid("body", "The request body is not valid JSON in UTF-8.");
+        }
+    }
+
+    /** Checks a {@code messages} array: not empty, objects with a known role and a content that can be one. */
+    static void messages(JsonParser p) throws IOException {
+        if (p.currentToken() != JsonToken.START_ARRAY) {
+            throw ChatException.invalid("messages", "messages must be an array.");
+        }
+        int i = 0;
+        for (; p.nextToken() != JsonToken.END_ARRAY; i++) {
+            if (p.currentToken() != JsonToken.START_OBJECT) {
+                throw ChatException.invalid("messages[" + i + "]", "A message must be an object with a role and a content.");
+            }
+            message(p, i);
+        }
+        if (i == 0) {
+            throw ChatException.invalid("messages", "messages must have at least one message.");
+        }
+    }
+
+    private static void message(JsonParser p, int i) throws IOException {
+        boolean role = false;
+        while (p.nextToken() == JsonToken.FIELD_NAME) {
+            String name = p.currentName();
+            JsonToken value = p.nextToken();
+            if ("role".equals(name)) {
+                if (value != JsonToken.VALUE_STRING || !ROLES.contains(p.getText())) {
+                    throw ChatException.invalid("messages[" + i + "].role",
+                            "role must be one of system, developer, user, assistant, tool, function.");
+                }
+                role = true;
+            } else if ("content".equals(name) && value != JsonToken.VALUE_STRING && value != JsonToken.START_ARRAY
+                    && value != JsonToken.VALUE_NULL) {
+                throw ChatException.invalid("messages[" + i + "].content",
+                        "content must be a string, an array of content parts, or null.");
+            }
+            p.skipChildren();
+        }
+        if (!role) {
+            throw ChatException.invalid("messages[" + i + "].role", "A message needs a role.");
+        }
+    }
+
+    static String string(String name, JsonParser p) throws IOException {
+        if (p.currentToken() == JsonToken.VALUE_NULL) {
+            return null;
+        }
+        if (p.currentToken() != JsonToken.VALUE_STRING) {
+            throw ChatException.invalid(name, name + " must be a string.");
+        }
+        return p.getText();
+    }
+
+    static boolean bool(String name, JsonParser p) {
+        return switch (p.currentToken()) {
+            case VALUE_TRUE -> true;
+            case VALUE_FALSE, VALUE_NULL -> false;
+            default -> throw ChatException.invalid(name, name + " must be true or false.");
+        };
+    }
+
+    static void number(String name, JsonParser p) {
+        if (!p.currentToken().isNumeric() && p.currentToken() != JsonToken.VALUE_NULL) {
+            throw ChatException.invalid(name, name + " must be a number.");
+        }
+    }
+
+    static void integer(String name, JsonParser p) {
+        if (p.currentToken() != JsonToken.VALUE_NUMBER_INT && p.currentToken() != JsonToken.VALUE_NULL) {
+            throw ChatException.invalid(name, name + " must be a whole number.");
+        }
+    }
+
+    static void object(String name, JsonParser p) {
+        if (p.currentToken() != JsonToken.START_OBJECT && p.currentToken() != JsonToken.VALUE_NULL) {
+            throw ChatException.invalid(name, name + " must be an object.");
+        }
+    }
+
+    static void array(String name, JsonParser p) {
+        if (p.currentToken() != JsonToken.START_ARRAY && p.currentToken() != JsonToken.VALUE_NULL) {
+            throw ChatException.invalid(name, name + " must be an array.");
+        }
+    }
+}

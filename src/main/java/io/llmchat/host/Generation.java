@@ -1,0 +1,83 @@
+package io.llmchat.host;
+
+import io.llmchat.http.ErrorTable;
+import io.llmchat.http.Gate;
+import io.vertx.core.Handler;
+import io.vertx.core.Vertx;
+import io.vertx.ext.web.Router;
+import io.vertx.ext.web.RoutingContext;
+import io.vertx.ext.web.handler.BodyHandler;
+import java.util.Map;
+import java.util.Properties;
+import org.apache.camel.CamelContext;
+import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
+import org.apache.camel.impl.DefaultCamelContext;
+import org.apache.camel.main.Main;
+import org.apache.camel.spi.Registry;
+import org.apache.camel.support.DefaultRegistry;
+
+/**
+ * One version of the route files at work: a Camel context of its own, whose HTTP routes hang on a router of its own.
+ * What all versions share (pools, Redis, metrics, circuit breakers) it finds in the host's registry.
+ */
+final class Generation {
+
+    /** The name under which Camel looks for the router of a server whose port it does not know. */
+    private static final String ROUTER = VertxPlatformHttpRouter.PLATFORM_HTTP_ROUTER_NAME_ZERO;
+
+    private final Main main;
+    private final Router router;
+    private final ErrorTable errors;
+
+    /**
+     * Starts the routes.
+     *
+     * @param host where beans are looked up that the routes do not have themselves
+     * @param overrides property values that come before those of application.properties
+     * @throws Exception why the routes do not start; nothing of them is left then
+     */
+    Generation(Registry host, Map<String, String> overrides, Vertx vertx, Gate gate, long maxBody) throws Exception {
+        router = Router.router(vertx);
+        DefaultRegistry beans = new DefaultRegistry(host);
+        beans.bind(ROUTER, new VertxPlatformHttpRouter(null, vertx, router, ROUTER) {
+            @Override
+            public Handler<RoutingContext> bodyHandler() {
+                return BodyHandler.create(false).setBodyLimit(maxBody);
+            }
+        });
+        main = new Main() {
+            @Override
+            protected CamelContext createCamelContext() {
+                DefaultCamelContext context = new DefaultCamelContext(false);
+                context.getCamelContextExtension().setRegistry(beans);
+                return context;
+            }
+        };
+        main.configure().withRoutesIncludePattern("classpath:routes/*.camel.yaml,classpath:routes/providers/*.camel.yaml")
+                .withRoutesExcludePattern("**/beans.camel.yaml");
+        Properties values = new Properties();
+        values.putAll(overrides);
+        main.setOverrideProperties(values);
+        try {
+            main.start();
+            errors = main.getCamelContext().getRegistry().findSingleByType(ErrorTable.class);
+            gate.catchErrors(router, errors, maxBody);
+        } catch (Exception e) {
+            main.stop();
+            throw e;
+        }
+    }
+
+    Router router() {
+        return router;
+    }
+
+    ErrorTable errors() {
+        return errors;
+    }
+
+    /** Ends the routes; requests in progress are waited for as long as the shutdown timeout says. */
+    void stop() {
+        main.stop();
+    }
+}

@@ -1,0 +1,184 @@
+package io.llmchat.http;
+
+import io.llmchat.chat.ChatException;
+import io.llmchat.dialect.AnswerWriter;
+import io.llmchat.dialect.Dialect;
+import io.vertx.core.Context;
+import io.vertx.core.Vertx;
+import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpServerRequest;
+import io.vertx.core.http.HttpServerResponse;
+import org.apache.camel.Exchange;
+import org.apache.camel.component.platform.http.vertx.HttpMessage;
+
+/**
+ * The caller's end of one request: its response head, its SSE events with back-pressure, its end. It writes to the
+ * Vert.x response itself, because a body handed to Camel is collected in 16 KiB before it is sent.
+ *
+ * <p>It is the exchange property {@code client}, taken at the route's entry before an EIP copies the exchange.
+ * Nothing here throws when the caller has left. The relay uses it on {@link #context()}; before and after that the
+ * request's own thread does.
+ */
+public final class ClientStream {
+
+    public static final String PROPERTY = "client";
+    public static final String REQUEST_ID = "X-Request-Id";
+
+    private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n\n");
+
+    private final HttpServerRequest request;
+    private final HttpServerResponse response;
+    private final Context context;
+    private final Dialect dialect;
+    private Runnable whenGone;
+    private boolean committed;
+    private volatile boolean gone;
+
+    private ClientStream(HttpMessage message, Dialect dialect) {
+        this.request = message.getRequest();
+        this.response = message.getResponse();
+        this.context = Vertx.currentContext();
+        this.dialect = dialect;
+        response.exceptionHandler(e -> left());
+        response.closeHandler(v -> left());
+        if (response.closed()) {
+            gone = true;
+        }
+    }
+
+    /** Takes the client of an exchange that has just come in, speaking the dialect of its path. */
+    public static ClientStream open(Exchange exchange) {
+        HttpMessage message = exchange.getMessage(HttpMessage.class);
+        ClientStream client = new ClientStream(message, Dialect.of(message.getRequest().path()));
+        exchange.setProperty(PROPERTY, client);
+        return client;
+    }
+
+    /** The client of this exchange, or null if {@link #open} was not called for it. */
+    public static ClientStream of(Exchange exchange) {
+        return exchange.getProperty(PROPERTY, ClientStream.class);
+    }
+
+    private void left() {
+        if (response.ended()) {
+            return;
+        }
+        gone = true;
+        Runnable action = whenGone;
+        whenGone = null;
+        if (action != null) {
+            action.run();
+        }
+    }
+
+    /** The context on which this client's events happen. */
+    public Context context() {
+        return context;
+    }
+
+    public HttpServerRequest request() {
+        return request;
+    }
+
+    public Dialect dialect() {
+        return dialect;
+    }
+
+    public String requestId() {
+        return response.headers().get(REQUEST_ID);
+    }
+
+    /** Whether the caller has closed the connection before its answer was complete. */
+    public boolean gone() {
+        return gone;
+    }
+
+    /** Runs {@code action} once on {@link #context()} if the caller leaves; replaces an earlier one; null: nothing. */
+    public void whenGone(Runnable action) {
+        this.whenGone = action;
+    }
+
+    /** Whether the head of a stream was sent: from then on a failure can only be told as an event. */
+    public boolean committed() {
+        return committed;
+    }
+
+    /** Adds a header to a head that was not sent yet. */
+    public void header(String name, String value) {
+        if (!response.headWritten()) {
+            response.putHeader(name, value);
+        }
+    }
+
+    /** Sends the head of a stream. */
+    public void commit() {
+        committed = true;
+        if (gone) {
+            return;
+        }
+        response.setChunked(true);
+        response.headers()
+                .set("Content-Type", "text/event-stream; charset=utf-8")
+                .set("Cache-Control", "no-cache, no-transform")
+                .set("X-Accel-Buffering", "no");
+    }
+
+    /** Sends events. */
+    public void write(Buffer events) {
+        if (!gone) {
+            response.write(events);
+        }
+    }
+
+    /** Sends a comment line, so that nobody between takes the stream for dead. */
+    public void keepAlive() {
+        write(COMMENT);
+    }
+
+    /** Whether more is waiting to be sent than should be. */
+    public boolean full() {
+        return !gone && response.writeQueueFull();
+    }
+
+    /** Runs {@code action} once when there is room again. */
+    public void whenDrained(Runnable action) {
+        response.drainHandler(v -> {
+            response.drainHandler(null);
+            action.run();
+        });
+    }
+
+    /** Sends the last events of a stream and ends it well. */
+    public void end(Buffer events) {
+        if (!response.ended()) {
+            response.end(events);
+        }
+    }
+
+    /** Answers with JSON. */
+    public void json(int status, Buffer body) {
+        if (!response.headWritten() && !response.ended()) {
+            response.setStatusCode(status).putHeader("Content-Type", "application/json").end(body);
+        }
+    }
+
+    /** Answers with an error: a response if nothing was sent yet, else the last event, and the connection's end. */
+    public void fail(ChatException error, ErrorTable table, AnswerWriter writer) {
+        ErrorTable.Entry entry = table.of(error.code());
+        if (!committed) {
+            if (error.retryAfterSeconds() >= 0) {
+                header("Retry-After", Integer.toString(error.retryAfterSeconds()));
+            }
+            json(error.status() != 0 ? error.status() : entry.status(), dialect.error(error, entry, requestId()));
+        } else if (!response.ended()) {
+            Buffer last = Buffer.buffer();
+            writer.error(error, entry, last);
+            response.end(last).onComplete(v -> request.connection().close());
+        }
+    }
+
+    /** Cuts the connection: nobody reads it any more, or nobody shall. */
+    public void abort() {
+        request.connection().close();
+    }
+}

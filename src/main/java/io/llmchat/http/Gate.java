@@ -1,0 +1,128 @@
+package io.llmchat.http;
+
+import io.llmchat.chat.ChatException;
+import io.llmchat.dialect.Dialect;
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.Timer;
+import io.vertx.core.Handler;
+import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpServerRequest;
+import io.vertx.core.http.HttpServerResponse;
+import io.vertx.ext.web.Router;
+import io.vertx.ext.web.RoutingContext;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
+import java.util.regex.Pattern;
+
+/**
+ * What happens to every HTTP request before and after the routes: its id, its metrics, and the errors that no route
+ * sees because none was reached. Runs on the event loops.
+ */
+public final class Gate {
+
+    private static final Pattern REQUEST_ID = Pattern.compile("[A-Za-z0-9._-]{1,128}");
+    private static final int MAX_HEADERS = 16_384;
+    /** The paths of the contract; metrics know no others, so that their number stays bounded. */
+    private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages",
+            "/api/chat/completions", "/api/chat/history", "/api/agents", "/api/keys", "/health", "/metrics");
+
+    private record Meters(Timer duration, Counter requests, Counter errors) {
+    }
+
+    private final MeterRegistry registry;
+    private final Map<String, Meters> meters = new ConcurrentHashMap<>();
+
+    public Gate(MeterRegistry registry) {
+        this.registry = registry;
+    }
+
+    /** Puts the gate before a router: {@code next} is asked for it on each request. */
+    public Handler<HttpServerRequest> before(Supplier<Router> next, ErrorTable errors) {
+        return request -> {
+            HttpServerResponse response = request.response();
+            String given = request.headers().get(ClientStream.REQUEST_ID);
+            String id = given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();
+            response.headers().set(ClientStream.REQUEST_ID, id);
+            long started = System.nanoTime();
+            response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
+            if (headerBytes(request) > MAX_HEADERS) {
+                fail(request, errors, new ChatException("HEADERS_TOO_LARGE",
+                        "The request headers have more than " + MAX_HEADERS + " bytes."));
+            } else {
+                next.get().handle(request);
+            }
+        };
+    }
+
+    /** Answers on this router what no route answers: unknown path, wrong method, body too large, and the like. */
+    public void catchErrors(Router router, ErrorTable errors, long maxBody) {
+        on(router, errors, 404, "NOT_FOUND", "There is nothing at this path.");
+        on(router, errors, 405, "METHOD_NOT_ALLOWED", "This path does not take this method.");
+        on(router, errors, 413, "PAYLOAD_TOO_LARGE", "The request body has more than " + maxBody + " bytes.");
+        on(router, errors, 400, "VALIDATION_ERROR", "The request is not valid HTTP.");
+        on(router, errors, 500, "INTERNAL_ERROR", "The gateway failed to handle this request.");
+    }
+
+    private static void on(Router router, ErrorTable errors, int status, String code, String message) {
+        router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors, new ChatException(code, message)));
+    }
+
+    private static void fail(HttpServerRequest request, ErrorTable errors, ChatException error) {
+        HttpServerResponse response = request.response();
+        if (response.headWritten() || response.ended()) {
+            return;
+        }
+        ErrorTable.Entry entry = errors.of(error.code());
+        Buffer body = Dialect.of(request.path() == null ? "" : request.path())
+                .error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
+        response.setStatusCode(entry.status()).putHeader("Content-Type", "application/json").end(body);
+    }
+
+    private static int headerBytes(HttpServerRequest request) {
+        int bytes = 0;
+        for (Map.Entry<String, String> header : request.headers()) {
+            bytes += header.getKey().length() + header.getValue().length();
+        }
+        return bytes;
+    }
+
+    private void count(HttpServerRequest request, int status, long nanos) {
+        String path = label(request.path());
+        String method = request.method().name();
+        Meters m = meters.computeIfAbsent(method + ' ' + path + ' ' + status, k -> meters(known(method), path, status));
+        m.requests.increment();
+        m.duration.record(Duration.ofNanos(nanos));
+        if (status >= 400) {
+            m.errors.increment();
+        }
+    }
+
+    private static String label(String path) {
+        for (String known : PATHS) {
+            if (path != null && path.startsWith(known)) {
+                return known;
+            }
+        }
+        return "other";
+    }
+
+    private static String known(String method) {
+        return switch (method) {
+            case "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH" -> method;
+            default -> "other";
+        };
+    }
+
+    private Meters meters(String method, String path, int status) {
+        String[] tags = {"method", method, "path", path, "status", Integer.toString(status)};
+        return new Meters(
+                Timer.builder("http.request.duration").tags(tags).publishPercentileHistogram()
+                        .minimumExpectedValue(Duration.ofMillis(1)).maximumExpectedValue(Duration.ofMinutes(5)).register(registry),
+                Counter.builder("http.requests").tags(tags).register(registry),
+                Counter.builder("http.request.errors").tags(tags).register(registry));
+    }
+}

@@ -1,0 +1,81 @@
+package io.llmchat.json;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.cfg.JsonNodeFeature;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.vertx.core.buffer.Buffer;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+
+/** The one JSON reader and writer: UTF-8 only, at most 64 levels deep, numbers kept as they are written. */
+public final class Json {
+
+    public static final int MAX_DEPTH = 64;
+
+    /** Makes parsers over byte arrays; always UTF-8, as RFC 8259 section 8.1 asks. */
+    public static final JsonFactory FACTORY = JsonFactory.builder()
+            .disable(JsonFactory.Feature.CHARSET_DETECTION)
+            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH)
+                    .maxStringLength(Integer.MAX_VALUE).build())
+            .build();
+
+    public static final ObjectMapper MAPPER = JsonMapper.builder(FACTORY)
+            .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
+            .disable(JsonNodeFeature.STRIP_TRAILING_BIGDECIMAL_ZEROES)
+            .findAndAddModules()
+            .build();
+
+    private Json() {
+    }
+
+    /**
+     * Reads a whole document.
+     *
+     * @throws IOException if it is not JSON
+     */
+    public static JsonNode read(byte[] bytes) throws IOException {
+        return MAPPER.readTree(bytes);
+    }
+
+    /** Writes any value that Jackson knows. */
+    public static byte[] write(Object value) {
+        try {
+            return MAPPER.writeValueAsBytes(value);
+        } catch (IOException e) {
+            throw new IllegalArgumentException("not expressible in JSON: " + value.getClass(), e);
+        }
+    }
+
+    /** Appends {@code text} as a JSON string, quotes included. */
+    public static Buffer quote(Buffer out, String text) {
+        int plain = 0;
+        int n = text.length();
+        while (plain < n && isPlain(text.charAt(plain))) {
+            plain++;
+        }
+        if (plain == n) {
+            byte[] quoted = new byte[n + 2];
+            quoted[0] = '"';
+            quoted[n + 1] = '"';
+            for (int i = 0; i < n; i++) {
+                quoted[i + 1] = (byte) text.charAt(i);
+            }
+            return out.appendBytes(quoted);
+        }
+        return out.appendBytes(write(text));
+    }
+
+    private static boolean isPlain(char c) {
+        return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    }
+
+    /** The bytes of ASCII or other text. */
+    public static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+}

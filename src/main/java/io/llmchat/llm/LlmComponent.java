@@ -1,0 +1,158 @@
+package io.llmchat.llm;
+
+import io.vertx.core.Vertx;
+import io.vertx.core.http.HttpClient;
+import io.vertx.core.http.HttpClientOptions;
+import io.vertx.core.http.PoolOptions;
+import java.util.Collection;
+import java.util.Map;
+import java.util.concurrent.ConcurrentSkipListMap;
+import org.apache.camel.Endpoint;
+import org.apache.camel.spi.Metadata;
+import org.apache.camel.support.CamelContextHelper;
+import org.apache.camel.support.DefaultComponent;
+
+/**
+ * The component {@code llm:}, which calls a chat provider and relays its answer to the client of the exchange. Its
+ * properties are the defaults of all endpoints; times in milliseconds, sizes in bytes.
+ */
+public final class LlmComponent extends DefaultComponent {
+
+    /** More than any instance holds streams: the number of chats is limited by {@code admit}, not here. */
+    private static final int MAX_CONNECTIONS = 65_536;
+
+    private static final Map<String, Wire> WIRES = Map.of("openai", new OpenAiWire(), "demo", new OpenAiWire());
+
+    private final Map<String, LlmEndpoint> providers = new ConcurrentSkipListMap<>();
+    private HttpClient client;
+
+    @Metadata
+    private int connectTimeout = 2_000;
+    @Metadata
+    private long firstTokenTimeout = 10_000;
+    @Metadata
+    private long idleTimeout = 30_000;
+    @Metadata
+    private long streamTimeout = 300_000;
+    @Metadata
+    private long requestTimeout = 30_000;
+    @Metadata
+    private long heartbeat = 15_000;
+    @Metadata
+    private int maxAnswer = 33_554_432;
+    @Metadata
+    private int maxEvent = 1_048_576;
+
+    @Override
+    protected Endpoint createEndpoint(String uri, String remaining, Map<String, Object> parameters) throws Exception {
+        Wire wire = WIRES.get(remaining);
+        if (wire == null) {
+            throw new IllegalArgumentException("llm:" + remaining + " is no wire; there are " + WIRES.keySet());
+        }
+        LlmEndpoint endpoint = new LlmEndpoint(uri, this, remaining, wire);
+        setProperties(endpoint, parameters);
+        return endpoint;
+    }
+
+    @Override
+    protected void doStart() throws Exception {
+        super.doStart();
+        Vertx vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
+        client = vertx.createHttpClient(
+                new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
+                new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
+    }
+
+    @Override
+    protected void doStop() throws Exception {
+        client.close();
+        super.doStop();
+    }
+
+    HttpClient client() {
+        return client;
+    }
+
+    /** An endpoint has started: from now on its provider can be asked. */
+    void started(LlmEndpoint endpoint) {
+        providers.put(endpoint.getProvider(), endpoint);
+    }
+
+    void stopped(LlmEndpoint endpoint) {
+        providers.remove(endpoint.getProvider(), endpoint);
+    }
+
+    /** The endpoint of a provider, or null if no route has one of that name. */
+    public LlmEndpoint provider(String name) {
+        return providers.get(name);
+    }
+
+    /** All providers that routes have, by name. */
+    public Collection<LlmEndpoint> providers() {
+        return providers.values();
+    }
+
+    public int getConnectTimeout() {
+        return connectTimeout;
+    }
+
+    public void setConnectTimeout(int connectTimeout) {
+        this.connectTimeout = connectTimeout;
+    }
+
+    public long getFirstTokenTimeout() {
+        return firstTokenTimeout;
+    }
+
+    public void setFirstTokenTimeout(long firstTokenTimeout) {
+        this.firstTokenTimeout = firstTokenTimeout;
+    }
+
+    public long getIdleTimeout() {
+        return idleTimeout;
+    }
+
+    public void setIdleTimeout(long idleTimeout) {
+        this.idleTimeout = idleTimeout;
+    }
+
+    public long getStreamTimeout() {
+        return streamTimeout;
+    }
+
+    public void setStreamTimeout(long streamTimeout) {
+        this.streamTimeout = streamTimeout;
+    }
+
+    public long getRequestTimeout() {
+        return requestTimeout;
+    }
+
+    public void setRequestTimeout(long requestTimeout) {
+        this.requestTimeout = requestTimeout;
+    }
+
+    public long getHeartbeat() {
+        return heartbeat;
+    }
+
+    public void setHeartbeat(long heartbeat) {
+        this.heartbeat = heartbeat;
+    }
+
+    public int getMaxAnswer() {
+        return maxAnswer;
+    }
+
+    public void setMaxAnswer(int maxAnswer) {
+        this.maxAnswer = maxAnswer;
+    }
+
+    public int getMaxEvent() {
+        return maxEvent;
+    }
+
+    public void setMaxEvent(int maxEvent) {
+        this.maxEvent = maxEvent;
+    }
+}

@@ -1,0 +1,171 @@
+package io.llmchat.llm;
+
+import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpMethod;
+import io.vertx.core.http.RequestOptions;
+import java.net.URI;
+import org.apache.camel.Category;
+import org.apache.camel.Consumer;
+import org.apache.camel.Processor;
+import org.apache.camel.Producer;
+import org.apache.camel.spi.UriEndpoint;
+import org.apache.camel.spi.UriParam;
+import org.apache.camel.spi.UriPath;
+import org.apache.camel.support.DefaultEndpoint;
+
+/** One provider: where it is, how it is spoken with, and our key for it. */
+@UriEndpoint(firstVersion = "0.1.0", scheme = "llm", title = "LLM", syntax = "llm:wire", producerOnly = true,
+        category = {Category.AI})
+public final class LlmEndpoint extends DefaultEndpoint {
+
+    private final Wire wire;
+    private final LlmComponent component;
+
+    @UriPath(description = "The wire that the provider speaks: openai, or demo, which answers locally")
+    private final String wireName;
+    @UriParam(description = "The provider's name, as in <provider>/<model>")
+    private String provider;
+    @UriParam(description = "Where the API is, version included; a closing slash does not matter")
+    private String baseUrl;
+    @UriParam(description = "Our key for it", label = "security")
+    private String apiKey;
+    @UriParam(description = "Whether it cannot be used without a key", defaultValue = "true")
+    private boolean keyRequired = true;
+    @UriParam(description = "Milliseconds to the first token of a stream")
+    private long firstTokenTimeout;
+    @UriParam(description = "Milliseconds between two tokens")
+    private long idleTimeout;
+    @UriParam(description = "Milliseconds for a whole stream")
+    private long streamTimeout;
+    @UriParam(description = "Milliseconds for a whole answer that is not streamed")
+    private long requestTimeout;
+
+    private RequestOptions call;
+    private Limits limits;
+
+    LlmEndpoint(String uri, LlmComponent component, String wireName, Wire wire) {
+        super(uri, component);
+        this.component = component;
+        this.wireName = wireName;
+        this.wire = wire;
+        this.firstTokenTimeout = component.getFirstTokenTimeout();
+        this.idleTimeout = component.getIdleTimeout();
+        this.streamTimeout = component.getStreamTimeout();
+        this.requestTimeout = component.getRequestTimeout();
+    }
+
+    @Override
+    protected void doStart() throws Exception {
+        super.doStart();
+        if (provider == null || provider.isBlank()) {
+            throw new IllegalArgumentException(getEndpointBaseUri() + " needs a provider name");
+        }
+        limits = new Limits(firstTokenTimeout, idleTimeout, streamTimeout, requestTimeout, component.getHeartbeat(),
+                component.getMaxAnswer(), component.getMaxEvent());
+        if (!isDemo()) {
+            call = call();
+        }
+        component.started(this);
+    }
+
+    @Override
+    protected void doStop() throws Exception {
+        component.stopped(this);
+        super.doStop();
+    }
+
+    private RequestOptions call() {
+        URI url = URI.create(baseUrl.replaceFirst("/+$", "") + wire.path());
+        boolean ssl = "https".equalsIgnoreCase(url.getScheme());
+        if (url.getHost() == null || !ssl && !"http".equalsIgnoreCase(url.getScheme())) {
+            throw new IllegalArgumentException("the base URL of provider '" + provider + "' is not an http(s) URL");
+        }
+        RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setHost(url.getHost()).setSsl(ssl)
+                .setPort(url.getPort() >= 0 ? url.getPort() : ssl ? 443 : 80).setURI(url.getRawPath())
+                .addHeader("Content-Type", "application/json").addHeader("User-Agent", "llmchat");
+        return hasKey() ? options.addHeader("Authorization", "Bearer " + apiKey) : options;
+    }
+
+    private boolean isDemo() {
+        return wireName.equals("demo");
+    }
+
+    private boolean hasKey() {
+        return apiKey != null && !apiKey.isBlank();
+    }
+
+    /** Whether it can be asked: it has its key, or needs none. */
+    public boolean isConfigured() {
+        return isDemo() || !keyRequired || hasKey();
+    }
+
+    Upstream upstream(Buffer body) {
+        return isDemo() ? new DemoUpstream(body) : new HttpUpstream(component.client(), call, body);
+    }
+
+    Wire wire() {
+        return wire;
+    }
+
+    Limits limits() {
+        return limits;
+    }
+
+    @Override
+    public Producer createProducer() {
+        return new LlmProducer(this);
+    }
+
+    @Override
+    public Consumer createConsumer(Processor processor) {
+        throw new UnsupportedOperationException("llm: only calls providers");
+    }
+
+    public String getWireName() {
+        return wireName;
+    }
+
+    public String getProvider() {
+        return provider;
+    }
+
+    public void setProvider(String provider) {
+        this.provider = provider;
+    }
+
+    public String getBaseUrl() {
+        return baseUrl;
+    }
+
+    public void setBaseUrl(String baseUrl) {
+        this.baseUrl = baseUrl;
+    }
+
+    public void setApiKey(String apiKey) {
+        this.apiKey = apiKey;
+    }
+
+    public boolean isKeyRequired() {
+        return keyRequired;
+    }
+
+    public void setKeyRequired(boolean keyRequired) {
+        this.keyRequired = keyRequired;
+    }
+
+    public void setFirstTokenTimeout(long firstTokenTimeout) {
+        this.firstTokenTimeout = firstTokenTimeout;
+    }
+
+    public void setIdleTimeout(long idleTimeout) {
+        this.idleTimeout = idleTimeout;
+    }
+
+    public void setStreamTimeout(long streamTimeout) {
+        this.streamTimeout = streamTimeout;
+    }
+
+    public void setRequestTimeout(long requestTimeout) {
+        this.requestTimeout = requestTimeout;
+    }
+}

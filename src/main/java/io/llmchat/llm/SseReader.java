@@ -1,0 +1,188 @@
+package io.llmchat.llm;
+
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+
+/**
+ * Splits a byte stream into server-sent events (WHATWG HTML, section 9.2.6 "Interpreting an event stream"): LF, CR
+ * and CRLF, comments, several data lines, a leading byte order mark, and bytes that are cut anywhere. It looks at
+ * bytes only; data is UTF-8 when the caller makes text of it.
+ *
+ * <p>Not safe for several threads. Holds at most one unfinished event.
+ */
+public final class SseReader {
+
+    /** Takes the events; the bytes are only there during the call. */
+    public interface Sink {
+        /**
+         * @param type the event's name, or null if it has none
+         * @param from where its data begins in {@code bytes}
+         * @param to where its data ends
+         */
+        void event(String type, byte[] bytes, int from, int to);
+    }
+
+    /** An event that is longer than may be. */
+    public static final class EventTooLong extends RuntimeException {
+        EventTooLong(int max) {
+            super("an event is longer than " + max + " bytes", null, false, false);
+        }
+    }
+
+    private static final byte[] NOTHING = new byte[0];
+
+    private final int maxEvent;
+    private final Sink sink;
+    private byte[] rest = NOTHING;
+    private boolean afterCr;
+    private boolean first = true;
+    private String type;
+    private byte[] joined;
+    private int joinedLength = -1;
+
+    /** @param maxEvent how many bytes an event may have */
+    public SseReader(int maxEvent, Sink sink) {
+        this.maxEvent = maxEvent;
+        this.sink = sink;
+    }
+
+    /**
+     * Takes the next bytes of the stream and hands on the events that they complete.
+     *
+     * @throws EventTooLong if an event is longer than it may be
+     */
+    public void feed(byte[] chunk) {
+        byte[] bytes = chunk;
+        int scanned = 0;
+        if (rest.length > 0) {
+            scanned = rest.length;
+            bytes = Arrays.copyOf(rest, rest.length + chunk.length);
+            System.arraycopy(chunk, 0, bytes, scanned, chunk.length);
+        }
+        int line = 0;
+        if (first) {
+            if (bytes.length < 3 && startsLikeMark(bytes)) {
+                rest = bytes;
+                return;
+            }
+            first = false;
+            if (bytes.length >= 3 && startsLikeMark(bytes)) {
+                line = 3;
+                scanned = 3;
+            }
+        }
+        for (int i = scanned; i < bytes.length; i++) {
+            byte b = bytes[i];
+            if (b != '\n' && b != '\r') {
+                afterCr = false;
+                continue;
+            }
+            if (b == '\n' && afterCr) {
+                line = i + 1;
+                afterCr = false;
+                continue;
+            }
+            afterCr = b == '\r';
+            line(bytes, line, i);
+            line = i + 1;
+        }
+        if (bytes.length - line + Math.max(joinedLength, 0) > maxEvent) {
+            throw new EventTooLong(maxEvent);
+        }
+        rest = line == bytes.length ? NOTHING : Arrays.copyOfRange(bytes, line, bytes.length);
+    }
+
+    /** The stream is over: hands on an event whose closing empty line is missing. */
+    public void end() {
+        if (rest.length > 0) {
+            line(rest, 0, rest.length);
+            rest = NOTHING;
+        }
+        dispatch();
+    }
+
+    private static boolean startsLikeMark(byte[] b) {
+        return b.length > 0 && b[0] == (byte) 0xEF && (b.length < 2 || b[1] == (byte) 0xBB)
+                && (b.length < 3 || b[2] == (byte) 0xBF);
+    }
+
+    // the data of an event of one line is not copied as long as its bytes are at hand
+    private byte[] lineBytes;
+    private int lineFrom = -1;
+    private int lineTo;
+
+    private void line(byte[] bytes, int from, int to) {
+        if (from == to) {
+            dispatch();
+            return;
+        }
+        int colon = from;
+        while (colon < to && bytes[colon] != ':') {
+            colon++;
+        }
+        int value = Math.min(colon + 1, to);
+        if (value < to && bytes[value] == ' ') {
+            value++;
+        }
+        int name = colon - from;
+        if (name == 4 && bytes[from] == 'd' && bytes[from + 1] == 'a' && bytes[from + 2] == 't' && bytes[from + 3] == 'a') {
+            data(bytes, value, to);
+        } else if (name == 5 && bytes[from] == 'e' && bytes[from + 1] == 'v' && bytes[from + 2] == 'e'
+                && bytes[from + 3] == 'n' && bytes[from + 4] == 't') {
+            type = new String(bytes, value, to - value, StandardCharsets.UTF_8);
+        }
+    }
+
+    private void data(byte[] bytes, int from, int to) {
+        if (lineFrom < 0 && joinedLength < 0) {
+            lineBytes = bytes;
+            lineFrom = from;
+            lineTo = to;
+            return;
+        }
+        keepPending();
+        append(new byte[] {'\n'}, 0, 1);
+        append(bytes, from, to);
+    }
+
+    private void keepPending() {
+        if (lineFrom >= 0) {
+            joinedLength = 0;
+            append(lineBytes, lineFrom, lineTo);
+            lineBytes = null;
+            lineFrom = -1;
+        }
+    }
+
+    private void append(byte[] bytes, int from, int to) {
+        int length = joinedLength + to - from;
+        if (length > maxEvent) {
+            throw new EventTooLong(maxEvent);
+        }
+        if (joined == null || joined.length < length) {
+            joined = joined == null ? new byte[length] : Arrays.copyOf(joined, Math.max(length, joined.length * 2));
+        }
+        System.arraycopy(bytes, from, joined, joinedLength, to - from);
+        joinedLength = length;
+    }
+
+    private void dispatch() {
+        String name = type;
+        type = null;
+        if (lineFrom >= 0) {
+            byte[] bytes = lineBytes;
+            int from = lineFrom;
+            lineBytes = null;
+            lineFrom = -1;
+            if (lineTo - from > maxEvent) {
+                throw new EventTooLong(maxEvent);
+            }
+            sink.event(name, bytes, from, lineTo);
+        } else if (joinedLength >= 0) {
+            int length = joinedLength;
+            joinedLength = -1;
+            sink.event(name, joined, 0, length);
+            joined = null;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+package io.llmchat.llm;
+
+import io.vertx.core.MultiMap;
+import io.vertx.core.buffer.Buffer;
+
+/** One call of a provider, seen from the relay. All calls, in both directions, are made on the client's context. */
+public interface Upstream {
+
+    /** Takes what comes of the call, in this order, until its end or failure. */
+    interface Receiver {
+        void head(int status, MultiMap headers);
+
+        void data(Buffer bytes);
+
+        void end();
+
+        /** The call broke: it could not connect, or was reset or cut. */
+        void broken(Throwable cause);
+    }
+
+    void start(Receiver receiver);
+
+    /** Asks for no more data until {@link #resume()}. */
+    void pause();
+
+    void resume();
+
+    /** Ends the call and closes its connection; nothing is received any more. Harmless after the end. */
+    void abort();
+}

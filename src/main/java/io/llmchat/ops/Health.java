@@ -1,0 +1,149 @@
+package io.llmchat.ops;
+
+import com.sun.management.OperatingSystemMXBean;
+import io.github.resilience4j.circuitbreaker.CircuitBreakerRegistry;
+import io.llmchat.json.Json;
+import io.llmchat.llm.LlmComponent;
+import java.lang.management.ManagementFactory;
+import java.sql.Connection;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
+import javax.sql.DataSource;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+import org.redisson.api.RedissonClient;
+import org.redisson.api.redisnode.RedisNodes;
+
+/** How the gateway and its parts are, as the health routes report it. */
+public final class Health {
+
+    private final DataSource database;
+    private final RedissonClient redis;
+    private final CircuitBreakerRegistry breakers;
+
+    public Health(DataSource database, RedissonClient redis, CircuitBreakerRegistry breakers) {
+        this.database = database;
+        this.redis = redis;
+        this.breakers = breakers;
+    }
+
+    /** A step: the short report; it is well as long as it serves. */
+    public Processor brief() {
+        return exchange -> reply(exchange, 200, report("healthy"));
+    }
+
+    /** A step: whether traffic should be sent here. PostgreSQL is needed; without Redis it is slower, never wrong. */
+    public Processor ready() {
+        return exchange -> {
+            Map<String, Object> postgres = component(this::database);
+            boolean well = Boolean.TRUE.equals(postgres.get("healthy"));
+            reply(exchange, well ? 200 : 503, report(well ? "ready" : "not ready"));
+        };
+    }
+
+    /** A step: the report with every part. */
+    public Processor detailed() {
+        return exchange -> {
+            Map<String, Object> components = new LinkedHashMap<>();
+            components.put("database", component(this::database));
+            components.put("redis", component(() -> {
+                if (!redis.getRedisNodes(RedisNodes.SINGLE).pingAll(1, TimeUnit.SECONDS)) {
+                    throw new IllegalStateException("no answer to PING");
+                }
+                return null;
+            }));
+            components.put("agents", component(this::agents));
+            boolean well = components.values().stream().allMatch(c -> Boolean.TRUE.equals(((Map<?, ?>) c).get("healthy")));
+            Map<String, Object> report = report(well ? "healthy" : "degraded");
+            report.put("system", system());
+            report.put("components", components);
+            report.put("providers", providers(exchange));
+            reply(exchange, 200, report);
+        };
+    }
+
+    private static Map<String, Object> report(String status) {
+        Map<String, Object> report = new LinkedHashMap<>();
+        report.put("status", status);
+        report.put("timestamp", Instant.now().toString());
+        report.put("uptime", ManagementFactory.getRuntimeMXBean().getUptime() / 1000);
+        report.put("service", "llmchat");
+        String version = Health.class.getPackage().getImplementationVersion();
+        report.put("version", version == null ? "development" : version);
+        return report;
+    }
+
+    private static Map<String, Object> system() {
+        Runtime runtime = Runtime.getRuntime();
+        Map<String, Object> memory = new LinkedHashMap<>();
+        memory.put("heapUsed", runtime.totalMemory() - runtime.freeMemory());
+        memory.put("heapMax", runtime.maxMemory());
+        OperatingSystemMXBean os = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        Map<String, Object> cpu = new LinkedHashMap<>();
+        cpu.put("processors", runtime.availableProcessors());
+        cpu.put("processLoad", os.getProcessCpuLoad());
+        cpu.put("systemLoad", os.getSystemLoadAverage());
+        return Map.of("memory", memory, "cpu", cpu);
+    }
+
+    private Map<String, Object> database() throws SQLException {
+        ask("SELECT 1");
+        return null;
+    }
+
+    private Map<String, Object> agents() throws SQLException {
+        return Map.of("active", ask("SELECT count(*) FROM agent_configs WHERE is_active"));
+    }
+
+    private long ask(String sql) throws SQLException {
+        try (Connection c = database.getConnection(); Statement s = c.createStatement()) {
+            s.setQueryTimeout(2);
+            try (ResultSet row = s.executeQuery(sql)) {
+                row.next();
+                return row.getLong(1);
+            }
+        }
+    }
+
+    private static Map<String, Object> component(Callable<Map<String, Object>> check) {
+        Map<String, Object> result = new LinkedHashMap<>();
+        long started = System.nanoTime();
+        try {
+            Map<String, Object> facts = check.call();
+            result.put("healthy", true);
+            result.put("latency", (System.nanoTime() - started) / 1_000_000.0);
+            if (facts != null) {
+                result.putAll(facts);
+            }
+        } catch (Exception e) {
+            result.put("healthy", false);
+            result.put("latency", (System.nanoTime() - started) / 1_000_000.0);
+            result.put("error", e.getMessage());
+        }
+        return result;
+    }
+
+    private Map<String, Object> providers(Exchange exchange) {
+        Map<String, Object> all = new LinkedHashMap<>();
+        exchange.getContext().getComponent("llm", LlmComponent.class).providers().forEach(p -> {
+            Map<String, Object> one = new LinkedHashMap<>();
+            one.put("configured", p.isConfigured());
+            breakers.find(p.getProvider()).ifPresent(b -> one.put("breaker", b.getState().name().toLowerCase(Locale.ROOT)));
+            all.put(p.getProvider(), one);
+        });
+        return all;
+    }
+
+    private static void reply(Exchange exchange, int status, Map<String, Object> report) {
+        exchange.getMessage().setHeader(Exchange.HTTP_RESPONSE_CODE, status);
+        exchange.getMessage().setHeader(Exchange.CONTENT_TYPE, "application/json");
+        exchange.getMessage().setBody(Json.write(report));
+    }
+}

@@ -1,0 +1,136 @@
+package io.llmchat.step;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.github.resilience4j.circuitbreaker.CircuitBreaker;
+import io.github.resilience4j.circuitbreaker.CircuitBreakerRegistry;
+import io.llmchat.chat.Agent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.http.Ids;
+import io.llmchat.json.Json;
+import io.llmchat.llm.LlmComponent;
+import io.llmchat.llm.LlmEndpoint;
+import io.llmchat.store.AgentCache;
+import io.vertx.core.buffer.Buffer;
+import java.io.IOException;
+import java.util.Set;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** The steps of the routes that show and change agents. */
+public final class Agents {
+
+    private static final Set<String> TEXTS = Set.of("id", "name", "description", "provider", "model", "systemPrompt");
+    private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
+    private static final Set<String> OBJECTS = Set.of("rateLimit", "metadata");
+
+    private final AgentCache cache;
+    private final CircuitBreakerRegistry breakers;
+
+    public Agents(AgentCache cache, CircuitBreakerRegistry breakers) {
+        this.cache = cache;
+        this.breakers = breakers;
+    }
+
+    /** A step: the body is a new agent; gives it an id if it has none. */
+    public Processor readNew() {
+        return exchange -> {
+            ObjectNode agent = read(exchange);
+            for (String needed : new String[] {"name", "provider", "model"}) {
+                if (!agent.hasNonNull(needed)) {
+                    throw ChatException.invalid(needed, needed + " is missing.");
+                }
+            }
+            if (!agent.hasNonNull("id")) {
+                agent.put("id", "agent-" + Ids.next());
+            }
+            exchange.getMessage().setBody(agent.toString());
+        };
+    }
+
+    /** A step: the body has the members of an agent that shall change. */
+    public Processor readChange() {
+        return exchange -> {
+            ObjectNode change = read(exchange);
+            change.remove("id");
+            exchange.getMessage().setBody(change.toString());
+        };
+    }
+
+    private static ObjectNode read(Exchange exchange) {
+        JsonNode json;
+        try {
+            json = exchange.getMessage().getBody() instanceof Buffer b ? Json.read(b.getBytes()) : null;
+        } catch (IOException e) {
+            throw ChatException.invalid("body", "The request body is not valid JSON.");
+        }
+        if (!(json instanceof ObjectNode agent)) {
+            throw ChatException.invalid("body", "The request body must be a JSON object.");
+        }
+        agent.properties().forEach(member -> check(member.getKey(), member.getValue()));
+        if (agent.hasNonNull("provider") && providers(exchange).provider(agent.get("provider").asText()) == null) {
+            throw ChatException.invalid("provider", "There is no provider '" + agent.get("provider").asText() + "'.");
+        }
+        return agent;
+    }
+
+    private static void check(String name, JsonNode value) {
+        if (value.isNull()) {
+            return;
+        }
+        String takes = TEXTS.contains(name) && !value.isTextual() ? "a string"
+                : LISTS.contains(name) && !value.isArray() ? "an array"
+                : OBJECTS.contains(name) && !value.isObject() ? "an object"
+                : name.equals("temperature") && !value.isNumber() ? "a number"
+                : name.equals("maxTokens") && !value.canConvertToInt() ? "a whole number"
+                : name.equals("isActive") && !value.isBoolean() ? "true or false" : null;
+        if (takes != null) {
+            throw ChatException.invalid(name, name + " must be " + takes + ".");
+        }
+        if (name.equals("id") && !value.asText().matches("[a-z0-9][a-z0-9._-]{0,63}")) {
+            throw ChatException.invalid(name, "id takes 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.");
+        }
+    }
+
+    /** A step: the body is what the database found; nothing found is an error. */
+    public Processor mustExist() {
+        return exchange -> {
+            if (exchange.getMessage().getBody() == null) {
+                throw new ChatException("AGENT_NOT_FOUND", "There is no agent '" + exchange.getMessage().getHeader("id") + "'.");
+            }
+        };
+    }
+
+    /** A step: the body is the id that the database took; none taken is an error. */
+    public Processor mustBeNew() {
+        return exchange -> {
+            if (exchange.getMessage().getBody() == null) {
+                throw new ChatException("AGENT_EXISTS", "There is an agent with this id already.");
+            }
+        };
+    }
+
+    /** A step: the body is the id of an agent that was written. */
+    public Processor written() {
+        return exchange -> cache.changed(exchange.getMessage().getBody(String.class));
+    }
+
+    /** A step: the body is an agent; makes of it whether the agent can answer now. */
+    public Processor status() {
+        return exchange -> {
+            Agent agent = Json.MAPPER.readValue(exchange.getMessage().getBody(String.class), Agent.class);
+            LlmEndpoint provider = providers(exchange).provider(agent.provider());
+            String breaker = breakers.find(agent.provider()).map(CircuitBreaker::getState).map(Enum::name).orElse("CLOSED");
+            boolean configured = provider != null && provider.isConfigured();
+            ObjectNode status = Json.MAPPER.createObjectNode().put("id", agent.id()).put("isActive", agent.isActive())
+                    .put("provider", agent.provider()).put("model", agent.model()).put("configured", configured)
+                    .put("circuitBreaker", breaker.toLowerCase(java.util.Locale.ROOT))
+                    .put("available", agent.isActive() && configured && !breaker.equals("OPEN"));
+            exchange.getMessage().setBody(status.toString());
+        };
+    }
+
+    private static LlmComponent providers(Exchange exchange) {
+        return exchange.getContext().getComponent("llm", LlmComponent.class);
+    }
+}

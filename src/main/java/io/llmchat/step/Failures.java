@@ -1,0 +1,96 @@
+package io.llmchat.step;
+
+import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ClientGone;
+import io.llmchat.http.ClientStream;
+import io.llmchat.http.ErrorTable;
+import io.vertx.core.buffer.Buffer;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/** What is done with failures: kept until all candidates were asked, raised again, told to the caller. */
+public final class Failures {
+
+    private static final Logger LOG = LoggerFactory.getLogger(Failures.class);
+
+    private final int resetSeconds;
+
+    /** @param resetMillis how long an open breaker stays open */
+    public Failures(long resetMillis) {
+        this.resetSeconds = (int) Math.ceilDiv(resetMillis, 1000L);
+    }
+
+    /** A step that raises the failure which a circuit breaker passed over because it does not count it. */
+    public Processor raise() {
+        return exchange -> {
+            ChatException failure = Chat.of(exchange).failure();
+            if (failure != null) {
+                throw failure;
+            }
+        };
+    }
+
+    /** A step for a candidate that brought no answer: remembers why, in case nobody else brings one. */
+    public Processor keep() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            Exception caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Exception.class);
+            if (caught instanceof ChatException failure) {
+                chat.failure(failure);
+            } else if (caught instanceof CallNotPermittedException) {
+                chat.attempted("open");
+                chat.failure(new ChatException("CIRCUIT_BREAKER_OPEN", "The provider '" + chat.target().provider()
+                        + "' has failed repeatedly and is given time to recover.").retryAfter(resetSeconds));
+            } else {
+                throw caught;
+            }
+        };
+    }
+
+    /** The last step of a request that failed: tells the caller, in its dialect, by the table of codes. */
+    public static final class Tell implements Processor {
+        private final ErrorTable table;
+
+        public Tell(ErrorTable table) {
+            this.table = table;
+        }
+
+        @Override
+        public void process(Exchange exchange) {
+            Throwable caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class);
+            String code = exchange.getProperty("errorCode", String.class);
+            ClientStream client = ClientStream.of(exchange);
+            Chat chat = Chat.of(exchange);
+            ChatException error = error(caught, code, exchange);
+            if (chat != null) {
+                chat.outcome(error.code());
+                if (!chat.attempts().isEmpty()) {
+                    client.header("X-LLMChat-Attempts", chat.attempts());
+                }
+            }
+            if (error instanceof ClientGone) {
+                client.end(Buffer.buffer());
+            } else {
+                client.fail(error, table, chat == null ? null : chat.writer());
+            }
+        }
+
+        private static ChatException error(Throwable caught, String code, Exchange exchange) {
+            if (caught instanceof ChatException failure) {
+                return failure;
+            }
+            if (code == null) {
+                LOG.error("Request {} failed in route {}", ClientStream.of(exchange).requestId(),
+                        exchange.getProperty(Exchange.FAILURE_ROUTE_ID), caught);
+                return new ChatException("INTERNAL_ERROR", "The gateway failed to handle this request.");
+            }
+            ChatException failure = new ChatException(code, exchange.getProperty("errorMessage", String.class));
+            Long retryAfter = exchange.getProperty("retryAfterMillis", Long.class);
+            return retryAfter == null ? failure : failure.retryAfter((int) Math.ceilDiv(retryAfter, 1000L));
+        }
+    }
+}

@@ -1,0 +1,14 @@
+package io.llmchat.step;
+
+import io.llmchat.http.ClientStream;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** The first step of every HTTP route: takes hold of the caller, so that it can be answered from anywhere. */
+public final class OpenClient implements Processor {
+
+    @Override
+    public void process(Exchange exchange) {
+        ClientStream.open(exchange);
+    }
+}

@@ -1,0 +1,145 @@
+package io.llmchat.step;
+
+import io.llmchat.chat.Agent;
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Target;
+import io.llmchat.json.Json;
+import io.llmchat.llm.LlmComponent;
+import io.llmchat.llm.LlmEndpoint;
+import io.llmchat.store.AgentCache;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.camel.Exchange;
+import org.apache.camel.Predicate;
+import org.apache.camel.Processor;
+
+/** The steps of {@code enrich} and {@code complete}: whom the request names, and who is asked, in which order. */
+public final class Targets {
+
+    /** The exchange property with the id of the agent that must be read; absent: a provider's model was named. */
+    public static final String AGENT_ID = "agentId";
+
+    private static final String NAMED = "named";
+    private static final String CHANGES = "changes";
+
+    private final AgentCache cache;
+    private final String defaultModel;
+    private final List<Target> defaultFallbacks = new ArrayList<>();
+
+    /**
+     * @param defaultModel what is asked when the request names nothing, or nothing we know; empty: 404
+     * @param defaultFallbacks {@code <provider>/<model>}, comma separated; may be empty
+     */
+    public Targets(AgentCache cache, String defaultModel, String defaultFallbacks) {
+        this.cache = cache;
+        this.defaultModel = defaultModel;
+        for (String name : defaultFallbacks.split(",")) {
+            if (!name.isBlank()) {
+                this.defaultFallbacks.add(Target.parse(name.trim()));
+            }
+        }
+    }
+
+    /** A step that reads the name in the request: an agent's id, or {@code <provider>/<model>}. */
+    public Processor name() {
+        return exchange -> {
+            String given = Chat.of(exchange).request().model();
+            boolean unknown = given == null || given.isBlank()
+                    || Target.parse(given) != null && providers(exchange).provider(Target.parse(given).provider()) == null;
+            String name = unknown && !defaultModel.isBlank() ? defaultModel : given;
+            if (name == null || name.isBlank()) {
+                throw new ChatException("AGENT_NOT_FOUND", "The request names no model, and there is no default.");
+            }
+            exchange.setProperty(NAMED, name);
+            if (name.indexOf('/') < 0) {
+                Agent kept = cache.get(name);
+                if (kept != null) {
+                    use(exchange, kept);
+                } else {
+                    exchange.setProperty(CHANGES, cache.changes());
+                    exchange.setProperty(AGENT_ID, name);
+                }
+            }
+        };
+    }
+
+    /** A step that takes the agent which was read: the message body is its document, or null. */
+    public Processor keep() {
+        return exchange -> {
+            String document = exchange.getMessage().getBody(String.class);
+            if (document != null) {
+                Agent agent = Json.MAPPER.readValue(document, Agent.class);
+                cache.put(agent, exchange.getProperty(CHANGES, Long.class));
+                use(exchange, agent);
+            } else if (Target.parse(defaultModel) != null) {
+                exchange.setProperty(NAMED, defaultModel);
+            } else {
+                throw noSuchModel(exchange.getProperty(AGENT_ID, String.class));
+            }
+        };
+    }
+
+    private static void use(Exchange exchange, Agent agent) {
+        if (!agent.isActive()) {
+            throw new ChatException("AGENT_INACTIVE", "The agent '" + agent.id() + "' is not active.");
+        }
+        Chat.of(exchange).agent(agent);
+    }
+
+    /** A step that puts in order who is asked: what was named, then its fallbacks. */
+    public Processor order() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            LlmComponent providers = providers(exchange);
+            List<Target> targets = new ArrayList<>();
+            if (chat.agent() != null) {
+                targets.add(chat.agent().target());
+                chat.agent().fallbacks().forEach(f -> targets.add(Target.parse(f.path("model").asText())));
+            } else {
+                targets.add(Target.parse(exchange.getProperty(NAMED, String.class)));
+            }
+            if (targets.size() == 1) {
+                targets.addAll(defaultFallbacks);
+            }
+            check(targets.get(0), exchange.getProperty(NAMED, String.class), providers);
+            targets.removeIf(t -> t == null || providers.provider(t.provider()) == null
+                    || !providers.provider(t.provider()).isConfigured());
+            chat.candidates(targets);
+        };
+    }
+
+    private static void check(Target target, String name, LlmComponent providers) {
+        LlmEndpoint provider = target == null ? null : providers.provider(target.provider());
+        if (provider == null) {
+            throw noSuchModel(name);
+        }
+        if (!provider.isConfigured()) {
+            throw new ChatException("AGENT_NOT_FOUND",
+                    "The provider '" + target.provider() + "' is not configured: the gateway has no key for it.");
+        }
+    }
+
+    private static ChatException noSuchModel(String name) {
+        return new ChatException("AGENT_NOT_FOUND", "The model '" + name + "' does not exist.");
+    }
+
+    private static LlmComponent providers(Exchange exchange) {
+        return exchange.getContext().getComponent("llm", LlmComponent.class);
+    }
+
+    /** True if there is somebody left to ask; then the exchange property {@code provider} names the one. */
+    public Predicate next() {
+        return new Predicate() {
+            @Override
+            public boolean matches(Exchange exchange) {
+                Chat chat = Chat.of(exchange);
+                if (!chat.nextCandidate()) {
+                    return false;
+                }
+                exchange.setProperty("provider", chat.target().provider());
+                return true;
+            }
+        };
+    }
+}

@@ -1,0 +1,37 @@
+package io.llmchat.step;
+
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.Target;
+import io.llmchat.chat.Usage;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** Makes of a finished chat the row that {@code record} writes: what was used, and how it ended. No texts. */
+public final class UsageRecord implements Processor {
+
+    @Override
+    public void process(Exchange exchange) {
+        Chat chat = Chat.of(exchange);
+        Target target = chat.target();
+        Usage usage = chat.usage();
+        Map<String, Object> row = new LinkedHashMap<>();
+        row.put("created_at", Instant.now().toString());
+        row.put("request_id", chat.client().requestId());
+        row.put("agent_id", chat.agent() == null ? null : chat.agent().id());
+        row.put("provider", target == null ? null : target.provider());
+        row.put("model", target == null ? null : target.model());
+        row.put("stream", chat.request() != null && chat.request().stream());
+        row.put("outcome", chat.outcome());
+        row.put("finish_reason", chat.finishReason());
+        row.put("attempts", chat.attempts());
+        row.put("prompt_tokens", usage == null ? null : usage.promptTokens());
+        row.put("completion_tokens", usage == null ? null : usage.completionTokens());
+        row.put("total_tokens", usage == null ? null : usage.totalTokens());
+        row.put("first_token_ms", chat.firstTokenMillis());
+        row.put("duration_ms", chat.durationMillis());
+        exchange.getMessage().setBody(row);
+    }
+}

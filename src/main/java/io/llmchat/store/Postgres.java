@@ -1,0 +1,169 @@
+package io.llmchat.store;
+
+import com.zaxxer.hikari.HikariConfig;
+import com.zaxxer.hikari.HikariDataSource;
+import io.zonky.test.db.postgres.embedded.EmbeddedPostgres;
+import java.io.IOException;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import javax.sql.DataSource;
+import org.flywaydb.core.Flyway;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * PostgreSQL with its connection pool and its schema: the server at {@code host}, or, without one, a real server of
+ * our own whose data stay in {@code dataDir}. Times in milliseconds. One per process; safe for all threads once
+ * started.
+ */
+public final class Postgres {
+
+    private static final Logger LOG = LoggerFactory.getLogger(Postgres.class);
+
+    private String dataDir;
+    private String host;
+    private int port;
+    private String user;
+    private String password;
+    private String name;
+    private int maxConnections;
+    private int minConnections;
+    private long idleTimeout;
+    private long connectionTimeout;
+
+    private EmbeddedPostgres embedded;
+    private HikariDataSource pool;
+
+    /** Connects, starting a server first if there is none, and brings the schema up to date. */
+    public void start() throws IOException {
+        HikariConfig config = new HikariConfig();
+        if (host == null || host.isBlank()) {
+            embedded = startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
+            config.setJdbcUrl("jdbc:postgresql://127.0.0.1:" + embedded.getPort() + "/postgres");
+            config.setUsername("postgres");
+        } else {
+            config.setJdbcUrl("jdbc:postgresql://" + host + ":" + port + "/" + name);
+            config.setUsername(user);
+            config.setPassword(password);
+        }
+        config.setPoolName("postgres");
+        config.setMaximumPoolSize(maxConnections);
+        config.setMinimumIdle(Math.min(minConnections, maxConnections));
+        config.setIdleTimeout(idleTimeout);
+        config.setConnectionTimeout(connectionTimeout);
+        // seconds; the driver waits for ever without it, also for a server that has lost its power
+        config.addDataSourceProperty("socketTimeout", "30");
+        config.addDataSourceProperty("connectTimeout", "5");
+        config.addDataSourceProperty("tcpKeepAlive", "true");
+        config.addDataSourceProperty("ApplicationName", "llmchat");
+        pool = new HikariDataSource(config);
+        Flyway.configure().dataSource(pool).load().migrate();
+    }
+
+    public DataSource dataSource() {
+        return pool;
+    }
+
+    /** Closes the pool and stops the server, if it is ours. */
+    public void stop() throws IOException {
+        if (pool != null) {
+            pool.close();
+        }
+        if (embedded != null) {
+            embedded.close();
+        }
+    }
+
+    private static EmbeddedPostgres startEmbedded(Path folder) throws IOException {
+        boolean first = !Files.exists(folder.resolve("data/postgresql.conf"));
+        LOG.info("{} PostgreSQL in {}", first ? "Creating" : "Starting", folder);
+        Files.createDirectories(folder);
+        endOrphan(folder.resolve("data"));
+        // the library unpacks the server here; it also tidies the folders beside its own, so the data are not among them
+        System.setProperty("ot.epg.working-dir", folder.resolve("server").toString());
+        try {
+            return EmbeddedPostgres.builder()
+                    .setDataDirectory(folder.resolve("data"))
+                    .setCleanDataDirectory(false)
+                    .setRegisterShutdownHook(false)
+                    // the library trades durability for speed unless told otherwise
+                    .setServerConfig("fsync", "on")
+                    .setServerConfig("synchronous_commit", "on")
+                    .setServerConfig("max_connections", "200")
+                    .setServerConfig("listen_addresses", "127.0.0.1")
+                    .setServerConfig("unix_socket_directories", "")
+                    .start();
+        } catch (IllegalStateException e) {
+            throw new IOException("PostgreSQL does not start in " + folder + ": " + e.getMessage()
+                    + " (is another gateway using this DATA_DIR?)", e);
+        }
+    }
+
+    /** Ends a server that a killed gateway left behind: a data folder can have one server only. */
+    private static void endOrphan(Path data) throws IOException {
+        Path pidFile = data.resolve("postmaster.pid");
+        if (!Files.exists(pidFile) || inUse(data.resolve("epg-lock"))) {
+            return;
+        }
+        long pid = Long.parseLong(Files.readAllLines(pidFile).get(0).trim());
+        ProcessHandle server = ProcessHandle.of(pid).orElse(null);
+        if (server != null && server.info().command().orElse("").endsWith("postgres")) {
+            LOG.info("Ending PostgreSQL {}, left behind by a gateway that was killed", pid);
+            Processes.end(server);
+        }
+    }
+
+    /** Whether a living gateway holds the lock of this data folder. */
+    private static boolean inUse(Path lockFile) throws IOException {
+        try (FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                FileLock lock = channel.tryLock()) {
+            return lock == null;
+        } catch (OverlappingFileLockException e) {
+            return true;
+        }
+    }
+
+    public void setDataDir(String dataDir) {
+        this.dataDir = dataDir;
+    }
+
+    public void setHost(String host) {
+        this.host = host;
+    }
+
+    public void setPort(int port) {
+        this.port = port;
+    }
+
+    public void setUser(String user) {
+        this.user = user;
+    }
+
+    public void setPassword(String password) {
+        this.password = password;
+    }
+
+    public void setName(String name) {
+        this.name = name;
+    }
+
+    public void setMaxConnections(int maxConnections) {
+        this.maxConnections = maxConnections;
+    }
+
+    public void setMinConnections(int minConnections) {
+        this.minConnections = minConnections;
+    }
+
+    public void setIdleTimeout(long idleTimeout) {
+        this.idleTimeout = idleTimeout;
+    }
+
+    public void setConnectionTimeout(long connectionTimeout) {
+        this.connectionTimeout = connectionTimeout;
+    }
+}

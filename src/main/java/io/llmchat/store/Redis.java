@@ -1,0 +1,137 @@
+package io.llmchat.store;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import org.redisson.Redisson;
+import org.redisson.api.RedissonClient;
+import org.redisson.config.Config;
+import org.redisson.config.FullJitterDelay;
+import org.redisson.config.SingleServerConfig;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import redis.embedded.RedisServer;
+import redis.embedded.core.ExecutableProvider;
+import redis.embedded.core.RedisServerBuilder;
+
+/**
+ * Redis and its client: the server at {@code host}, or, without one, a real server of our own whose data stay in
+ * {@code dataDir}. One per process; safe for all threads once started.
+ */
+public final class Redis {
+
+    private static final Logger LOG = LoggerFactory.getLogger(Redis.class);
+
+    private String dataDir;
+    private String host;
+    private int port;
+    private String password;
+    private int database;
+    private int maxRetries;
+    private RedisServer embedded;
+    private RedissonClient client;
+
+    /** Connects, starting a server first if there is none. */
+    public void start() throws IOException {
+        boolean own = host == null || host.isBlank();
+        int at = own ? startEmbedded(Path.of(dataDir, "redis").toAbsolutePath().normalize()) : port;
+        Config config = new Config();
+        SingleServerConfig server = config.useSingleServer()
+                .setAddress("redis://" + (own ? "127.0.0.1" : host) + ":" + at)
+                .setDatabase(own ? 0 : database)
+                .setConnectionMinimumIdleSize(2)
+                .setConnectionPoolSize(32)
+                .setSubscriptionConnectionPoolSize(4)
+                .setTimeout(1_000)
+                .setConnectTimeout(2_000)
+                .setRetryAttempts(maxRetries)
+                // the tuning guide: exponential, three seconds at most
+                .setRetryDelay(new FullJitterDelay(Duration.ofMillis(50), Duration.ofSeconds(3)))
+                .setReconnectionDelay(new FullJitterDelay(Duration.ofMillis(50), Duration.ofSeconds(3)));
+        if (!own && password != null && !password.isBlank()) {
+            server.setPassword(password);
+        }
+        client = Redisson.create(config);
+    }
+
+    public RedissonClient client() {
+        return client;
+    }
+
+    /** Disconnects and stops the server, if it is ours. */
+    public void stop() throws IOException {
+        if (client != null) {
+            client.shutdown(0, 2, java.util.concurrent.TimeUnit.SECONDS);
+        }
+        if (embedded != null) {
+            embedded.stop();
+        }
+    }
+
+    private int startEmbedded(Path folder) throws IOException {
+        LOG.info("Starting Redis in {}", folder);
+        Files.createDirectories(folder);
+        endOrphan(folder.resolve("redis.pid"));
+        int free;
+        try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            free = probe.getLocalPort();
+        }
+        ExecutableProvider server = ExecutableProvider.newJarResourceProvider(folder.toFile());
+        embedded = new RedisServerBuilder()
+                .executableProvider(() -> inItsOwnSession(server.get().toPath(), folder).toFile())
+                .port(free)
+                .setting("dir " + folder)
+                .setting("pidfile " + folder.resolve("redis.pid"))
+                .setting("appendonly yes")
+                .setting("save \"\"")
+                .build();
+        embedded.start();
+        return free;
+    }
+
+    /** Ctrl-C goes to the whole process group of a terminal: the store must outlive the streams that are to end. */
+    private static Path inItsOwnSession(Path server, Path folder) throws IOException {
+        Path script = folder.resolve("start");
+        Files.writeString(script, "#!/bin/sh\nexec setsid '" + server + "' \"$@\"\n");
+        return Files.setPosixFilePermissions(script, PosixFilePermissions.fromString("rwx------"));
+    }
+
+    private static void endOrphan(Path pidFile) throws IOException {
+        if (Files.exists(pidFile)) {
+            long pid = Long.parseLong(Files.readString(pidFile).trim());
+            ProcessHandle server = ProcessHandle.of(pid).orElse(null);
+            if (server != null && server.info().command().orElse("").contains("redis-server")) {
+                LOG.info("Ending Redis {}, left behind by a gateway that was killed", pid);
+                Processes.end(server);
+            }
+        }
+    }
+
+    public void setDataDir(String dataDir) {
+        this.dataDir = dataDir;
+    }
+
+    public void setHost(String host) {
+        this.host = host;
+    }
+
+    public void setPort(int port) {
+        this.port = port;
+    }
+
+    public void setPassword(String password) {
+        this.password = password;
+    }
+
+    public void setDatabase(int database) {
+        this.database = database;
+    }
+
+    public void setMaxRetries(int maxRetries) {
+        this.maxRetries = maxRetries;
+    }
+}
