@@ -18,8 +18,12 @@ public interface AnswerWriter {
     /** The whole body of an answer that is not streamed. */
     Buffer whole(WholeAnswer answer);
 
-    /** What comes before the first event of the provider. */
-    void start(Buffer out);
+    /**
+     * What comes before the first event of the provider.
+     *
+     * @param name what the caller named: an agent or a provider's model
+     */
+    void start(String name, Buffer out);
 
     /** One event of the provider; may write nothing. */
     void event(ChatEvent event, Buffer out);

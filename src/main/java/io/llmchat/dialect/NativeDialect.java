@@ -117,12 +117,13 @@ public final class NativeDialect implements Dialect {
         }
 
         @Override
-        public void start(Buffer out) {
+        public void start(String name, Buffer out) {
             begin("chatId", out);
             Json.quote(out.appendString("{\"chatId\":"), chatId);
             close(out);
             begin("start", out);
-            out.appendString("{\"id\":\"" + answerId + "\",\"timestamp\":\"" + Instant.now() + "\"");
+            Json.quote(out.appendString("{\"id\":\"" + answerId + "\",\"timestamp\":\"" + Instant.now() + "\",\"agentId\":"),
+                    name);
             close(out);
         }
 

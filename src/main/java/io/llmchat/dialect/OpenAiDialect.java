@@ -81,7 +81,7 @@ public final class OpenAiDialect implements Dialect {
             }
 
             @Override
-            public void start(Buffer out) {
+            public void start(String name, Buffer out) {
                 // an OpenAI stream begins with the provider's own first chunk
             }
 

@@ -15,10 +15,16 @@ public final class ErrorTable {
 
     private static final Entry INTERNAL = new Entry(500, "api_error", null);
 
+    private final Map<String, String> codes = new LinkedHashMap<>();
     private final Map<String, Entry> entries = new LinkedHashMap<>();
 
+    /** The table as it is written; the routes fill it. */
+    public Map<String, String> getCodes() {
+        return codes;
+    }
+
     /** @throws IllegalArgumentException if an entry is not {@code status type code} */
-    public void setCodes(Map<String, String> codes) {
+    public void check() {
         codes.forEach((code, words) -> {
             String[] w = words.trim().split("\\s+");
             if (w.length != 3 || !w[0].matches("[45]\\d\\d")) {

@@ -96,7 +96,7 @@ public final class Gate {
         Meters m = meters.computeIfAbsent(method + ' ' + path + ' ' + status, k -> meters(known(method), path, status));
         m.requests.increment();
         m.duration.record(Duration.ofNanos(nanos));
-        if (status >= 400) {
+        if (m.errors != null) {
             m.errors.increment();
         }
     }
@@ -123,6 +123,6 @@ public final class Gate {
                 Timer.builder("http.request.duration").tags(tags).publishPercentileHistogram()
                         .minimumExpectedValue(Duration.ofMillis(1)).maximumExpectedValue(Duration.ofMinutes(5)).register(registry),
                 Counter.builder("http.requests").tags(tags).register(registry),
-                Counter.builder("http.request.errors").tags(tags).register(registry));
+                status < 400 ? null : Counter.builder("http.request.errors").tags(tags).register(registry));
     }
 }

@@ -20,19 +20,19 @@ public final class Breakers {
 
     /** @param resetMillis how long a breaker stays open before it lets probes through; Camel knows whole seconds only */
     public static CircuitBreakerRegistry registry(long resetMillis, MeterRegistry meters) {
-        CircuitBreakerRegistry registry = CircuitBreakerRegistry.custom().withRegistryStore(new InMemoryRegistryStore<>() {
+        return CircuitBreakerRegistry.custom().withRegistryStore(new InMemoryRegistryStore<>() {
             @Override
             public CircuitBreaker computeIfAbsent(String name, Function<? super String, ? extends CircuitBreaker> make) {
-                return super.computeIfAbsent(name, n -> CircuitBreaker.of(n, CircuitBreakerConfig
-                        .from(make.apply(n).getCircuitBreakerConfig())
-                        .waitDurationInOpenState(Duration.ofMillis(resetMillis)).build()));
+                return super.computeIfAbsent(name, n -> {
+                    CircuitBreaker breaker = CircuitBreaker.of(n, CircuitBreakerConfig
+                            .from(make.apply(n).getCircuitBreakerConfig())
+                            .waitDurationInOpenState(Duration.ofMillis(resetMillis)).build());
+                    state(meters, "circuit.breaker.open", breaker, CircuitBreaker.State.OPEN);
+                    state(meters, "circuit.breaker.half.open", breaker, CircuitBreaker.State.HALF_OPEN);
+                    return breaker;
+                });
             }
         }).build();
-        registry.getEventPublisher().onEntryAdded(added -> {
-            state(meters, "circuit.breaker.open", added.getAddedEntry(), CircuitBreaker.State.OPEN);
-            state(meters, "circuit.breaker.half.open", added.getAddedEntry(), CircuitBreaker.State.HALF_OPEN);
-        });
-        return registry;
     }
 
     private static void state(MeterRegistry meters, String name, CircuitBreaker breaker, CircuitBreaker.State state) {

@@ -182,7 +182,7 @@ final class Relay implements Upstream.Receiver {
             client.commit();
             Buffer held = out;
             out = Buffer.buffer(held.length() + 1024);
-            writer.start(out);
+            writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
             out.appendBuffer(held);
         }
         lastToken = System.nanoTime();

@@ -22,7 +22,7 @@ public final class Envelope implements Processor {
     public void process(Exchange exchange) {
         String data = exchange.getMessage().getBody(String.class);
         exchange.getMessage().setBody(NativeDialect.envelope(code, Json.utf8(data == null ? "null" : data),
-                ClientStream.of(exchange).requestId()));
+                ClientStream.of(exchange).requestId()).getBytes());
         exchange.getMessage().setHeader(Exchange.HTTP_RESPONSE_CODE, status);
         exchange.getMessage().setHeader(Exchange.CONTENT_TYPE, "application/json");
     }

@@ -66,6 +66,11 @@ public final class Idempotency {
         };
     }
 
+    /** A step for a request that failed: the next one with its key is a first one again. */
+    public Processor release() {
+        return exchange -> answers.remove(exchange, exchange.getProperty(KEY, String.class));
+    }
+
     /** A step at the end: keeps the answer, and only then sends it. */
     public Processor keep() {
         return exchange -> {
