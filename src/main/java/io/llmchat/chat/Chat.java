@@ -21,9 +21,11 @@ public final class Chat {
     private final long startedNanos = System.nanoTime();
     private ChatRequest request;
     private AnswerWriter writer;
+    private String name;
     private Agent agent;
     private final Deque<Target> candidates = new ArrayDeque<>();
     private Target target;
+    private int asked;
     private final StringBuilder attempts = new StringBuilder();
     private Usage usage;
     private String finishReason;
@@ -59,6 +61,15 @@ public final class Chat {
         return writer;
     }
 
+    /** What is asked for: an agent's id or {@code <provider>/<model>}; the request's, or the default. */
+    public String name() {
+        return name;
+    }
+
+    public void name(String name) {
+        this.name = name;
+    }
+
     public Agent agent() {
         return agent;
     }
@@ -76,11 +87,17 @@ public final class Chat {
     /** Takes the next candidate as the one to ask now. */
     public boolean nextCandidate() {
         target = candidates.poll();
+        asked = 0;
         return target != null;
     }
 
-    public boolean hasCandidates() {
-        return !candidates.isEmpty();
+    /** How often the target was asked. */
+    public int asked() {
+        return asked;
+    }
+
+    public void asked(int times) {
+        this.asked = times;
     }
 
     /** Whom we ask now, or asked last; null before the first. */

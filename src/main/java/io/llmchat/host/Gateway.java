@@ -67,7 +67,10 @@ public final class Gateway {
                 .setMaxInitialLineLength(8_192)
                 .setTcpNoDelay(true)
                 .setAcceptBacklog(4_096)
-                .setCompressionSupported(false);
+                .setCompressionSupported(false)
+                // nobody speaks WebSocket here: their handlers would see every byte
+                .setPerFrameWebSocketCompressionSupported(false)
+                .setPerMessageWebSocketCompressionSupported(false);
     }
 
     /** The value of a property, as the routes see it. */

@@ -28,13 +28,14 @@ public final class Gate {
     private static final int MAX_HEADERS = 16_384;
     /** The paths of the contract; metrics know no others, so that their number stays bounded. */
     private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages",
-            "/api/chat/completions", "/api/chat/history", "/api/agents", "/api/keys", "/health", "/metrics");
+            "/api/chat/completions", "/api/chat/history", "/api/agents", "/api/keys", "/health", "/metrics", "other");
+    private static final List<String> METHODS = List.of("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other");
 
     private record Meters(Timer duration, Counter requests, Counter errors) {
     }
 
     private final MeterRegistry registry;
-    private final Map<String, Meters> meters = new ConcurrentHashMap<>();
+    private final Map<Integer, Meters> meters = new ConcurrentHashMap<>();
 
     public Gate(MeterRegistry registry) {
         this.registry = registry;
@@ -91,9 +92,14 @@ public final class Gate {
     }
 
     private void count(HttpServerRequest request, int status, long nanos) {
-        String path = label(request.path());
-        String method = request.method().name();
-        Meters m = meters.computeIfAbsent(method + ' ' + path + ' ' + status, k -> meters(known(method), path, status));
+        int path = path(request.path());
+        int method = METHODS.indexOf(request.method().name());
+        int known = method < 0 ? METHODS.size() - 1 : method;
+        Integer key = (path * METHODS.size() + known) * 1_000 + status;
+        Meters m = meters.get(key);
+        if (m == null) {
+            m = meters.computeIfAbsent(key, k -> meters(METHODS.get(known), PATHS.get(path), status));
+        }
         m.requests.increment();
         m.duration.record(Duration.ofNanos(nanos));
         if (m.errors != null) {
@@ -101,20 +107,14 @@ public final class Gate {
         }
     }
 
-    private static String label(String path) {
-        for (String known : PATHS) {
-            if (path != null && path.startsWith(known)) {
-                return known;
+    private static int path(String path) {
+        int last = PATHS.size() - 1;
+        for (int i = 0; i < last; i++) {
+            if (path != null && path.startsWith(PATHS.get(i))) {
+                return i;
             }
         }
-        return "other";
-    }
-
-    private static String known(String method) {
-        return switch (method) {
-            case "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH" -> method;
-            default -> "other";
-        };
+        return last;
     }
 
     private Meters meters(String method, String path, int status) {

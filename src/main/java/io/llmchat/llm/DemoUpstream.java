@@ -153,6 +153,11 @@ final class DemoUpstream implements Upstream {
     }
 
     @Override
+    public void release() {
+        receiver = null;
+    }
+
+    @Override
     public void abort() {
         receiver = null;
     }

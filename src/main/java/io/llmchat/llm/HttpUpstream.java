@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpClientRequest;
@@ -9,14 +10,21 @@ import io.vertx.core.http.RequestOptions;
 /** A call over HTTP. Redirects are not followed: they could carry our key to somebody else. */
 final class HttpUpstream implements Upstream {
 
+    /** How long a provider that has said all may take to end its response; then its connection is closed. */
+    private static final long LINGER_MILLIS = 1_000;
+
+    private final Vertx vertx;
     private final HttpClient client;
     private final RequestOptions options;
     private final Buffer body;
     private Receiver receiver;
     private HttpClientRequest request;
     private HttpClientResponse response;
+    private boolean over;
+    private long closing = -1;
 
-    HttpUpstream(HttpClient client, RequestOptions options, Buffer body) {
+    HttpUpstream(Vertx vertx, HttpClient client, RequestOptions options, Buffer body) {
+        this.vertx = vertx;
         this.client = client;
         this.options = options;
         this.body = body;
@@ -59,6 +67,10 @@ final class HttpUpstream implements Upstream {
             }
         });
         answer.endHandler(v -> {
+            over = true;
+            if (closing >= 0) {
+                vertx.cancelTimer(closing);
+            }
             Receiver to = receiver;
             receiver = null;
             if (to != null) {
@@ -69,6 +81,7 @@ final class HttpUpstream implements Upstream {
     }
 
     private void broken(Throwable cause) {
+        over = true;
         Receiver to = receiver;
         receiver = null;
         if (to != null) {
@@ -91,9 +104,19 @@ final class HttpUpstream implements Upstream {
     }
 
     @Override
+    public void release() {
+        receiver = null;
+        if (!over) {
+            response.resume();
+            closing = vertx.setTimer(LINGER_MILLIS, t -> abort());
+        }
+    }
+
+    @Override
     public void abort() {
         receiver = null;
-        if (request != null) {
+        if (request != null && !over) {
+            over = true;
             request.reset();
         }
     }

@@ -1,9 +1,11 @@
 package io.llmchat.llm;
 
 import io.vertx.core.Vertx;
+import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpClientOptions;
 import io.vertx.core.http.PoolOptions;
+import io.vertx.core.http.RequestOptions;
 import java.util.Collection;
 import java.util.Map;
 import java.util.concurrent.ConcurrentSkipListMap;
@@ -24,6 +26,7 @@ public final class LlmComponent extends DefaultComponent {
     private static final Map<String, Wire> WIRES = Map.of("openai", new OpenAiWire(), "demo", new OpenAiWire());
 
     private final Map<String, LlmEndpoint> providers = new ConcurrentSkipListMap<>();
+    private Vertx vertx;
     private HttpClient client;
 
     @Metadata
@@ -57,7 +60,7 @@ public final class LlmComponent extends DefaultComponent {
     @Override
     protected void doStart() throws Exception {
         super.doStart();
-        Vertx vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
+        vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
         client = vertx.createHttpClient(
                 new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
                 new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
@@ -69,8 +72,8 @@ public final class LlmComponent extends DefaultComponent {
         super.doStop();
     }
 
-    HttpClient client() {
-        return client;
+    Upstream call(RequestOptions options, Buffer body) {
+        return new HttpUpstream(vertx, client, options, body);
     }
 
     /** An endpoint has started: from now on its provider can be asked. */

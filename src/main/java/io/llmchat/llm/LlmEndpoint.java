@@ -100,7 +100,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
     }
 
     Upstream upstream(Buffer body) {
-        return isDemo() ? new DemoUpstream(body) : new HttpUpstream(component.client(), call, body);
+        return isDemo() ? new DemoUpstream(body) : component.call(call, body);
     }
 
     Wire wire() {

@@ -319,10 +319,11 @@ final class Relay implements Upstream.Receiver {
         if (timer >= 0) {
             client.context().owner().cancelTimer(timer);
         }
-        upstream.abort();
         if (failure == null) {
+            upstream.release();
             done.complete(null);
         } else {
+            upstream.abort();
             done.completeExceptionally(failure);
         }
     }

@@ -25,6 +25,9 @@ public interface Upstream {
 
     void resume();
 
+    /** All that matters was received: the connection may be used again as soon as the response ends. */
+    void release();
+
     /** Ends the call and closes its connection; nothing is received any more. Harmless after the end. */
     void abort();
 }

@@ -7,6 +7,7 @@ import io.llmchat.http.ClientStream;
 import io.vertx.core.buffer.Buffer;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
+import org.apache.camel.support.DefaultMessage;
 
 /** Reads the request body in the caller's dialect and starts the {@link Chat}. */
 public final class ReadChat implements Processor {
@@ -21,6 +22,7 @@ public final class ReadChat implements Processor {
         }
         ChatRequest request = client.dialect().read(body.getBytes());
         chat.request(request, client.dialect().writer(request, client.requestId()));
-        exchange.getMessage().setBody(null);
+        // the EIPs below copy the exchange: without the HTTP message and its headers that costs little
+        exchange.setMessage(new DefaultMessage(exchange.getContext()));
     }
 }

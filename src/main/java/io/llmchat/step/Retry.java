@@ -11,7 +11,6 @@ import org.apache.camel.Processor;
  */
 public final class Retry {
 
-    private static final String ATTEMPTS = "attemptsOfTarget";
     private static final String BACK_OFF = "backOff";
 
     private int maxRetries;
@@ -20,24 +19,29 @@ public final class Retry {
     private double factor;
     private boolean jitter;
 
-    /** True if the candidate is to be asked now, or once more; the exchange property {@code backOff} says how soon. */
+    /** True if the target is to be asked now, or once more; the exchange property {@code backOff} says how soon. */
     public Predicate next() {
         return exchange -> {
-            Integer asked = exchange.getProperty(ATTEMPTS, Integer.class);
-            int before = asked == null ? 0 : asked;
-            if (before > maxRetries || before > 0 && Chat.of(exchange).failure() == null) {
-                exchange.removeProperty(ATTEMPTS);
+            Chat chat = Chat.of(exchange);
+            int asked = chat.asked();
+            if (asked > maxRetries || asked > 0 && chat.failure() == null) {
+                exchange.removeProperty(BACK_OFF);
                 return false;
             }
-            exchange.setProperty(ATTEMPTS, before + 1);
-            exchange.setProperty(BACK_OFF, before == 0 ? 0L : delay(before));
+            chat.asked(asked + 1);
+            if (asked > 0) {
+                exchange.setProperty(BACK_OFF, delay(asked));
+            }
             return true;
         };
     }
 
-    /** A step that ends the attempts of this candidate. */
+    /** A step that ends the attempts of this target. */
     public Processor last() {
-        return exchange -> exchange.setProperty(ATTEMPTS, maxRetries + 1);
+        return exchange -> {
+            Chat.of(exchange).asked(maxRetries + 1);
+            exchange.removeProperty(BACK_OFF);
+        };
     }
 
     private long delay(int retry) {

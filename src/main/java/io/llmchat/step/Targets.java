@@ -20,7 +20,6 @@ public final class Targets {
     /** The exchange property with the id of the agent that must be read; absent: a provider's model was named. */
     public static final String AGENT_ID = "agentId";
 
-    private static final String NAMED = "named";
     private static final String CHANGES = "changes";
 
     private final AgentCache cache;
@@ -51,7 +50,7 @@ public final class Targets {
             if (name == null || name.isBlank()) {
                 throw new ChatException("AGENT_NOT_FOUND", "The request names no model, and there is no default.");
             }
-            exchange.setProperty(NAMED, name);
+            Chat.of(exchange).name(name);
             if (name.indexOf('/') < 0) {
                 Agent kept = cache.get(name);
                 if (kept != null) {
@@ -73,7 +72,7 @@ public final class Targets {
                 cache.put(agent, exchange.getProperty(CHANGES, Long.class));
                 use(exchange, agent);
             } else if (Target.parse(defaultModel) != null) {
-                exchange.setProperty(NAMED, defaultModel);
+                Chat.of(exchange).name(defaultModel);
             } else {
                 throw noSuchModel(exchange.getProperty(AGENT_ID, String.class));
             }
@@ -97,12 +96,12 @@ public final class Targets {
                 targets.add(chat.agent().target());
                 chat.agent().fallbacks().forEach(f -> targets.add(Target.parse(f.path("model").asText())));
             } else {
-                targets.add(Target.parse(exchange.getProperty(NAMED, String.class)));
+                targets.add(Target.parse(chat.name()));
             }
             if (targets.size() == 1) {
                 targets.addAll(defaultFallbacks);
             }
-            check(targets.get(0), exchange.getProperty(NAMED, String.class), providers);
+            check(targets.get(0), chat.name(), providers);
             targets.removeIf(t -> t == null || providers.provider(t.provider()) == null
                     || !providers.provider(t.provider()).isConfigured());
             chat.candidates(targets);

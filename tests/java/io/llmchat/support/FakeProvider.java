@@ -1,0 +1,306 @@
+package io.llmchat.support;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.json.Json;
+import java.io.BufferedInputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A provider on loopback that plays scripts over raw sockets: it can answer well, slowly, brokenly or not at all, and
+ * keeps a log of the calls. The script is chosen by the model that a request names; without one it says "Hello there".
+ */
+public final class FakeProvider implements AutoCloseable {
+
+    /** What is done with one call. */
+    public interface Script {
+        void play(Call call) throws Exception;
+    }
+
+    private final ServerSocket server;
+    private final Map<String, Script> scripts = new ConcurrentHashMap<>();
+    private final List<Call> calls = new CopyOnWriteArrayList<>();
+
+    public FakeProvider() throws IOException {
+        server = new ServerSocket(0, 1024, InetAddress.getLoopbackAddress());
+        Thread.ofVirtual().start(this::accept);
+    }
+
+    public int port() {
+        return server.getLocalPort();
+    }
+
+    public String url() {
+        return "http://127.0.0.1:" + port();
+    }
+
+    /** Plays this script for requests that name this model. */
+    public FakeProvider on(String model, Script script) {
+        scripts.put(model, script);
+        return this;
+    }
+
+    /** All calls for this model, the first first. */
+    public List<Call> calls(String model) {
+        return calls.stream().filter(c -> model.equals(c.model())).toList();
+    }
+
+    /** The only call for this model. */
+    public Call call(String model) {
+        List<Call> all = calls(model);
+        if (all.size() != 1) {
+            throw new AssertionError(all.size() + " calls for model " + model + ", expected one");
+        }
+        return all.get(0);
+    }
+
+    private void accept() {
+        while (!server.isClosed()) {
+            try {
+                Socket socket = server.accept();
+                Thread.ofVirtual().start(() -> serve(socket));
+            } catch (IOException e) {
+                return;
+            }
+        }
+    }
+
+    private void serve(Socket socket) {
+        try (socket) {
+            socket.setTcpNoDelay(true);
+            InputStream in = new BufferedInputStream(socket.getInputStream());
+            while (!socket.isClosed()) {
+                Call call = Call.read(socket, in);
+                if (call == null) {
+                    return;
+                }
+                calls.add(call);
+                scripts.getOrDefault(call.model() == null ? "" : call.model(), FakeProvider::hello).play(call);
+            }
+        } catch (IOException e) {
+            // the gateway left, or the script cut the connection
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    private static void hello(Call call) throws IOException {
+        if (call.body().path("stream").asBoolean()) {
+            call.sse();
+            call.text("Hello");
+            call.text(" there");
+            call.finish("stop");
+            if (call.body().path("stream_options").path("include_usage").asBoolean()) {
+                call.usage(3, 2);
+            }
+            call.done();
+        } else {
+            call.json(200, completion("Hello there"));
+        }
+    }
+
+    /** A whole answer with this text, on OpenAI's wire. */
+    public static String completion(String text) {
+        return "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"fake-1\","
+                + "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"" + text
+                + "\"},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+                + "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5},\"system_fingerprint\":\"fp_1\"}";
+    }
+
+    @Override
+    public void close() throws IOException {
+        server.close();
+    }
+
+    /** One call of the provider: what was asked, and the means to answer. */
+    public static final class Call {
+        private final Socket socket;
+        private final InputStream in;
+        private final OutputStream out;
+        private final String head;
+        private final byte[] rawBody;
+        private final Map<String, String> headers = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
+        private final long at = System.nanoTime();
+        private final CountDownLatch left = new CountDownLatch(1);
+
+        private Call(Socket socket, InputStream in, String head, byte[] rawBody) throws IOException {
+            this.socket = socket;
+            this.in = in;
+            this.out = socket.getOutputStream();
+            this.head = head;
+            this.rawBody = rawBody;
+            for (String line : head.split("\r\n")) {
+                int colon = line.indexOf(':');
+                if (colon > 0) {
+                    headers.put(line.substring(0, colon), line.substring(colon + 1).trim());
+                }
+            }
+        }
+
+        private static Call read(Socket socket, InputStream in) throws IOException {
+            StringBuilder head = new StringBuilder();
+            while (head.length() < 4 || !head.substring(head.length() - 4).equals("\r\n\r\n")) {
+                int b = in.read();
+                if (b < 0) {
+                    return null;
+                }
+                head.append((char) b);
+            }
+            String lower = head.toString().toLowerCase(Locale.ROOT);
+            int at = lower.indexOf("content-length:");
+            int length = at < 0 ? 0 : Integer.parseInt(lower.substring(at + 15, lower.indexOf("\r\n", at)).trim());
+            byte[] body = in.readNBytes(length);
+            if (body.length < length) {
+                throw new EOFException();
+            }
+            return new Call(socket, in, head.toString(), body);
+        }
+
+        /** The first line of the request: method and path. */
+        public String line() {
+            return head.substring(0, head.indexOf(" HTTP/"));
+        }
+
+        public String header(String name) {
+            return headers.get(name);
+        }
+
+        /** The request body as it came. */
+        public String text() {
+            return new String(rawBody, StandardCharsets.UTF_8);
+        }
+
+        public JsonNode body() {
+            try {
+                return Json.read(rawBody);
+            } catch (IOException e) {
+                throw new AssertionError("the gateway sent what is not JSON: " + text(), e);
+            }
+        }
+
+        public String model() {
+            return rawBody.length == 0 ? null : body().path("model").asText(null);
+        }
+
+        /** When it came, by {@link System#nanoTime()}. */
+        public long at() {
+            return at;
+        }
+
+        /** A whole response; {@code more} are header lines. */
+        public void json(int status, String body, String... more) throws IOException {
+            byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
+            StringBuilder text = new StringBuilder("HTTP/1.1 " + status + " X\r\nContent-Type: application/json\r\nContent-Length: "
+                    + bytes.length + "\r\n");
+            for (String line : more) {
+                text.append(line).append("\r\n");
+            }
+            out.write((text + "\r\n").getBytes(StandardCharsets.UTF_8));
+            out.write(bytes);
+            out.flush();
+        }
+
+        /** An error as OpenAI says it. */
+        public void error(int status, String code, String... more) throws IOException {
+            json(status, "{\"error\":{\"message\":\"the provider says " + status + "\",\"type\":\"provider_error\",\"param\":null,\"code\":\""
+                    + code + "\"}}", more);
+        }
+
+        /** The head of a stream. */
+        public void sse() throws IOException {
+            raw("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        }
+
+        /** Bytes of the stream, as one HTTP chunk. */
+        public void bytes(byte[] bytes) throws IOException {
+            out.write((Integer.toHexString(bytes.length) + "\r\n").getBytes(StandardCharsets.US_ASCII));
+            out.write(bytes);
+            out.write("\r\n".getBytes(StandardCharsets.US_ASCII));
+            out.flush();
+        }
+
+        public void event(String data) throws IOException {
+            bytes(("data: " + data + "\n\n").getBytes(StandardCharsets.UTF_8));
+        }
+
+        public void role() throws IOException {
+            event(chunk("{\"role\":\"assistant\",\"content\":\"\"}", "null"));
+        }
+
+        public void text(String text) throws IOException {
+            event(chunk("{\"content\":" + new String(Json.write(text), StandardCharsets.UTF_8) + "}", "null"));
+        }
+
+        public void finish(String reason) throws IOException {
+            event(chunk("{}", "\"" + reason + "\""));
+        }
+
+        public void usage(int prompt, int completion) throws IOException {
+            event("{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"fake-1\",\"choices\":[],"
+                    + "\"usage\":{\"prompt_tokens\":" + prompt + ",\"completion_tokens\":" + completion + ",\"total_tokens\":"
+                    + (prompt + completion) + "}}");
+        }
+
+        public static String chunk(String delta, String finishReason) {
+            return "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"fake-1\","
+                    + "\"choices\":[{\"index\":0,\"delta\":" + delta + ",\"finish_reason\":" + finishReason + "}]}";
+        }
+
+        /** The closing event, and the end of the response. */
+        public void done() throws IOException {
+            event("[DONE]");
+            end();
+        }
+
+        /** The end of the response; the connection stays. */
+        public void end() throws IOException {
+            raw("0\r\n\r\n");
+        }
+
+        public void raw(String bytes) throws IOException {
+            out.write(bytes.getBytes(StandardCharsets.UTF_8));
+            out.flush();
+        }
+
+        /** Closes the connection. */
+        public void cut() throws IOException {
+            socket.close();
+        }
+
+        /** Closes the connection with a TCP reset. */
+        public void reset() throws IOException {
+            socket.setSoLinger(true, 0);
+            socket.close();
+        }
+
+        /** Says nothing more until the gateway closes the connection. */
+        public void hang() throws IOException {
+            try {
+                while (in.read() >= 0) {
+                    // nothing is expected
+                }
+            } finally {
+                left.countDown();
+            }
+        }
+
+        /** Whether the gateway closed the connection of a hanging call within this time. */
+        public boolean leftWithin(long millis) throws InterruptedException {
+            return left.await(millis, TimeUnit.MILLISECONDS);
+        }
+    }
+}

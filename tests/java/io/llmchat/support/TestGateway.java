@@ -1,0 +1,164 @@
+package io.llmchat.support;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.host.Gateway;
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.SQLException;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import javax.sql.DataSource;
+
+/**
+ * A gateway in the test's own process, on a free port, with a fake provider behind the provider {@code openai}. Its
+ * stores are real; all gateways of a test run share them. {@link #shared()} serves all tests that need no settings.
+ */
+public final class TestGateway implements AutoCloseable {
+
+    private static TestGateway shared;
+
+    private final FakeProvider provider;
+    private final Gateway gateway;
+    private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+
+    private TestGateway(Map<String, String> settings) throws Exception {
+        provider = new FakeProvider();
+        Map<String, String> all = new HashMap<>(Map.of(
+                "llmchat.http.port", "0",
+                "llmchat.store.data-dir", Path.of("target", "test-data").toAbsolutePath().toString(),
+                "llmchat.openai.base-url", provider.url() + "/v1",
+                "llmchat.openai.api-key", "sk-of-the-gateway",
+                "llmchat.admit.max-requests", "1000000",
+                "llmchat.retry.base-delay", "1",
+                "llmchat.retry.max-delay", "5",
+                "llmchat.record.batch-interval", "50"));
+        all.putAll(settings);
+        gateway = new Gateway(all);
+        gateway.start();
+    }
+
+    /** The gateway of all tests that can live with its settings; ends with the JVM. */
+    public static synchronized TestGateway shared() throws Exception {
+        if (shared == null) {
+            shared = new TestGateway(Map.of());
+            Runtime.getRuntime().addShutdownHook(new Thread(shared.gateway::stop));
+        }
+        return shared;
+    }
+
+    /** A gateway of its own with these properties, on the PostgreSQL and Redis of the shared one. */
+    public static TestGateway with(String... settings) throws Exception {
+        Map<String, String> map = new HashMap<>();
+        var postgres = (com.zaxxer.hikari.HikariDataSource) shared().gateway.bean(DataSource.class);
+        URI at = URI.create(postgres.getJdbcUrl().substring("jdbc:".length()));
+        map.put("llmchat.postgres.host", "127.0.0.1");
+        map.put("llmchat.postgres.port", Integer.toString(at.getPort()));
+        map.put("llmchat.postgres.user", "postgres");
+        map.put("llmchat.postgres.name", "postgres");
+        map.put("llmchat.postgres.max-connections", "5");
+        URI redis = URI.create(shared().gateway.bean(org.redisson.api.RedissonClient.class).getConfig().useSingleServer().getAddress());
+        map.put("llmchat.redis.host", "127.0.0.1");
+        map.put("llmchat.redis.port", Integer.toString(redis.getPort()));
+        for (int i = 0; i < settings.length; i += 2) {
+            map.put(settings[i], settings[i + 1]);
+        }
+        return new TestGateway(map);
+    }
+
+    public FakeProvider provider() {
+        return provider;
+    }
+
+    public String url() {
+        return "http://127.0.0.1:" + gateway.port();
+    }
+
+    public int port() {
+        return gateway.port();
+    }
+
+    public <T> T bean(Class<T> type) {
+        return gateway.bean(type);
+    }
+
+    /** Sends a request with a JSON body and returns the whole response; {@code headers} are names and values in turn. */
+    public HttpResponse<String> send(String method, String path, String body, String... headers) throws IOException, InterruptedException {
+        return client.send(request(method, path, body, headers), HttpResponse.BodyHandlers.ofString());
+    }
+
+    public HttpResponse<String> post(String path, String body, String... headers) throws IOException, InterruptedException {
+        return send("POST", path, body, headers);
+    }
+
+    public HttpResponse<String> get(String path, String... headers) throws IOException, InterruptedException {
+        return send("GET", path, null, headers);
+    }
+
+    public HttpRequest request(String method, String path, String body, String... headers) {
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url() + path)).timeout(Duration.ofSeconds(30))
+                .method(method, body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(body))
+                .header("Content-Type", "application/json");
+        for (int i = 0; i < headers.length; i += 2) {
+            request.header(headers[i], headers[i + 1]);
+        }
+        return request.build();
+    }
+
+    /** A chat on the OpenAI dialect with one user message. */
+    public static String chat(String model, boolean stream) {
+        return "{\"model\":\"" + model + "\",\"stream\":" + stream + ",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+    }
+
+    /** A chat on the native dialect with one user message. */
+    public static String nativeChat(String agent, boolean stream) {
+        return "{\"agentId\":\"" + agent + "\",\"stream\":" + stream + ",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+    }
+
+    public static JsonNode json(String text) {
+        try {
+            return Json.read(text.getBytes(StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            throw new AssertionError("not JSON: " + text, e);
+        }
+    }
+
+    /** One number from the database. */
+    public long count(String sql) throws SQLException {
+        try (Connection c = bean(DataSource.class).getConnection(); var s = c.createStatement(); var row = s.executeQuery(sql)) {
+            row.next();
+            return row.getLong(1);
+        }
+    }
+
+    /** The value of a metric, by its name and labels as Prometheus writes them; 0 if it is not there. */
+    public double metric(String name) throws IOException, InterruptedException {
+        return get("/metrics").body().lines().filter(l -> l.startsWith(name + " ")).findFirst()
+                .map(l -> Double.parseDouble(l.substring(name.length() + 1))).orElse(0.0);
+    }
+
+    /** Waits until something holds, ten seconds at most. */
+    public static void until(String what, Callable<Boolean> holds) throws Exception {
+        long end = System.nanoTime() + Duration.ofSeconds(10).toNanos();
+        while (!holds.call()) {
+            if (System.nanoTime() > end) {
+                throw new AssertionError("did not happen within 10 s: " + what);
+            }
+            Thread.sleep(10);
+        }
+    }
+
+    @Override
+    public void close() throws Exception {
+        gateway.stop();
+        provider.close();
+    }
+}
