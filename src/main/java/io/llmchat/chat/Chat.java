@@ -86,9 +86,12 @@ public final class Chat {
 
     /** Takes the next candidate as the one to ask now. */
     public boolean nextCandidate() {
+        if (candidates.isEmpty()) {
+            return false;
+        }
         target = candidates.poll();
         asked = 0;
-        return target != null;
+        return true;
     }
 
     /** How often the target was asked. */

@@ -6,8 +6,11 @@ import io.llmchat.dialect.Dialect;
 import io.vertx.core.Context;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpConnection;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
 import org.apache.camel.component.platform.http.vertx.HttpMessage;
 
@@ -24,6 +27,8 @@ public final class ClientStream {
     public static final String PROPERTY = "client";
     public static final String REQUEST_ID = "X-Request-Id";
 
+    private static final long CLOSE_MILLIS = 100;
+    private static final Set<HttpConnection> CLOSING = ConcurrentHashMap.newKeySet();
     private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n\n");
 
     private final HttpServerRequest request;
@@ -173,7 +178,28 @@ public final class ClientStream {
         } else if (!response.ended()) {
             Buffer last = Buffer.buffer();
             writer.error(error, entry, last);
-            response.end(last).onComplete(v -> request.connection().close());
+            response.end(last).onComplete(v -> closeUnlessReused());
+        }
+    }
+
+    /**
+     * The end of a failed stream is the end of its connection. The client cannot know, though: if it sends its next
+     * request on it at once, that one is answered first.
+     */
+    private void closeUnlessReused() {
+        HttpConnection connection = request.connection();
+        CLOSING.add(connection);
+        context.owner().setTimer(CLOSE_MILLIS, t -> {
+            if (CLOSING.remove(connection)) {
+                connection.close();
+            }
+        });
+    }
+
+    /** A request has come on this connection: it is not closed for an earlier one any more. */
+    static void reused(HttpConnection connection) {
+        if (!CLOSING.isEmpty()) {
+            CLOSING.remove(connection);
         }
     }
 

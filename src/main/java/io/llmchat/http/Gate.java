@@ -44,6 +44,7 @@ public final class Gate {
     /** Puts the gate before a router: {@code next} is asked for it on each request. */
     public Handler<HttpServerRequest> before(Supplier<Router> next, ErrorTable errors) {
         return request -> {
+            ClientStream.reused(request.connection());
             HttpServerResponse response = request.response();
             String given = request.headers().get(ClientStream.REQUEST_ID);
             String id = given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();

@@ -184,6 +184,13 @@ final class Relay implements Upstream.Receiver {
             out = Buffer.buffer(held.length() + 1024);
             writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
             out.appendBuffer(held);
+            if (Math.min(limits.heartbeat(), limits.idle()) < limits.firstToken()) {
+                // the timer that runs would wake too late for what counts from now on
+                client.context().owner().cancelTimer(timer);
+                lastToken = System.nanoTime();
+                lastWrite = lastToken;
+                watch();
+            }
         }
         lastToken = System.nanoTime();
         chat.usage(event.usage());

@@ -1,0 +1,238 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.util.UUID;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** What a provider does wrong, and who is asked instead. */
+class FailoverTest {
+
+    private static final String PATH = "/v1/chat/completions";
+
+    private static TestGateway gateway;
+    private static FakeProvider provider;
+
+    private final String model = "m-" + UUID.randomUUID();
+    private final String agent = "a-" + UUID.randomUUID().toString().substring(0, 8);
+
+    @BeforeAll
+    static void start() throws Exception {
+        // a breaker that stays closed, so that the tests do not meet in it
+        gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "100000",
+                "camel.resilience4j.sliding-window-size", "100000",
+                "camel.component.llm.first-token-timeout", "300", "camel.component.llm.idle-timeout", "300",
+                "camel.component.llm.request-timeout", "600", "llmchat.retry.max", "2");
+        provider = gateway.provider();
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        gateway.close();
+    }
+
+    private void agentWithFallback(String... fallbacks) throws Exception {
+        String list = fallbacks.length == 0 ? "" : "\"" + String.join("\",\"", fallbacks) + "\"";
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\""
+                + model + "\",\"fallbacks\":[" + list + "]}").statusCode());
+    }
+
+    private static String attempts(HttpResponse<String> response) {
+        return response.headers().firstValue("x-llmchat-attempts").orElseThrow();
+    }
+
+    @Test
+    void aFailureIsMadeGoodByAskingAgain() throws Exception {
+        AtomicInteger n = new AtomicInteger();
+        provider.on(model, call -> {
+            if (n.incrementAndGet() < 3) {
+                call.error(500, "oops");
+            } else {
+                call.json(200, FakeProvider.completion("at last"));
+            }
+        });
+        HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, false));
+        assertEquals(200, response.statusCode());
+        assertEquals("openai=500,openai=500,openai=200", attempts(response));
+    }
+
+    @Test
+    void aProviderThatKeepsFailingIsAskedAsOftenAsSaidAndThenNamed() throws Exception {
+        provider.on(model, call -> call.error(503, "down"));
+        HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, false));
+        assertEquals(502, response.statusCode());
+        assertEquals(3, provider.calls(model).size());
+        assertEquals("openai=503,openai=503,openai=503", attempts(response));
+        assertTrue(json(response.body()).path("error").path("message").asText().contains("'openai' answered 503"));
+        assertEquals("api_error", json(response.body()).path("error").path("type").asText());
+    }
+
+    @Test
+    void theFallbackAnswersWhenTheFirstCannot() throws Exception {
+        agentWithFallback("openai/good-" + model);
+        provider.on(model, call -> call.error(500, "oops"));
+        HttpResponse<String> response = gateway.post(PATH, chat(agent, true));
+        assertEquals(200, response.statusCode());
+        assertTrue(response.body().contains("Hello") && response.body().endsWith("data: [DONE]\n\n"));
+        assertEquals("openai=500,openai=500,openai=500,openai=200", attempts(response));
+    }
+
+    @Test
+    void aFallbackMayBeAnAgent() throws Exception {
+        agentWithFallback("demo");
+        provider.on(model, call -> call.error(500, "oops"));
+        HttpResponse<String> response = gateway.post(PATH, chat(agent, false));
+        assertEquals(200, response.statusCode());
+        assertTrue(attempts(response).endsWith("demo=200"));
+    }
+
+    @Test
+    void aConnectionThatIsResetIsAFailure() throws Exception {
+        agentWithFallback("demo");
+        provider.on(model, Call::reset);
+        assertEquals("openai=reset,openai=reset,openai=reset,demo=200", attempts(gateway.post(PATH, chat(agent, false))));
+    }
+
+    @Test
+    void aProviderWithoutRoomIsLeftForTheNextAtOnce() throws Exception {
+        agentWithFallback("demo");
+        provider.on(model, call -> call.error(429, "slow_down"));
+        assertEquals("openai=429,demo=200", attempts(gateway.post(PATH, chat(agent, false))));
+    }
+
+    @Test
+    void aProvidersLimitIsPassedOnWithItsRetryAfter() throws Exception {
+        provider.on(model, call -> call.error(429, "slow_down", "Retry-After: 7"));
+        HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, false));
+        assertEquals(429, response.statusCode());
+        assertEquals("7", response.headers().firstValue("retry-after").orElseThrow());
+        assertEquals("rate_limit_exceeded", json(response.body()).path("error").path("code").asText());
+    }
+
+    @Test
+    void aRequestAtFaultIsNotTakenToTheFallback() throws Exception {
+        agentWithFallback("demo");
+        provider.on(model, call -> call.error(400, "bad"));
+        HttpResponse<String> response = gateway.post(PATH, chat(agent, false));
+        assertEquals(400, response.statusCode());
+        assertEquals("openai=400", attempts(response));
+    }
+
+    @Test
+    void aSilentProviderIsGivenUpAndItsConnectionClosed() throws Exception {
+        provider.on(model, Call::hang);
+        HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, true));
+        assertEquals(504, response.statusCode());
+        assertTrue(provider.calls(model).get(0).leftWithin(1_000));
+        assertTrue(attempts(response).startsWith("openai=timeout"));
+    }
+
+    @Test
+    void anAnswerThatIsNotStreamedHasATimeOfItsOwn() throws Exception {
+        provider.on(model, Call::hang);
+        long started = System.nanoTime();
+        assertEquals(504, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+        assertTrue(System.nanoTime() - started > 600_000_000L, "the time to the first token is for streams");
+    }
+
+    @Test
+    void aStreamThatStallsEndsWithAnErrorEvent() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.hang();
+        });
+        String body = gateway.post(PATH, chat("openai/" + model, true)).body();
+        assertTrue(body.contains("sent nothing more"), body);
+        assertFalse(body.contains("[DONE]"));
+        assertTrue(provider.call(model).leftWithin(1_000));
+    }
+
+    @Test
+    void anErrorInsideAResponseThatSaysOkIsAFailure() throws Exception {
+        agentWithFallback("demo");
+        provider.on(model, call -> {
+            call.sse();
+            call.event("{\"error\":{\"message\":\"overloaded\"}}");
+            call.done();
+        });
+        assertEquals("openai=error,openai=error,openai=error,demo=200", attempts(gateway.post(PATH, chat(agent, true))));
+    }
+
+    @Test
+    void nonsenseIsAFailure() throws Exception {
+        agentWithFallback("demo");
+        for (String body : new String[] {"<html>Bad gateway</html>", "{\"choices\":[{\"mess", "[]", "{\"ok\":true}"}) {
+            provider.on(model, call -> call.json(200, body));
+            HttpResponse<String> response = gateway.post(PATH, chat(agent, false));
+            assertEquals(200, response.statusCode());
+            assertTrue(attempts(response).endsWith("openai=malformed,demo=200"), body);
+        }
+    }
+
+    @Test
+    void aProviderThatCannotBeReachedIsSaidToBe() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", "http://127.0.0.1:1/v1", "llmchat.retry.max", "0")) {
+            HttpResponse<String> response = own.post(PATH, chat("openai/x", false));
+            assertEquals(502, response.statusCode());
+            assertEquals("openai=connect", attempts(response));
+        }
+    }
+
+    @Test
+    void aRedirectIsNotFollowed() throws Exception {
+        provider.on(model, call -> call.json(302, "{}", "Location: " + provider.url() + "/v1/elsewhere"));
+        assertEquals(502, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+        assertTrue(provider.calls(model).stream().allMatch(c -> c.line().equals("POST /v1/chat/completions")));
+    }
+
+    @Test
+    void aBreakerOpensAfterRepeatedFailuresAnswersAtOnceAndClosesAgain() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "300")) {
+            own.provider().on(model, call -> call.error(500, "oops"));
+            for (int i = 0; i < 5; i++) {
+                assertEquals(502, own.post(PATH, chat("openai/" + model, false)).statusCode());
+            }
+            HttpResponse<String> open = own.post(PATH, chat("openai/" + model, false));
+            assertEquals(503, open.statusCode());
+            assertEquals("openai=open", attempts(open));
+            assertTrue(open.headers().firstValue("retry-after").isPresent());
+            assertEquals(5, own.provider().calls(model).size(), "an open breaker calls nobody");
+            assertEquals(1.0, own.metric("circuit_breaker_open{breaker=\"openai\"}"));
+            assertEquals("open", json(own.get("/health/detailed").body()).path("providers").path("openai").path("breaker").asText());
+
+            TestGateway.until("the provider is tried again and answers",
+                    () -> own.post(PATH, chat("openai/well", false)).statusCode() == 200);
+            for (int i = 0; i < 3; i++) {
+                assertEquals(200, own.post(PATH, chat("openai/well", false)).statusCode());
+            }
+            assertEquals(0.0, own.metric("circuit_breaker_open{breaker=\"openai\"}"));
+        }
+    }
+
+    @Test
+    void streamsThatAreCutOpenTheBreakerToo() throws Exception {
+        try (TestGateway own = TestGateway.with()) {
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("Half");
+                call.cut();
+            });
+            for (int i = 0; i < 5; i++) {
+                own.post(PATH, chat("openai/" + model, true));
+            }
+            assertEquals(503, own.post(PATH, chat("openai/" + model, true)).statusCode());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.step.Authenticate;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.util.List;
+import java.util.UUID;
+import org.junit.jupiter.api.Test;
+
+/** What operators look at and change: health, metrics, agents, keys, usage records. */
+class OperationsTest {
+
+    private final String model = "m-" + UUID.randomUUID();
+    private final String agent = "a-" + UUID.randomUUID().toString().substring(0, 8);
+
+    private String agentJson(String more) {
+        return "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model + "\"" + more + "}";
+    }
+
+    @Test
+    void healthSaysHowItIs() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        assertEquals("healthy", json(gateway.get("/health").body()).path("status").asText());
+        assertEquals(200, gateway.get("/health/live").statusCode());
+        assertEquals(200, gateway.get("/health/ready").statusCode());
+        JsonNode detailed = json(gateway.get("/health/detailed").body());
+        for (String member : List.of("status", "timestamp", "uptime", "service", "version", "system", "components")) {
+            assertTrue(detailed.hasNonNull(member), member);
+        }
+        for (String part : List.of("database", "redis", "agents")) {
+            assertTrue(detailed.path("components").path(part).path("healthy").asBoolean(), part);
+            assertTrue(detailed.path("components").path(part).path("latency").asDouble() > 0, part);
+        }
+        assertTrue(detailed.path("system").path("memory").path("heapUsed").asLong() > 0);
+        assertTrue(detailed.path("system").path("cpu").path("processors").asInt() > 0);
+        assertFalse(detailed.toString().contains("sk-of-the-gateway"));
+    }
+
+    @Test
+    void metricsHaveTheNamesOfTheGuideAndRealValues() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String ok = "http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"200\"}";
+        String missing = "http_request_errors_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"404\"}";
+        String seconds = "http_request_duration_seconds_count{method=\"POST\",path=\"/v1/chat/completions\",status=\"200\"}";
+        double okBefore = gateway.metric(ok);
+        double missingBefore = gateway.metric(missing);
+        double secondsBefore = gateway.metric(seconds);
+        gateway.post("/v1/chat/completions", chat("demo", false));
+        gateway.post("/v1/chat/completions", chat("demo", false));
+        gateway.post("/v1/chat/completions", chat("nobody", false));
+        assertEquals(okBefore + 2, gateway.metric(ok));
+        assertEquals(secondsBefore + 2, gateway.metric(seconds));
+        assertEquals(missingBefore + 1, gateway.metric(missing));
+        assertTrue(gateway.metric("db_connections_active") + gateway.metric("db_connections_idle") > 0);
+        assertTrue(gateway.metric("cache_hits_total{cache=\"agents\"}") > 0);
+        assertTrue(gateway.metric("cache_misses_total{cache=\"agents\"}") > 0);
+        double rate = gateway.metric("cache_hit_rate{cache=\"agents\"}");
+        assertTrue(rate > 0 && rate < 1);
+        String all = gateway.get("/metrics").body();
+        for (String name : List.of("db_connections_waiting", "circuit_breaker_open{", "circuit_breaker_half_open{")) {
+            assertTrue(all.contains("\n" + name), name);
+        }
+        assertTrue(gateway.get("/metrics").headers().firstValue("content-type").orElseThrow().startsWith("text/plain"));
+    }
+
+    @Test
+    void anAgentIsMadeReadChangedAndRemoved() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        HttpResponse<String> made = gateway.post("/api/agents", agentJson(",\"metadata\":{\"a\":null}"));
+        assertEquals(201, made.statusCode());
+        assertEquals("CREATED", json(made.body()).path("code").asText());
+        assertEquals(409, gateway.post("/api/agents", agentJson("")).statusCode());
+        assertTrue(json(gateway.get("/api/agents").body()).path("data").findValuesAsText("id").contains(agent));
+
+        gateway.post("/v1/chat/completions", chat(agent, false));
+        HttpResponse<String> changed = gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"other-" + model + "\"}");
+        assertEquals("other-" + model, json(changed.body()).path("data").path("model").asText());
+        assertEquals("A", json(changed.body()).path("data").path("name").asText(), "what was not given stays");
+        gateway.post("/v1/chat/completions", chat(agent, false));
+        assertEquals(1, gateway.provider().calls("other-" + model).size(), "the cache knows at once");
+
+        JsonNode status = json(gateway.get("/api/agents/" + agent + "/status").body()).path("data");
+        assertTrue(status.path("available").asBoolean());
+        assertEquals(200, gateway.send("DELETE", "/api/agents/" + agent, null).statusCode());
+        assertEquals(404, gateway.get("/api/agents/" + agent).statusCode());
+        assertEquals(404, gateway.post("/v1/chat/completions", chat(agent, false)).statusCode());
+    }
+
+    @Test
+    void aChangeIsSeenByAnotherInstance() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        try (TestGateway other = TestGateway.with()) {
+            gateway.post("/api/agents", agentJson(""));
+            other.post("/v1/chat/completions", chat(agent, false));
+            assertEquals(1, other.provider().calls(model).size());
+            gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"other-" + model + "\"}");
+            until("the other instance asks the new model", () -> {
+                other.post("/v1/chat/completions", chat(agent, false));
+                return !other.provider().calls("other-" + model).isEmpty();
+            });
+        }
+    }
+
+    @Test
+    void anAgentThatCannotBeOneIsRefused() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        for (String body : List.of("{}", "[]", "{\"name\":\"A\",\"provider\":\"openai\"}", "{\"name\":1,\"provider\":\"openai\",\"model\":\"m\"}",
+                "{\"id\":\"Not Good\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"m\"}",
+                "{\"name\":\"A\",\"provider\":\"nobody\",\"model\":\"m\"}")) {
+            HttpResponse<String> response = gateway.post("/api/agents", body);
+            assertEquals(400, response.statusCode(), body);
+            assertEquals("VALIDATION_ERROR", json(response.body()).path("code").asText(), body);
+        }
+    }
+
+    @Test
+    void inKeyModeEverybodyNeedsAKeyAndOnlyTheProbesAreOpen() throws Exception {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test",
+                "llmchat.health.metrics-token", "the-token-of-the-test")) {
+            String[] admin = {"Authorization", "Bearer the-admin-key-of-the-test"};
+            HttpResponse<String> none = gateway.post("/v1/chat/completions", chat("demo", false));
+            HttpResponse<String> wrong = gateway.post("/v1/chat/completions", chat("demo", false), "Authorization", "Bearer wrong");
+            assertEquals(401, none.statusCode());
+            assertEquals(none.body(), wrong.body());
+            assertEquals("invalid_api_key", json(none.body()).path("error").path("code").asText());
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false), admin).statusCode());
+            for (String path : List.of("/v1/models", "/api/agents", "/health/detailed", "/metrics")) {
+                assertEquals(401, gateway.get(path).statusCode(), path);
+                assertEquals(200, gateway.get(path, admin).statusCode(), path);
+            }
+            assertEquals(200, gateway.get("/metrics", "Authorization", "Bearer the-token-of-the-test").statusCode());
+            assertEquals(401, gateway.get("/v1/models", "Authorization", "Bearer the-token-of-the-test").statusCode());
+            assertEquals(200, gateway.get("/health").statusCode());
+            assertEquals(200, gateway.get("/health/ready").statusCode());
+        }
+    }
+
+    @Test
+    void withAnAdminKeyWritingNeedsItInOpenModeToo() throws Exception {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
+            assertEquals(401, gateway.post("/api/agents", agentJson("")).statusCode());
+            assertEquals(403, gateway.post("/api/agents", agentJson(""), "Authorization", "Bearer other").statusCode());
+            assertEquals(201, gateway.post("/api/agents", agentJson(""), "Authorization", "Bearer the-admin-key-of-the-test").statusCode());
+            assertEquals(200, gateway.get("/api/agents").statusCode());
+        }
+    }
+
+    @Test
+    void aKeyIsMadeWhereOneIsNeededAndNoneIsGiven() throws Exception {
+        assertTrue(new Authenticate("keys", "127.0.0.1", "", "").generatedAdminKey().length() > 60);
+        assertTrue(new Authenticate("", "0.0.0.0", "", "").generatedAdminKey() != null, "not only this machine can reach it");
+        assertEquals(null, new Authenticate("", "127.0.0.1", "", "").generatedAdminKey());
+        assertEquals(null, new Authenticate("keys", "127.0.0.1", "a-key-of-my-own", "").generatedAdminKey());
+    }
+
+    @Test
+    void everyChatLeavesAUsageRecord() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.post("/v1/chat/completions", chat("openai/" + model, true));
+        gateway.provider().on("bad-" + model, call -> call.error(400, "bad"));
+        gateway.post("/v1/chat/completions", chat("openai/bad-" + model, false));
+        until("both are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model LIKE '%" + model + "'") == 2);
+        assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'completed' AND stream"
+                + " AND total_tokens = 5 AND finish_reason = 'stop' AND attempts = 'openai=200' AND first_token_ms IS NOT NULL"));
+        assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = 'bad-" + model
+                + "' AND outcome = 'UPSTREAM_REJECTED' AND total_tokens IS NULL"));
+    }
+
+    @Test
+    void whatIsNotWrittenYetIsWrittenAtTheEnd() throws Exception {
+        TestGateway gateway = TestGateway.with("llmchat.record.batch-interval", "600000");
+        gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+        gateway.close();
+        assertEquals(1, TestGateway.shared().count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'"));
+    }
+}

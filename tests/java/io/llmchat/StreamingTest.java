@@ -1,0 +1,297 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.Sse;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Streams are honest: nothing early, nothing late, nothing that looks whole and is not, nothing left open. */
+class StreamingTest {
+
+    private static final String PATH = "/v1/chat/completions";
+
+    private static TestGateway gateway;
+    private static FakeProvider provider;
+
+    private final String model = "m-" + UUID.randomUUID();
+
+    @BeforeAll
+    static void start() throws Exception {
+        gateway = TestGateway.shared();
+        provider = gateway.provider();
+    }
+
+    private Sse stream() throws Exception {
+        return new Sse(gateway.port(), PATH, chat("openai/" + model, true));
+    }
+
+    @Test
+    void theFirstTokenArrivesBeforeTheProviderHasFinished() throws Exception {
+        CountDownLatch seen = new CountDownLatch(1);
+        AtomicInteger waited = new AtomicInteger();
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 3; i++) {
+                call.text("t" + i);
+                if (i == 0 && seen.await(10, TimeUnit.SECONDS)) {
+                    waited.incrementAndGet();
+                }
+            }
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = stream()) {
+            stream.lineWith("\"t0\"");
+            seen.countDown();
+            stream.lineWith("\"t2\"");
+            stream.lineWith("[DONE]");
+        }
+        assertEquals(1, waited.get());
+    }
+
+    @Test
+    void nothingIsSentBeforeTheFirstToken() throws Exception {
+        CountDownLatch roleSent = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.bytes(": a comment\n\n".getBytes());
+            call.role();
+            roleSent.countDown();
+            go.await(10, TimeUnit.SECONDS);
+            call.text("now");
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = stream()) {
+            assertTrue(roleSent.await(10, TimeUnit.SECONDS));
+            // a request that overtakes shows that the gateway has read what the provider sent
+            gateway.post(PATH, chat("openai/other-" + model, false));
+            assertFalse(stream.hasMore());
+            go.countDown();
+            stream.lineWith("\"role\":\"assistant\"");
+            stream.lineWith("\"now\"");
+        }
+    }
+
+    @Test
+    void tokensThatComeTogetherAreAllThere() throws Exception {
+        StringBuilder all = new StringBuilder();
+        for (int i = 0; i < 500; i++) {
+            all.append("data: ").append(Call.chunk("{\"content\":\"<" + i + ">\"}", "null")).append("\n\n");
+        }
+        provider.on(model, call -> {
+            call.sse();
+            call.bytes(all.toString().getBytes());
+            call.finish("stop");
+            call.done();
+        });
+        String body = gateway.post(PATH, chat("openai/" + model, true)).body();
+        assertTrue(body.startsWith(all.toString()));
+        assertTrue(body.endsWith("data: [DONE]\n\n"));
+    }
+
+    @Test
+    void aProviderThatDiesInTheMiddleGivesOneErrorEventAndNoDone() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.cut();
+        });
+        String body = gateway.post(PATH, chat("openai/" + model, true)).body();
+        assertTrue(body.contains("\"Half\""));
+        assertEquals(1, body.split("data: \\{\"error\"", -1).length - 1, body);
+        assertFalse(body.contains("[DONE]"));
+        assertEquals(1, provider.calls(model).size(), "it is not asked again");
+    }
+
+    @Test
+    void aResponseThatEndsWithoutFinishReasonAndDoneIsNotWhole() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.end();
+        });
+        String body = gateway.post(PATH, chat("openai/" + model, true)).body();
+        assertTrue(body.contains("data: {\"error\""));
+        assertFalse(body.contains("[DONE]"));
+    }
+
+    @Test
+    void anErrorEventOfTheProviderAfterTheFirstTokenEndsTheStream() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.event("{\"error\":{\"message\":\"out of memory\"}}");
+            call.done();
+        });
+        String body = gateway.post(PATH, chat("openai/" + model, true)).body();
+        assertTrue(body.contains("out of memory"));
+        assertFalse(body.contains("[DONE]"));
+    }
+
+    @Test
+    void aClientThatLeavesBeforeTheFirstTokenClosesTheProvidersConnection() throws Exception {
+        provider.on(model, Call::hang);
+        Sse stream = stream();
+        until("the provider is asked", () -> provider.calls(model).size() == 1);
+        stream.close();
+        assertTrue(provider.call(model).leftWithin(1_000));
+    }
+
+    @Test
+    void aClientThatLeavesInTheMiddleClosesTheProvidersConnection() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("One");
+            call.hang();
+        });
+        Sse stream = stream();
+        stream.lineWith("\"One\"");
+        stream.close();
+        assertTrue(provider.call(model).leftWithin(1_000));
+    }
+
+    @Test
+    void aClientThatLeavesDuringAnAnswerThatIsNotStreamedClosesTheProvidersConnection() throws Exception {
+        provider.on(model, Call::hang);
+        Sse waiting = new Sse(gateway.port(), PATH, chat("openai/" + model, false));
+        until("the provider is asked", () -> provider.calls(model).size() == 1);
+        waiting.close();
+        assertTrue(provider.call(model).leftWithin(1_000));
+        assertEquals(1, provider.calls(model).size(), "it is not asked again for nobody");
+    }
+
+    @Test
+    void clientsThatLeaveDoNotOpenTheBreaker() throws Exception {
+        try (TestGateway own = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "2",
+                "camel.resilience4j.sliding-window-size", "2")) {
+            own.provider().on(model, Call::hang);
+            for (int i = 1; i <= 4; i++) {
+                int n = i;
+                Sse stream = new Sse(own.port(), PATH, chat("openai/" + model, true));
+                until("the provider is asked", () -> own.provider().calls(model).size() == n);
+                stream.close();
+                assertTrue(own.provider().calls(model).get(i - 1).leftWithin(1_000));
+            }
+            assertEquals(200, own.post(PATH, chat("openai/well", false)).statusCode());
+        }
+    }
+
+    @Test
+    void aSlowReaderSlowsItsOwnStreamOnly() throws Exception {
+        String text = "x".repeat(8_000);
+        AtomicInteger written = new AtomicInteger();
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 4_000; i++) {
+                call.text(text);
+                written.incrementAndGet();
+            }
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse slow = stream()) {
+            slow.lineWith("xxx");
+            int[] last = {-1};
+            // the provider can write on until every buffer between is full; then it stands still
+            until("the provider is held up", () -> {
+                int before = last[0];
+                last[0] = written.get();
+                TimeUnit.MILLISECONDS.sleep(200);
+                return before == last[0];
+            });
+            assertTrue(written.get() < 4_000, "32 MB were taken in for a client that reads nothing");
+            HttpResponse<String> other = gateway.post(PATH, chat("openai/other-" + model, true));
+            assertTrue(other.body().endsWith("data: [DONE]\n\n"));
+            slow.lineWith("[DONE]");
+        }
+        assertEquals(4_000, written.get());
+    }
+
+    @Test
+    void silenceIsFilledWithComments() throws Exception {
+        try (TestGateway own = TestGateway.with("camel.component.llm.heartbeat", "100")) {
+            CountDownLatch seen = new CountDownLatch(1);
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("One");
+                seen.await(10, TimeUnit.SECONDS);
+                call.finish("stop");
+                call.done();
+            });
+            try (Sse stream = new Sse(own.port(), PATH, chat("openai/" + model, true))) {
+                stream.lineWith("\"One\"");
+                stream.lineWith(": keep-alive");
+                stream.lineWith(": keep-alive");
+                seen.countDown();
+                stream.lineWith("[DONE]");
+            }
+        }
+    }
+
+    @Test
+    void manyStreamsRunSideBySide() throws Exception {
+        int streams = 200;
+        CountDownLatch open = new CountDownLatch(streams);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("One");
+            open.countDown();
+            open.await(20, TimeUnit.SECONDS);
+            call.text("Two");
+            call.finish("stop");
+            call.done();
+        });
+        List<CompletableFuture<String>> answers = new ArrayList<>();
+        for (int i = 0; i < streams; i++) {
+            CompletableFuture<String> answer = new CompletableFuture<>();
+            answers.add(answer);
+            Thread.ofVirtual().start(() -> {
+                try {
+                    answer.complete(gateway.post(PATH, chat("openai/" + model, true)).body());
+                } catch (Exception e) {
+                    answer.completeExceptionally(e);
+                }
+            });
+        }
+        for (CompletableFuture<String> answer : answers) {
+            String body = answer.get(30, TimeUnit.SECONDS);
+            assertTrue(body.contains("\"Two\"") && body.endsWith("data: [DONE]\n\n"), body);
+        }
+    }
+
+    @Test
+    void theNativeStreamIsSentTokenByTokenToo() throws Exception {
+        CountDownLatch seen = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("t0");
+            seen.await(10, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            stream.lineWith("\"t0\"");
+            seen.countDown();
+            stream.lineWith("event: end");
+        }
+    }
+}

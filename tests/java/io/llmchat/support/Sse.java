@@ -1,0 +1,49 @@
+package io.llmchat.support;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.OutputStream;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
+
+/** A client that reads a stream line by line as it comes, and can leave at any time. */
+public final class Sse implements AutoCloseable {
+
+    private final Socket socket;
+    private final BufferedReader in;
+
+    /** Posts a body and reads the response head. */
+    public Sse(int port, String path, String body) throws IOException {
+        socket = new Socket("127.0.0.1", port);
+        socket.setSoTimeout(10_000);
+        in = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
+        byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
+        OutputStream out = socket.getOutputStream();
+        out.write(("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + bytes.length
+                + "\r\n\r\n").getBytes(StandardCharsets.UTF_8));
+        out.write(bytes);
+        out.flush();
+    }
+
+    /** The next line that has this in it. */
+    public String lineWith(String text) throws IOException {
+        for (String line; (line = in.readLine()) != null;) {
+            if (line.contains(text)) {
+                return line;
+            }
+        }
+        throw new AssertionError("the stream ended before a line with " + text);
+    }
+
+    /** Whether anything has come that was not read. */
+    public boolean hasMore() throws IOException {
+        return in.ready();
+    }
+
+    /** Leaves. */
+    @Override
+    public void close() throws IOException {
+        socket.close();
+    }
+}
