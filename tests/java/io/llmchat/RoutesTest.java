@@ -1,0 +1,106 @@
+package io.llmchat;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+/** The route files read as they should: named after what they do, described, and joined without loose ends. */
+class RoutesTest {
+
+    private static final Path ROUTES = Path.of("src/main/resources/routes");
+
+    private record Route(Path file, JsonNode node) {
+        String id() {
+            return node.path("id").asText();
+        }
+    }
+
+    private static List<Path> files() throws IOException {
+        try (Stream<Path> all = Files.walk(ROUTES)) {
+            return all.filter(f -> f.toString().endsWith(".camel.yaml")).sorted().toList();
+        }
+    }
+
+    private static List<Route> routes() throws IOException {
+        List<Route> routes = new ArrayList<>();
+        for (Path file : files()) {
+            for (JsonNode item : new YAMLMapper().readTree(file.toFile())) {
+                if (item.has("route")) {
+                    routes.add(new Route(file, item.path("route")));
+                }
+            }
+        }
+        return routes;
+    }
+
+    @Test
+    void everyRouteIsNamedAfterItsEndpointAndDescribed() throws IOException {
+        for (Route route : routes()) {
+            String from = route.node.path("from").path("uri").asText();
+            if (from.startsWith("direct:")) {
+                assertEquals(from, "direct:" + route.id(), "in " + route.file);
+            }
+            assertTrue(route.node.path("description").asText().length() > 10, route.id() + " has no description");
+        }
+    }
+
+    @Test
+    void everyFileOpensWithACommentThatSaysWhatItIsFor() throws IOException {
+        for (Path file : files()) {
+            assertTrue(Files.readString(file).startsWith("# "), file.toString());
+        }
+    }
+
+    @Test
+    void everyEndpointThatIsCalledIsThere() throws IOException {
+        Set<String> there = new HashSet<>();
+        routes().forEach(r -> there.add(r.node.path("from").path("uri").asText()));
+        Set<String> missing = new TreeSet<>();
+        for (Path file : files()) {
+            for (JsonNode item : new YAMLMapper().readTree(file.toFile())) {
+                for (String field : List.of("uri", "to")) {
+                    item.findValues(field).stream().filter(JsonNode::isTextual).map(JsonNode::asText)
+                            .filter(uri -> uri.startsWith("direct:") && !uri.contains("${") && !there.contains(uri)).forEach(missing::add);
+                }
+            }
+        }
+        assertEquals(Set.of(), missing);
+    }
+
+    @Test
+    void aProvidersRouteIsNamedAfterItsFile() throws IOException {
+        for (Route route : routes()) {
+            if (route.file.getParent().endsWith("providers")) {
+                assertEquals("provider-" + route.file.getFileName().toString().replace(".camel.yaml", ""), route.id());
+            }
+        }
+    }
+
+    @Test
+    void everyRouteThatHttpReachesAnswersErrorsInTheCallersDialect() throws IOException {
+        Set<String> entries = new HashSet<>();
+        for (JsonNode item : new YAMLMapper().readTree(ROUTES.resolve("http.camel.yaml").toFile())) {
+            item.findValues("to").forEach(to -> entries.add(to.asText()));
+        }
+        assertTrue(entries.size() > 10);
+        for (Route route : routes()) {
+            boolean entry = entries.contains("direct:" + route.id());
+            String from = route.node.path("from").path("uri").asText();
+            if (from.startsWith("direct:") && !route.node.has("errorHandler")) {
+                assertEquals(entry ? "entry" : "inner", route.node.path("routeConfigurationId").asText(), route.id());
+            }
+        }
+    }
+}
