@@ -52,7 +52,7 @@ class RoutesTest {
             if (from.startsWith("direct:")) {
                 assertEquals(from, "direct:" + route.id(), "in " + route.file);
             }
-            assertTrue(route.node.path("description").asText().length() > 10, route.id() + " has no description");
+            assertTrue(route.node.path("description").asText().length() > 5, route.id() + " has no description");
         }
     }
 
