@@ -22,9 +22,9 @@ public final class Settings {
     static {
         number("PORT", 0, 65_535);
         text("HOST", "[A-Za-z0-9.:_-]+", "a host name or address");
-        text("AUTH_MODE", "open|keys", "open or keys");
-        text("ADMIN_API_KEY", "[\\x21-\\x7e]{16,}", "at least 16 visible characters");
-        text("METRICS_TOKEN", "[\\x21-\\x7e]{16,}", "at least 16 visible characters");
+        text("AUTH_MODE", "|open|keys", "open or keys");
+        text("ADMIN_API_KEY", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
+        text("METRICS_TOKEN", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
         text("LOG_LEVEL", "(?i)trace|debug|info|warn|error", "trace, debug, info, warn or error");
         text("LOG_FORMAT", "text|json", "text or json");
         number("RATE_LIMIT_MAX_REQUESTS", 0, 1_000_000);
@@ -55,7 +55,7 @@ public final class Settings {
         number("REDIS_MAX_RETRIES", 0, 100);
         CHECKS.put("DEFAULT_FALLBACKS", v -> {
             for (String name : v.split(",")) {
-                if (io.llmchat.chat.Target.parse(name.trim()) == null) {
+                if (!v.isEmpty() && io.llmchat.chat.Target.parse(name.trim()) == null) {
                     return "a comma-separated list of <provider>/<model>";
                 }
             }
@@ -84,20 +84,22 @@ public final class Settings {
     private static void url(String name) {
         CHECKS.put(name, v -> {
             try {
-                URI uri = URI.create(v);
-                return uri.getHost() != null && uri.getScheme().matches("https?") ? null : "an http or https URL";
+                return v.matches("(?i)https?:.*") && URI.create(v).getHost() != null ? null : "an http or https URL";
             } catch (IllegalArgumentException e) {
                 return "an http or https URL";
             }
         });
     }
 
-    /** A sentence for each variable whose value cannot be used; empty if all can. Secrets are not repeated. */
+    /**
+     * A sentence for each variable whose value cannot be used; none if all can. An empty value is one too where the
+     * default is not empty: it would replace the default. Secrets are not repeated.
+     */
     public static List<String> faults(Map<String, String> environment) {
         List<String> faults = new ArrayList<>();
         CHECKS.forEach((name, check) -> {
             String value = environment.get(name);
-            String takes = value == null || value.isEmpty() ? null : check.refuse(value);
+            String takes = value == null ? null : check.refuse(value);
             if (takes != null) {
                 boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN");
                 faults.add(name + " is " + (secret ? "set to something else" : "'" + value + "'") + "; it takes " + takes + ".");

@@ -1,6 +1,7 @@
 package io.llmchat.llm;
 
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonStreamContext;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -224,8 +225,10 @@ public final class OpenAiWire implements Wire {
                         reasoning = p.getText();
                     }
                 } else if (value == JsonToken.START_ARRAY || value == JsonToken.START_OBJECT) {
-                    token = true;
+                    // an empty list of tool calls is no more of the answer than an empty text
+                    JsonStreamContext children = p.getParsingContext();
                     p.skipChildren();
+                    token |= children.hasCurrentIndex();
                 }
             }
         }

@@ -30,6 +30,7 @@ public final class SseReader {
     }
 
     private static final byte[] NOTHING = new byte[0];
+    private static final int FIELD = "data: ".length();
 
     private final int maxEvent;
     private final Sink sink;
@@ -40,7 +41,7 @@ public final class SseReader {
     private byte[] joined;
     private int joinedLength = -1;
 
-    /** @param maxEvent how many bytes an event may have */
+    /** @param maxEvent how many bytes the data of an event may have */
     public SseReader(int maxEvent, Sink sink) {
         this.maxEvent = maxEvent;
         this.sink = sink;
@@ -86,9 +87,7 @@ public final class SseReader {
             line(bytes, line, i);
             line = i + 1;
         }
-        if (bytes.length - line + Math.max(joinedLength, 0) > maxEvent) {
-            throw new EventTooLong(maxEvent);
-        }
+        checkLine(bytes.length - line);
         rest = line == bytes.length ? NOTHING : Arrays.copyOfRange(bytes, line, bytes.length);
     }
 
@@ -102,8 +101,15 @@ public final class SseReader {
     }
 
     private static boolean startsLikeMark(byte[] b) {
-        return b.length > 0 && b[0] == (byte) 0xEF && (b.length < 2 || b[1] == (byte) 0xBB)
+        return (b.length < 1 || b[0] == (byte) 0xEF) && (b.length < 2 || b[1] == (byte) 0xBB)
                 && (b.length < 3 || b[2] == (byte) 0xBF);
+    }
+
+    /** The same limit for a line at hand and one still to come, so that it does not matter where the bytes are cut. */
+    private void checkLine(int length) {
+        if (length > maxEvent + FIELD) {
+            throw new EventTooLong(maxEvent);
+        }
     }
 
     // the data of an event of one line is not copied as long as its bytes are at hand
@@ -116,6 +122,7 @@ public final class SseReader {
             dispatch();
             return;
         }
+        checkLine(to - from);
         int colon = from;
         while (colon < to && bytes[colon] != ':') {
             colon++;

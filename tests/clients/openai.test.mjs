@@ -1,0 +1,227 @@
+// The official OpenAI SDK as it is, pointed at the gateway. What the models sdk-* answer is scripted in OpenAiSdkTest.
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import OpenAI from 'openai';
+
+const gateway = process.env.GATEWAY_URL;
+if (!gateway) {
+  throw new Error('GATEWAY_URL must be the address of a gateway, as in http://127.0.0.1:3001.');
+}
+
+// the SDK would repeat failed requests by itself and hide what the gateway answered first
+const client = new OpenAI({ baseURL: gateway + '/v1', apiKey: 'any', maxRetries: 0 });
+
+const weatherTool = {
+  type: 'function',
+  function: {
+    name: 'weather',
+    description: 'The weather in a city',
+    parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] },
+  },
+};
+
+function chat(model, more = {}) {
+  return { model: 'openai/' + model, messages: [{ role: 'user', content: 'Hi' }], ...more };
+}
+
+function complete(model, more) {
+  return client.chat.completions.create(chat(model, more));
+}
+
+async function all(stream) {
+  const chunks = [];
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+  }
+  return chunks;
+}
+
+function textOf(chunks) {
+  return chunks.map((chunk) => chunk.choices[0]?.delta.content ?? '').join('');
+}
+
+/** Returns the error that a promise is rejected with; it must be of this type. */
+async function errorOf(promise, type) {
+  const error = await promise.then(() => assert.fail('no error was raised'), (e) => e);
+  assert.ok(error instanceof type, `expected ${type.name}, got ${error.stack}`);
+  return error;
+}
+
+test('a completion has its text, usage and finish reason', async () => {
+  const completion = await complete('sdk-text');
+  assert.equal(completion.object, 'chat.completion');
+  assert.equal(completion.choices[0].message.role, 'assistant');
+  assert.equal(completion.choices[0].message.content, 'Hello there');
+  assert.equal(completion.choices[0].finish_reason, 'stop');
+  assert.deepEqual(completion.usage, { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 });
+});
+
+test('a completion carries the id of its request', async () => {
+  const { data, request_id: id, response } = await complete('sdk-text').withResponse();
+  assert.ok(id);
+  assert.equal(response.headers.get('x-request-id'), id);
+  assert.equal(data._request_id, id);
+});
+
+test('a stream brings the text in pieces, a finish reason, and ends', async () => {
+  const chunks = await all(await complete('sdk-text', { stream: true }));
+  assert.equal(textOf(chunks), 'Hello there');
+  assert.ok(chunks.filter((chunk) => chunk.choices[0]?.delta.content).length > 1, 'the text came in one piece');
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'stop');
+  assert.ok(chunks.every((chunk) => !chunk.usage), 'nobody asked for usage');
+});
+
+test('the last chunk of a stream has the usage if it was asked for', async () => {
+  const chunks = await all(await complete('sdk-text', { stream: true, stream_options: { include_usage: true } }));
+  assert.equal(textOf(chunks), 'Hello there');
+  assert.deepEqual(chunks.at(-1).choices, []);
+  assert.deepEqual(chunks.at(-1).usage, { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 });
+});
+
+test('text outside ASCII arrives whole, even if a network chunk splits a character', async () => {
+  assert.equal(textOf(await all(await complete('sdk-split', { stream: true }))), 'Grüße 你好 🌍');
+});
+
+test('a tool is called, and its result is taken', async () => {
+  const asked = await complete('sdk-tool', { tools: [weatherTool] });
+  assert.equal(asked.choices[0].finish_reason, 'tool_calls');
+  const message = asked.choices[0].message;
+  assert.equal(message.content, null);
+  assert.equal(message.tool_calls.length, 1);
+  assert.equal(message.tool_calls[0].function.name, 'weather');
+  assert.deepEqual(JSON.parse(message.tool_calls[0].function.arguments), { city: 'Oslo' });
+
+  const result = { role: 'tool', tool_call_id: message.tool_calls[0].id, content: 'rain' };
+  const answered = await complete('sdk-tool', {
+    tools: [weatherTool],
+    messages: [{ role: 'user', content: 'Hi' }, message, result],
+  });
+  assert.equal(answered.choices[0].message.content, 'call-1: rain');
+});
+
+test('the stream helper puts a streamed tool call together', async () => {
+  const message = await client.chat.completions.stream(chat('sdk-tool', { tools: [weatherTool] })).finalMessage();
+  assert.equal(message.tool_calls.length, 1);
+  assert.equal(message.tool_calls[0].id, 'call-1');
+  assert.equal(message.tool_calls[0].function.name, 'weather');
+  assert.deepEqual(JSON.parse(message.tool_calls[0].function.arguments), { city: 'Oslo' });
+});
+
+test('an image reaches the provider as it was sent', async () => {
+  const url = 'data:image/png;base64,iVBORw0KGgo=';
+  const completion = await complete('sdk-image', {
+    messages: [{
+      role: 'user',
+      content: [{ type: 'text', text: 'What is this?' }, { type: 'image_url', image_url: { url, detail: 'low' } }],
+    }],
+  });
+  assert.equal(completion.choices[0].message.content, 'low ' + url);
+});
+
+test('the list of models has the demo', async () => {
+  const models = await all(client.models.list());
+  assert.ok(models.some((model) => model.id === 'demo' && model.object === 'model'), JSON.stringify(models));
+  assert.equal((await client.models.retrieve('demo')).id, 'demo');
+});
+
+test('the demo answers a stream', async () => {
+  const chunks = await all(await client.chat.completions.create(chat('', { model: 'demo', stream: true })));
+  assert.match(textOf(chunks), /demo provider/);
+});
+
+test('an unknown model is a NotFoundError', async () => {
+  for (const stream of [false, true]) {
+    const error = await errorOf(client.chat.completions.create(chat('', { model: 'sdk-nobody', stream })), OpenAI.NotFoundError);
+    assert.equal(error.status, 404);
+    assert.equal(error.code, 'model_not_found');
+    assert.equal(error.type, 'invalid_request_error');
+    assert.match(error.message, /sdk-nobody/);
+    assert.ok(error.requestID);
+  }
+});
+
+test('a request without messages is a BadRequestError that names them', async () => {
+  const error = await errorOf(complete('sdk-text', { messages: [] }), OpenAI.BadRequestError);
+  assert.equal(error.status, 400);
+  assert.equal(error.param, 'messages');
+  assert.equal(error.type, 'invalid_request_error');
+});
+
+test('a request that the provider refuses is a BadRequestError in its words', async () => {
+  const error = await errorOf(complete('sdk-refused'), OpenAI.BadRequestError);
+  assert.equal(error.code, 'its_code');
+  assert.match(error.message, /the provider says 400/);
+});
+
+test('a provider that limits us is a RateLimitError with the time to wait', async () => {
+  for (const stream of [false, true]) {
+    const error = await errorOf(complete('sdk-limited', { stream }), OpenAI.RateLimitError);
+    assert.equal(error.status, 429);
+    assert.equal(error.code, 'rate_limit_exceeded');
+    assert.equal(error.headers.get('retry-after'), '7');
+  }
+});
+
+test('a provider that fails is an InternalServerError', async () => {
+  const error = await errorOf(complete('sdk-failing'), OpenAI.InternalServerError);
+  assert.equal(error.status, 502);
+  assert.equal(error.type, 'api_error');
+});
+
+test('a provider that hangs up is an InternalServerError', async () => {
+  const error = await errorOf(complete('sdk-hanging-up', { stream: true }), OpenAI.InternalServerError);
+  assert.equal(error.status, 502);
+  assert.equal(error.type, 'api_error');
+});
+
+test('a provider that is cut off in a stream is an APIError after what it said', async () => {
+  const stream = await complete('sdk-cut', { stream: true });
+  const chunks = [];
+  const reading = (async () => {
+    for await (const chunk of stream) {
+      chunks.push(chunk);
+    }
+  })();
+  const error = await errorOf(reading, OpenAI.APIError);
+  assert.equal(textOf(chunks), 'Half an');
+  assert.equal(error.type, 'api_error');
+});
+
+// the provider says nothing more here, so only the abort can end these streams
+test('an aborted stream ends at once', { timeout: 10_000 }, async () => {
+  const abort = new AbortController();
+  const stream = await client.chat.completions.create(chat('sdk-aborted', { stream: true }), { signal: abort.signal });
+  const chunks = [];
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    abort.abort();
+  }
+  assert.equal(textOf(chunks), 'One');
+});
+
+test('a loop that is left early ends its stream', { timeout: 10_000 }, async () => {
+  for await (const chunk of await complete('sdk-left', { stream: true })) {
+    assert.equal(chunk.choices[0].delta.content, 'One');
+    break;
+  }
+});
+
+test('a repeated idempotency key brings the same answer again', async () => {
+  const body = chat('sdk-once');
+  const headers = { 'Idempotency-Key': randomUUID() };
+  const first = await client.chat.completions.create(body, { headers });
+  const { data: second, response } = await client.chat.completions.create(body, { headers }).withResponse();
+  assert.equal(second.id, first.id);
+  assert.equal(response.headers.get('idempotent-replayed'), 'true');
+
+  const other = await client.chat.completions.create(body, { headers: { 'Idempotency-Key': randomUUID() } });
+  assert.notEqual(other.id, first.id);
+});
+
+test('an idempotency key with another body is an UnprocessableEntityError', async () => {
+  const headers = { 'Idempotency-Key': randomUUID() };
+  await client.chat.completions.create(chat('sdk-text'), { headers });
+  const again = client.chat.completions.create(chat('sdk-text', { temperature: 1 }), { headers });
+  await errorOf(again, OpenAI.UnprocessableEntityError);
+});

@@ -1,0 +1,147 @@
+package io.llmchat;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What the environment may say, and that the three places which know its variables know the same ones. */
+class SettingsTest {
+
+    /** Variables that take any text: whether it is right only the store, the provider or the disk can say. */
+    private static final Set<String> FREE_TEXT = Set.of("DATA_DIR", "DEFAULT_MODEL", "OPENAI_API_KEY",
+            "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "REDIS_HOST", "REDIS_PASSWORD");
+
+    private static List<String> faults(String name, String value) {
+        return Settings.faults(Map.of(name, value));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "PORT                          | 70000               | a whole number from 0 to 65535",
+        "PORT                          | http                | a whole number from 0 to 65535",
+        "MAX_BODY_BYTES                | 1MB                 | a whole number from 1024 to 1073741824",
+        "REQUEST_TIMEOUT               | 30s                 | a whole number from 1 to 3600000",
+        "RETRY_MAX_RETRIES             | -1                  | a whole number from 0 to 20",
+        "RETRY_BACKOFF_FACTOR          | 0.5                 | a number from 1 to 99",
+        "RETRY_ENABLE_JITTER           | yes                 | true or false",
+        "RATE_LIMIT_MAX_REQUESTS       | 99999999999999999999| a whole number from 0 to 1000000",
+        "AUTH_MODE                     | none                | open or keys",
+        "LOG_FORMAT                    | xml                 | text or json",
+        "LOG_LEVEL                     | loud                | trace, debug, info, warn or error",
+        "HOST                          | a b                 | a host name or address",
+        "OPENAI_BASE_URL               | ftp://host/v1       | an http or https URL",
+        "OPENAI_BASE_URL               | api.openai.com/v1   | an http or https URL",
+        "OLLAMA_BASE_URL               | //localhost:1/v1    | an http or https URL",
+        "OLLAMA_BASE_URL               | http:// /v1         | an http or https URL",
+        "DEFAULT_FALLBACKS             | openai/a,gpt        | a comma-separated list of <provider>/<model>"})
+    void aFaultNamesTheVariableItsValueAndWhatItTakes(String name, String value, String takes) {
+        assertEquals(List.of(name + " is '" + value + "'; it takes " + takes + "."), faults(name, value));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "PORT | 0", "PORT | 65535", "HOST | ::1", "HOST | gateway.example.com", "AUTH_MODE | keys", "LOG_LEVEL | DEBUG",
+        "RETRY_MAX_RETRIES | 0", "RETRY_BACKOFF_FACTOR | 1.5", "RATE_LIMIT_MAX_REQUESTS | 0", "OPENAI_BASE_URL | HTTPS://api.example.com/v1/",
+        "OLLAMA_BASE_URL | http://[::1]:11434/v1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef"})
+    void whatCanBeUsedIsNoFault(String name, String value) {
+        assertEquals(List.of(), faults(name, value));
+    }
+
+    @Test
+    void allFaultsAreToldAtOnce() {
+        assertEquals(2, Settings.faults(Map.of("PORT", "x", "DB_PORT", "0", "HOST", "localhost")).size());
+    }
+
+    @Test
+    void anEmptyEnvironmentHasNoFaults() {
+        assertEquals(List.of(), Settings.faults(Map.of()));
+    }
+
+    @Test
+    void theDefaultsCanBeUsed() throws IOException {
+        Map<String, String> defaults = defaults();
+        assertEquals("3001", defaults.get("PORT"));
+        assertEquals(List.of(), Settings.faults(defaults));
+    }
+
+    @Test
+    void anEmptyValueIsAFaultWhereItWouldReplaceADefault() throws IOException {
+        assertEquals(List.of("PORT is ''; it takes a whole number from 0 to 65535."), faults("PORT", ""));
+        defaults().forEach((name, value) -> {
+            if (checked().contains(name)) {
+                assertEquals(value.isEmpty() ? 0 : 1, faults(name, "").size(), name);
+            }
+        });
+    }
+
+    @Test
+    void secretsAreNotRepeated() {
+        for (String name : checked()) {
+            if (name.matches(".*(KEY|TOKEN|PASSWORD|SECRET|DSN)")) {
+                String fault = faults(name, "hunter 2").get(0);
+                assertTrue(fault.startsWith(name + " is set to something else; it takes "), fault);
+                assertFalse(fault.contains("hunter"), fault);
+            }
+        }
+        assertEquals(1, faults("ADMIN_API_KEY", "short").size());
+        assertEquals(1, faults("METRICS_TOKEN", "with spaces in it, though long").size());
+    }
+
+    @Test
+    void everyVariableThatIsReadIsCheckedOrFreeText() throws IOException {
+        Set<String> unchecked = read();
+        unchecked.removeAll(checked());
+        assertEquals(new TreeSet<>(FREE_TEXT), unchecked);
+    }
+
+    @Test
+    void everyVariableThatIsCheckedIsRead() throws IOException {
+        Set<String> unread = checked();
+        unread.removeAll(read());
+        assertEquals(Set.of(), unread);
+    }
+
+    /** All variables with a check: an environment in which each of them has a value that none takes. */
+    private static Set<String> checked() {
+        Map<String, String> unusable = new HashMap<>() {
+            @Override
+            public String get(Object name) {
+                return "\u0001";
+            }
+        };
+        return Settings.faults(unusable).stream().map(f -> f.substring(0, f.indexOf(' '))).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private static Map<String, String> defaults() throws IOException {
+        return matches("/application.properties", "\\{\\{env:([A-Z0-9_]+):([^}]*)}}").stream()
+                .collect(Collectors.toMap(m -> m.group(1), m -> m.group(2), (a, b) -> a));
+    }
+
+    private static Set<String> read() throws IOException {
+        Set<String> names = new TreeSet<>();
+        matches("/application.properties", "\\{\\{env:([A-Z0-9_]+)").forEach(m -> names.add(m.group(1)));
+        matches("/log4j2.properties", "\\$\\{env:([A-Z0-9_]+)").forEach(m -> names.add(m.group(1)));
+        return names;
+    }
+
+    private static List<MatchResult> matches(String resource, String pattern) throws IOException {
+        try (InputStream in = SettingsTest.class.getResourceAsStream(resource)) {
+            return Pattern.compile(pattern).matcher(new String(in.readAllBytes(), StandardCharsets.UTF_8)).results().toList();
+        }
+    }
+}

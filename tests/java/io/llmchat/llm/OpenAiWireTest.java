@@ -1,0 +1,273 @@
+package io.llmchat.llm;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.chat.Agent;
+import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ProviderFailure;
+import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.RequestRejected;
+import io.llmchat.chat.Usage;
+import io.llmchat.chat.WholeAnswer;
+import io.llmchat.dialect.OpenAiDialect;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** OpenAI's wire: what is asked, and what is made of what comes back. */
+class OpenAiWireTest {
+
+    private static final String MESSAGES = "[ {\"role\":\"user\", \"content\":\"Hi\"} ]";
+
+    private final OpenAiWire wire = new OpenAiWire();
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static Agent agent(String systemPrompt, Double temperature, Integer maxTokens) {
+        return new Agent("a", "A", null, "openai", "gpt-x", systemPrompt, temperature, maxTokens, List.of(), List.of(), true,
+                null, null);
+    }
+
+    /** What the provider is asked for a caller's request with these members beside the messages. */
+    private String request(String members, Agent agent) {
+        byte[] body = utf8("{" + members + (members.isEmpty() ? "" : ",") + "\"messages\":" + MESSAGES + "}");
+        return wire.request(OpenAiDialect.INSTANCE.read(body), agent, "gpt-x").toString();
+    }
+
+    // --- the request
+
+    @Test
+    void membersAreKeptByteForByteAndInOrder() {
+        assertEquals("{\"model\":\"gpt-x\",\"top_p\":0.90,\"x\":{ \"n\" : [1e5, 12345678901234567890.10,\"\\u00e9é\"] },\"seed\":-1,"
+                        + "\"messages\":" + MESSAGES + "}",
+                request("\"top_p\" : 0.90 , \"x\":{ \"n\" : [1e5, 12345678901234567890.10,\"\\u00e9é\"] }\n,\"seed\":\t-1", null));
+    }
+
+    @Test
+    void theModelIsTheProvidersNameForIt() {
+        assertEquals("{\"model\":\"gpt-x\",\"messages\":" + MESSAGES + "}", request("\"model\":\"openai/other\"", null));
+    }
+
+    @Test
+    void namesAreEscapedWhereJsonNeedsIt() {
+        assertEquals("{\"model\":\"gpt-x\",\"a\\\"b\\\\\":1,\"ü\":2,\"\\n\":3,\"messages\":" + MESSAGES + "}",
+                request("\"a\\\"b\\\\\":1,\"\\u00fc\":2,\"\\n\":3", null));
+        byte[] body = utf8("{\"messages\":" + MESSAGES + "}");
+        assertTrue(wire.request(OpenAiDialect.INSTANCE.read(body), null, "a\"b\\é").toString().startsWith("{\"model\":\"a\\\"b\\\\é\","));
+    }
+
+    @Test
+    void aStreamAsksForUsageBesideWhatTheCallerSays() {
+        assertEquals("{\"model\":\"gpt-x\",\"stream\":true,\"messages\":" + MESSAGES + ",\"stream_options\":{\"include_usage\":true}}",
+                request("\"stream\":true", null));
+        assertTrue(request("\"stream_options\":{\"other\":1.50,\"include_usage\":false},\"stream\":true", null)
+                .endsWith(",\"stream_options\":{\"other\":1.50,\"include_usage\":true}}"));
+        assertTrue(request("\"stream\":true,\"stream_options\":null", null)
+                .endsWith(",\"stream_options\":{\"include_usage\":true}}"));
+    }
+
+    @Test
+    void withoutAStreamTheCallersStreamOptionsStayAsTheyAre() {
+        assertTrue(request("\"stream_options\":{ \"other\" : 1 }", null).endsWith(",\"stream_options\":{ \"other\" : 1 }}"));
+    }
+
+    @Test
+    void theAgentsPromptComesFirst() {
+        assertEquals("{\"model\":\"gpt-x\",\"messages\":[{\"role\":\"system\",\"content\":\"Be \\\"brief\\\".\\n\"},"
+                + MESSAGES.substring(1) + "}", request("", agent("Be \"brief\".\n", null, null)));
+    }
+
+    @Test
+    void theAgentsDefaultsFillInOnlyWhatTheCallerLeftOut() {
+        Agent agent = agent(null, 0.5, 77);
+        assertTrue(request("", agent).endsWith(",\"temperature\":0.5,\"max_tokens\":77}"));
+        assertTrue(request("\"temperature\":0", agent).endsWith(MESSAGES + ",\"max_tokens\":77}"));
+        assertTrue(request("\"max_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
+        assertTrue(request("\"max_completion_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
+        assertTrue(request("\"temperature\":null,\"max_tokens\":null", agent).endsWith(MESSAGES + "}"));
+    }
+
+    // --- the events of a stream
+
+    private ChatEvent event(String json) {
+        // a place in the middle of other bytes, as in a stream
+        byte[] bytes = utf8("data: " + json + "\n\ndata: {");
+        List<ChatEvent> events = new ArrayList<>();
+        assertTrue(wire.event(null, bytes, 6, 6 + utf8(json).length, true, events::add));
+        assertEquals(1, events.size());
+        ChatEvent event = events.get(0);
+        assertEquals(json, new String(event.bytes(), event.from(), event.to() - event.from(), StandardCharsets.UTF_8));
+        return event;
+    }
+
+    private ChatEvent delta(String delta) {
+        return event("{\"choices\":[{\"index\":0,\"delta\":" + delta + ",\"finish_reason\":null}],\"usage\":null,\"error\":null}");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{\"role\":\"assistant\"}", "{\"role\":\"assistant\",\"content\":\"\"}", "{}",
+            "{\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"\",\"refusal\":null}",
+            "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":[]}"})
+    void anEmptyDeltaIsNoToken(String delta) {
+        assertFalse(delta(delta).token());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{\"content\":\" \"}", "{\"reasoning_content\":\"Hm\"}", "{\"reasoning\":\"Hm\"}", "{\"refusal\":\"No\"}",
+            "{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\"}}]}", "{\"function_call\":{\"arguments\":\"{\"}}",
+            "{\"content\":\"\",\"audio\":{\"data\":\"AA\"}}"})
+    void whateverIsOfTheAnswerIsAToken(String delta) {
+        assertTrue(delta(delta).token());
+    }
+
+    @Test
+    void textAndThoughtsAreToldApart() {
+        ChatEvent text = delta("{\"content\":\"\\u00fc€\"}");
+        assertEquals("ü€", text.content());
+        assertNull(text.reasoning());
+        assertEquals("Hm", delta("{\"reasoning_content\":\"Hm\"}").reasoning());
+        assertEquals("Hm", delta("{\"reasoning\":\"Hm\"}").reasoning());
+        assertNull(delta("{\"refusal\":\"No\"}").content());
+    }
+
+    @Test
+    void textIsOnlyMadeWhereItIsWanted() {
+        byte[] bytes = utf8("{\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}");
+        assertTrue(wire.event(null, bytes, 0, bytes.length, false, event -> {
+            assertNull(event.content());
+            assertTrue(event.token());
+        }));
+    }
+
+    @Test
+    void theFinishReasonIsATokenAndIsTold() {
+        ChatEvent event = event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}");
+        assertTrue(event.token());
+        assertEquals("length", event.finishReason());
+    }
+
+    @Test
+    void aChunkOfUsageAloneIsNoTokenAndIsToldApart() {
+        String usage = "\"usage\":{\"prompt_tokens\":3,\"details\":{\"total_tokens\":9},\"completion_tokens\":2,\"total_tokens\":5}";
+        ChatEvent alone = event("{\"choices\":[]," + usage + "}");
+        assertTrue(alone.usageOnly());
+        assertFalse(alone.token());
+        assertEquals(new Usage(3, 2, 5), alone.usage());
+        ChatEvent beside = event("{" + usage + ",\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}");
+        assertFalse(beside.usageOnly());
+        assertEquals(new Usage(3, 2, 5), beside.usage());
+        assertFalse(event("{\"choices\":[]}").usageOnly());
+    }
+
+    @Test
+    void doneIsTheEndAndNoEvent() {
+        byte[] bytes = utf8("data: [DONE]\n");
+        assertFalse(wire.event(null, bytes, 6, 12, true, event -> {
+            throw new AssertionError("an event");
+        }));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", " ", "{", "{\"choices\":[{]}", "Hello", "[]", "\"x\"", "null", "{} {}", "{}x", "{\"choices\":[null]}", "[DONE]x"})
+    void whatIsNotAJsonObjectIsMalformed(String data) {
+        assertThrows(Wire.MalformedAnswer.class, () -> event(data));
+        assertThrows(Wire.MalformedAnswer.class, () -> wire.answer(utf8(data)));
+    }
+
+    @Test
+    void anErrorInsteadOfAnAnswerIsTheProvidersFailure() {
+        for (String error : new String[] {"{\"error\":{\"message\":\"Overloaded\",\"code\":500}}", "{\"choices\":[],\"error\":\"Overloaded\"}"}) {
+            ProviderFailure inStream = assertThrows(ProviderFailure.class, () -> event(error));
+            assertEquals("UPSTREAM_ERROR", inStream.code());
+            assertTrue(inStream.getMessage().endsWith(": Overloaded"), inStream.getMessage());
+            assertThrows(ProviderFailure.class, () -> wire.answer(utf8(error)));
+        }
+        assertEquals("The provider reported an error.", assertThrows(ProviderFailure.class, () -> event("{\"error\":{}}")).getMessage());
+    }
+
+    // --- a whole answer
+
+    @Test
+    void aWholeAnswerIsKeptByteForByte() {
+        byte[] body = utf8(" {\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}],"
+                + "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n");
+        WholeAnswer answer = wire.answer(body);
+        assertEquals(body, answer.json());
+        assertEquals("stop", answer.finishReason());
+        assertEquals(new Usage(3, 2, 5), answer.usage());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{}", "{\"choices\":[]}", "{\"choices\":null}", "{\"choices\":{}}", "{\"object\":\"chat.completion\",\"usage\":{}}"})
+    void anAnswerWithoutChoicesIsMalformed(String body) {
+        assertThrows(Wire.MalformedAnswer.class, () -> wire.answer(utf8(body)));
+    }
+
+    // --- a response that is not 200
+
+    private ChatException failure(int status, String retryAfter) {
+        return wire.failure("openai", status, retryAfter,
+                utf8("{\"error\":{\"message\":\"Because.\",\"type\":\"its_type\",\"code\":\"its_code\"}}"));
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "400, RequestRejected, UPSTREAM_REJECTED",     "401, ProviderRefusal, UPSTREAM_UNAUTHORIZED",
+        "403, ProviderRefusal, UPSTREAM_UNAUTHORIZED", "404, RequestRejected, UPSTREAM_REJECTED",
+        "413, RequestRejected, UPSTREAM_REJECTED",     "422, RequestRejected, UPSTREAM_REJECTED",
+        "429, ProviderRefusal, UPSTREAM_RATE_LIMITED", "408, ProviderFailure, UPSTREAM_ERROR",
+        "409, ProviderFailure, UPSTREAM_ERROR",        "500, ProviderFailure, UPSTREAM_ERROR",
+        "502, ProviderFailure, UPSTREAM_ERROR",        "503, ProviderFailure, UPSTREAM_ERROR",
+        "529, ProviderFailure, UPSTREAM_ERROR",        "402, ProviderRefusal, UPSTREAM_ERROR",
+        "302, ProviderRefusal, UPSTREAM_ERROR",        "201, ProviderRefusal, UPSTREAM_ERROR"})
+    void theStatusSaysWhoseFaultItIs(int status, String kind, String code) {
+        ChatException failure = failure(status, null);
+        assertEquals(kind, failure.getClass().getSimpleName());
+        assertEquals(code, failure.code());
+    }
+
+    @Test
+    void aRejectedRequestComesBackInTheProvidersWords() {
+        ChatException failure = failure(422, null);
+        assertEquals("Because.", failure.getMessage());
+        assertEquals(422, failure.status());
+        assertEquals("its_type", failure.type());
+        assertEquals("its_code", failure.openAiCode());
+    }
+
+    @Test
+    void whatTheProviderSaysOfOurKeyStaysHere() {
+        assertFalse(failure(401, null).getMessage().contains("Because"));
+        assertEquals(0, failure(401, null).status());
+    }
+
+    @Test
+    void aRateLimitSaysWhenToComeBack() {
+        assertEquals(7, failure(429, "7").retryAfterSeconds());
+        assertEquals(1, failure(429, null).retryAfterSeconds());
+        assertEquals(1, failure(429, "Wed, 21 Oct 2026 07:28:00 GMT").retryAfterSeconds());
+        assertEquals(1, failure(429, "-3").retryAfterSeconds());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "<html>Bad Request</html>", "[]", "{\"error\":\"x\"}", "{\"error\":{\"message\":[1]}}", "{"})
+    void anErrorBodyOfAnotherKindIsNoObstacle(String body) {
+        ChatException failure = wire.failure("openai", 400, null, utf8(body));
+        assertInstanceOf(RequestRejected.class, failure);
+        assertEquals("The provider 'openai' refused the request.", failure.getMessage());
+        assertEquals("UPSTREAM_ERROR", wire.failure("openai", 500, null, utf8(body)).code());
+        assertInstanceOf(ProviderRefusal.class, wire.failure("openai", 429, null, utf8(body)));
+    }
+}
