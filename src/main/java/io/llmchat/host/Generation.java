@@ -9,10 +9,12 @@ import io.vertx.ext.web.RoutingContext;
 import io.vertx.ext.web.handler.BodyHandler;
 import java.util.Map;
 import java.util.Properties;
+import java.util.concurrent.TimeUnit;
 import org.apache.camel.CamelContext;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
+import org.apache.camel.spi.InflightRepository;
 import org.apache.camel.spi.Registry;
 import org.apache.camel.support.DefaultRegistry;
 
@@ -76,8 +78,18 @@ final class Generation {
         return errors;
     }
 
-    /** Ends the routes; requests in progress are waited for as long as the shutdown timeout says. */
+    /** Ends the routes, after the requests in progress; ten seconds are waited for them. */
     void stop() {
+        // Camel would write out the last batch first, and a request that ends after that would find no batch to join
+        InflightRepository requests = main.getCamelContext().getInflightRepository();
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
+        try {
+            while (requests.size() > 0 && System.nanoTime() < end) {
+                Thread.sleep(10);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
         main.stop();
     }
 }

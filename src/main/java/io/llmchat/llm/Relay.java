@@ -40,7 +40,6 @@ final class Relay implements Upstream.Receiver {
     private final long started = System.nanoTime();
     private long lastToken = started;
     private long lastWrite = started;
-    private long timer = -1;
     private int status;
     private String retryAfter;
     private Buffer whole;
@@ -86,7 +85,7 @@ final class Relay implements Upstream.Receiver {
             return;
         }
         client.whenGone(() -> finish(new ClientGone()));
-        watch();
+        Pulse.ofThisLoop().add(client.context().owner(), this);
         guarded(() -> upstream.start(this));
     }
 
@@ -184,13 +183,6 @@ final class Relay implements Upstream.Receiver {
             out = Buffer.buffer(held.length() + 1024);
             writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
             out.appendBuffer(held);
-            if (Math.min(limits.heartbeat(), limits.idle()) < limits.firstToken()) {
-                // the timer that runs would wake too late for what counts from now on
-                client.context().owner().cancelTimer(timer);
-                lastToken = System.nanoTime();
-                lastWrite = lastToken;
-                watch();
-            }
         }
         lastToken = System.nanoTime();
         chat.usage(event.usage());
@@ -251,45 +243,32 @@ final class Relay implements Upstream.Receiver {
 
     // --- time
 
-    /** One timer for all limits: it wakes when the nearest one may be reached, and looks again. */
-    private void watch() {
-        long now = System.nanoTime();
-        long total = started + millis(streamed ? limits.stream() : limits.request()) - now;
-        long next = total;
-        if (total <= 0) {
+    /** Ends the call if one of its limits is over; fills a long silence. Called by the {@link Pulse}. */
+    void beat(long now) {
+        guarded(() -> look(now));
+    }
+
+    private void look(long now) {
+        if (now - started > millis(streamed ? limits.stream() : limits.request())) {
             timedOut(client.committed() ? "The answer took too long." : "The provider '" + provider() + "' took too long.");
-            return;
-        }
-        if (streamed && !client.committed()) {
-            long first = started + millis(limits.firstToken()) - now;
-            if (first <= 0) {
+        } else if (streamed && !client.committed()) {
+            if (now - started > millis(limits.firstToken())) {
                 timedOut("The provider '" + provider() + "' sent no token within " + limits.firstToken() + " ms.");
-                return;
             }
-            next = Math.min(next, first);
-        } else if (streamed) {
-            long idle = (paused ? lastWrite : lastToken) + millis(limits.idle()) - now;
-            if (idle <= 0 && paused) {
+        } else if (paused) {
+            if (now - lastWrite > millis(limits.idle())) {
+                // nobody reads any more
                 client.abort();
                 finish(new ClientGone());
-                return;
             }
-            if (idle <= 0) {
-                chat.attempted("stall");
-                fail(new BrokenAnswer("UPSTREAM_TIMEOUT",
-                        "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms."));
-                return;
-            }
-            if (lastWrite + millis(limits.heartbeat()) - now <= 0 && !paused) {
-                client.keepAlive();
-                lastWrite = now;
-            }
-            next = Math.min(next, idle);
-            if (!paused) {
-                next = Math.min(next, lastWrite + millis(limits.heartbeat()) - now);
-            }
+        } else if (streamed && now - lastToken > millis(limits.idle())) {
+            chat.attempted("stall");
+            fail(new BrokenAnswer("UPSTREAM_TIMEOUT",
+                    "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms."));
+        } else if (streamed && now - lastWrite > millis(limits.heartbeat())) {
+            client.keepAlive();
+            lastWrite = now;
         }
-        timer = client.context().owner().setTimer(TimeUnit.NANOSECONDS.toMillis(next) + 1, id -> guarded(this::watch));
     }
 
     private static long millis(long ms) {
@@ -323,9 +302,7 @@ final class Relay implements Upstream.Receiver {
         }
         ended = true;
         client.whenGone(null);
-        if (timer >= 0) {
-            client.context().owner().cancelTimer(timer);
-        }
+        Pulse.ofThisLoop().remove(this);
         if (failure == null) {
             upstream.release();
             done.complete(null);

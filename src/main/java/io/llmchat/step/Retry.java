@@ -2,8 +2,11 @@ package io.llmchat.step;
 
 import io.llmchat.chat.Chat;
 import java.util.concurrent.ThreadLocalRandom;
+import org.apache.camel.Exchange;
+import org.apache.camel.Expression;
 import org.apache.camel.Predicate;
 import org.apache.camel.Processor;
+import org.apache.camel.support.ExpressionAdapter;
 
 /**
  * How often one candidate is asked, and how long is waited in between: exponential, with full jitter (a random part
@@ -11,37 +14,39 @@ import org.apache.camel.Processor;
  */
 public final class Retry {
 
-    private static final String BACK_OFF = "backOff";
-
     private int maxRetries;
     private long baseDelay;
     private long maxDelay;
     private double factor;
     private boolean jitter;
 
-    /** True if the target is to be asked now, or once more; the exchange property {@code backOff} says how soon. */
+    /** True if the target is to be asked now, or once more. */
     public Predicate next() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             int asked = chat.asked();
             if (asked > maxRetries || asked > 0 && chat.failure() == null) {
-                exchange.removeProperty(BACK_OFF);
                 return false;
             }
             chat.asked(asked + 1);
-            if (asked > 0) {
-                exchange.setProperty(BACK_OFF, delay(asked));
-            }
             return true;
+        };
+    }
+
+    /** How many milliseconds are waited before the target is asked once more; 0 if it will not be. */
+    public Expression backOff() {
+        return new ExpressionAdapter() {
+            @Override
+            public Object evaluate(Exchange exchange) {
+                int asked = Chat.of(exchange).asked();
+                return asked > maxRetries ? 0L : delay(asked);
+            }
         };
     }
 
     /** A step that ends the attempts of this target. */
     public Processor last() {
-        return exchange -> {
-            Chat.of(exchange).asked(maxRetries + 1);
-            exchange.removeProperty(BACK_OFF);
-        };
+        return exchange -> Chat.of(exchange).asked(maxRetries + 1);
     }
 
     private long delay(int retry) {
