@@ -2,6 +2,7 @@ package io.llmchat.host;
 
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.http.HttpEngine;
 import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
@@ -11,6 +12,8 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.TimeUnit;
 import org.apache.camel.CamelContext;
+import org.apache.camel.component.platform.http.PlatformHttpConstants;
+import org.apache.camel.component.platform.http.spi.PlatformHttpEngine;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
@@ -47,6 +50,7 @@ final class Generation {
                 return BodyHandler.create(false).setBodyLimit(maxBody);
             }
         });
+        beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER));
         main = new Main() {
             @Override
             protected CamelContext createCamelContext() {
