@@ -44,6 +44,9 @@ public final class Settings {
         text("RETRY_BACKOFF_FACTOR", "[1-9]\\d?(\\.\\d+)?", "a number from 1 to 99");
         text("RETRY_ENABLE_JITTER", "true|false", "true or false");
         url("OPENAI_BASE_URL");
+        url("ANTHROPIC_BASE_URL");
+        url("DIFY_BASE_URL");
+        url("FASTGPT_BASE_URL");
         url("OLLAMA_BASE_URL");
         number("DB_PORT", 1, 65_535);
         number("DB_MAX_CONNECTIONS", 1, 10_000);

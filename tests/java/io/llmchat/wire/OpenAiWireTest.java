@@ -1,4 +1,4 @@
-package io.llmchat.llm;
+package io.llmchat.wire;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.chat.Agent;
+import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ProviderFailure;
@@ -43,7 +44,12 @@ class OpenAiWireTest {
     /** What the provider is asked for a caller's request with these members beside the messages. */
     private String request(String members, Agent agent) {
         byte[] body = utf8("{" + members + (members.isEmpty() ? "" : ",") + "\"messages\":" + MESSAGES + "}");
-        return wire.request(OpenAiDialect.INSTANCE.read(body), agent, "gpt-x").toString();
+        return request(body, agent, "gpt-x");
+    }
+
+    private String request(byte[] body, Agent agent, String model) {
+        return new String(wire.call(new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, model, "a1", null)).body(),
+                StandardCharsets.UTF_8);
     }
 
     // --- the request
@@ -65,7 +71,7 @@ class OpenAiWireTest {
         assertEquals("{\"model\":\"gpt-x\",\"a\\\"b\\\\\":1,\"ü\":2,\"\\n\":3,\"messages\":" + MESSAGES + "}",
                 request("\"a\\\"b\\\\\":1,\"\\u00fc\":2,\"\\n\":3", null));
         byte[] body = utf8("{\"messages\":" + MESSAGES + "}");
-        assertTrue(wire.request(OpenAiDialect.INSTANCE.read(body), null, "a\"b\\é").toString().startsWith("{\"model\":\"a\\\"b\\\\é\","));
+        assertTrue(request(body, null, "a\"b\\é").startsWith("{\"model\":\"a\\\"b\\\\é\","));
     }
 
     @Test
@@ -105,7 +111,7 @@ class OpenAiWireTest {
         // a place in the middle of other bytes, as in a stream
         byte[] bytes = utf8("data: " + json + "\n\ndata: {");
         List<ChatEvent> events = new ArrayList<>();
-        assertTrue(wire.event(null, bytes, 6, 6 + utf8(json).length, true, events::add));
+        assertTrue(wire.reader(true).event(null, bytes, 6, 6 + utf8(json).length, events::add));
         assertEquals(1, events.size());
         ChatEvent event = events.get(0);
         assertEquals(json, new String(event.bytes(), event.from(), event.to() - event.from(), StandardCharsets.UTF_8));
@@ -132,22 +138,31 @@ class OpenAiWireTest {
         assertTrue(delta(delta).token());
     }
 
-    @Test
-    void textAndThoughtsAreToldApart() {
-        ChatEvent text = delta("{\"content\":\"\\u00fc€\"}");
-        assertEquals("ü€", text.content());
-        assertNull(text.reasoning());
-        assertEquals("Hm", delta("{\"reasoning_content\":\"Hm\"}").reasoning());
-        assertEquals("Hm", delta("{\"reasoning\":\"Hm\"}").reasoning());
-        assertNull(delta("{\"refusal\":\"No\"}").content());
+    private List<AnswerPart> parts(String delta) {
+        byte[] bytes = utf8("{\"choices\":[{\"index\":0,\"delta\":" + delta + "}]}");
+        List<AnswerPart> parts = new ArrayList<>();
+        wire.reader(false).event(null, bytes, 0, bytes.length, event -> {
+            assertNull(event.bytes());
+            parts.addAll(event.parts());
+        });
+        return parts;
     }
 
     @Test
-    void textIsOnlyMadeWhereItIsWanted() {
+    void textThoughtsAndRefusalsAreToldApart() {
+        assertEquals(List.of(new AnswerPart.Text(0, "ü€")), parts("{\"content\":\"\\u00fc€\"}"));
+        assertEquals(List.of(new AnswerPart.Reasoning(0, "Hm")), parts("{\"reasoning_content\":\"Hm\"}"));
+        assertEquals(List.of(new AnswerPart.Reasoning(0, "Hm")), parts("{\"reasoning\":\"Hm\"}"));
+        assertEquals(List.of(new AnswerPart.Refusal(0, "No")), parts("{\"refusal\":\"No\"}"));
+    }
+
+    @Test
+    void partsAreOnlyMadeWhereTheBytesAreNotEnough() {
         byte[] bytes = utf8("{\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}");
-        assertTrue(wire.event(null, bytes, 0, bytes.length, false, event -> {
-            assertNull(event.content());
+        assertTrue(wire.reader(true).event(null, bytes, 0, bytes.length, event -> {
+            assertEquals(List.of(), event.parts());
             assertTrue(event.token());
+            assertEquals(2, event.textLength());
         }));
     }
 
@@ -164,17 +179,17 @@ class OpenAiWireTest {
         ChatEvent alone = event("{\"choices\":[]," + usage + "}");
         assertTrue(alone.usageOnly());
         assertFalse(alone.token());
-        assertEquals(new Usage(3, 2, 5), alone.usage());
+        assertEquals(new Usage(3, 2), alone.usage());
         ChatEvent beside = event("{" + usage + ",\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}");
         assertFalse(beside.usageOnly());
-        assertEquals(new Usage(3, 2, 5), beside.usage());
+        assertEquals(new Usage(3, 2), beside.usage());
         assertFalse(event("{\"choices\":[]}").usageOnly());
     }
 
     @Test
     void doneIsTheEndAndNoEvent() {
         byte[] bytes = utf8("data: [DONE]\n");
-        assertFalse(wire.event(null, bytes, 6, 12, true, event -> {
+        assertFalse(wire.reader(true).event(null, bytes, 6, 12, event -> {
             throw new AssertionError("an event");
         }));
     }
@@ -183,7 +198,7 @@ class OpenAiWireTest {
     @ValueSource(strings = {"", " ", "{", "{\"choices\":[{]}", "Hello", "[]", "\"x\"", "null", "{} {}", "{}x", "{\"choices\":[null]}", "[DONE]x"})
     void whatIsNotAJsonObjectIsMalformed(String data) {
         assertThrows(Wire.MalformedAnswer.class, () -> event(data));
-        assertThrows(Wire.MalformedAnswer.class, () -> wire.answer(utf8(data)));
+        assertThrows(Wire.MalformedAnswer.class, () -> wire.reader(true).answer(utf8(data)));
     }
 
     @Test
@@ -192,7 +207,7 @@ class OpenAiWireTest {
             ProviderFailure inStream = assertThrows(ProviderFailure.class, () -> event(error));
             assertEquals("UPSTREAM_ERROR", inStream.code());
             assertTrue(inStream.getMessage().endsWith(": Overloaded"), inStream.getMessage());
-            assertThrows(ProviderFailure.class, () -> wire.answer(utf8(error)));
+            assertThrows(ProviderFailure.class, () -> wire.reader(true).answer(utf8(error)));
         }
         assertEquals("The provider reported an error.", assertThrows(ProviderFailure.class, () -> event("{\"error\":{}}")).getMessage());
     }
@@ -203,16 +218,16 @@ class OpenAiWireTest {
     void aWholeAnswerIsKeptByteForByte() {
         byte[] body = utf8(" {\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}],"
                 + "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n");
-        WholeAnswer answer = wire.answer(body);
+        WholeAnswer answer = wire.reader(true).answer(body);
         assertEquals(body, answer.json());
         assertEquals("stop", answer.finishReason());
-        assertEquals(new Usage(3, 2, 5), answer.usage());
+        assertEquals(new Usage(3, 2), answer.usage());
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"{}", "{\"choices\":[]}", "{\"choices\":null}", "{\"choices\":{}}", "{\"object\":\"chat.completion\",\"usage\":{}}"})
     void anAnswerWithoutChoicesIsMalformed(String body) {
-        assertThrows(Wire.MalformedAnswer.class, () -> wire.answer(utf8(body)));
+        assertThrows(Wire.MalformedAnswer.class, () -> wire.reader(true).answer(utf8(body)));
     }
 
     // --- a response that is not 200

@@ -1,4 +1,4 @@
-package io.llmchat.llm;
+package io.llmchat.wire;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -131,7 +131,7 @@ class SseReaderTest {
             for (int cut = 0; cut <= bytes.length; cut++) {
                 byte[] head = Arrays.copyOf(bytes, cut);
                 byte[] tail = Arrays.copyOfRange(bytes, cut, bytes.length);
-                assertThrows(SseReader.EventTooLong.class, () -> read(head, tail), stream + " cut at " + cut);
+                assertThrows(Framing.EventTooLong.class, () -> read(head, tail), stream + " cut at " + cut);
             }
         }
     }
@@ -139,6 +139,6 @@ class SseReaderTest {
     @Test
     void anEndlessLineIsRefusedBeforeItEnds() {
         reader.feed(utf8("data: " + "x".repeat(MAX)));
-        assertThrows(SseReader.EventTooLong.class, () -> reader.feed(utf8("x")));
+        assertThrows(Framing.EventTooLong.class, () -> reader.feed(utf8("x")));
     }
 }

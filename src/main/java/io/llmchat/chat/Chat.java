@@ -2,6 +2,7 @@ package io.llmchat.chat;
 
 import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.ClientStream;
+import io.llmchat.http.Ids;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
@@ -18,6 +19,7 @@ public final class Chat {
     public static final String PROPERTY = "chat";
 
     private final ClientStream client;
+    private final String answerId = Ids.next();
     private final long startedNanos = System.nanoTime();
     private ChatRequest request;
     private AnswerWriter writer;
@@ -31,8 +33,10 @@ public final class Chat {
     private String finishReason;
     private String outcome;
     private ChatException failure;
+    private ChatException earlierFailure;
     private String idempotencyKey;
     private byte[] heldAnswer;
+    private List<String> leftOut = List.of();
     private long firstTokenNanos;
 
     public Chat(ClientStream client) {
@@ -46,6 +50,20 @@ public final class Chat {
 
     public ClientStream client() {
         return client;
+    }
+
+    /** Our name for the answer. */
+    public String answerId() {
+        return answerId;
+    }
+
+    /** What of the request the provider was not told because it does not know it. */
+    public List<String> leftOut() {
+        return leftOut;
+    }
+
+    public void leftOut(List<String> names) {
+        this.leftOut = names;
     }
 
     public ChatRequest request() {
@@ -89,6 +107,7 @@ public final class Chat {
         if (candidates.isEmpty()) {
             return false;
         }
+        earlierFailure = failure;
         target = candidates.poll();
         asked = 0;
         return true;
@@ -134,6 +153,11 @@ public final class Chat {
 
     public void failure(ChatException failure) {
         this.failure = failure;
+    }
+
+    /** Why the candidates before this one brought no answer: the last of the reasons, or null. */
+    public ChatException earlierFailure() {
+        return earlierFailure;
     }
 
     public Usage usage() {

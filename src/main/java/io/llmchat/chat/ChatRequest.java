@@ -1,19 +1,29 @@
 package io.llmchat.chat;
 
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.json.Json;
+import java.io.IOException;
 import java.util.Map;
+import java.util.function.Function;
 
 /**
- * What the caller asked for: the body as it came, and where its members stand in it, so that what we do not know
- * can be passed on as it is.
+ * What the caller asked for: the body as it came, and where its members stand in it, so that what we do not know can be
+ * passed on as it is to a provider that speaks the caller's dialect; for all others there is {@link #prompt()}.
  *
+ * @param wire the wire by whose names the members go: {@code openai} or {@code anthropic}; null: no provider's
  * @param model what the caller named: an agent's id or {@code <provider>/<model>}; null if nothing
  * @param includeUsage whether the caller asked for a usage chunk at the end of the stream
  * @param chatId the session the caller named, or null
- * @param members what the provider shall get, by OpenAI's names and in order, with the place of each value in
- *                {@code body}
+ * @param members what the provider shall get, in order, with the place of each value in {@code body}
+ * @param extras what belongs to no wire (variables, metadata), by the dialect's names; it is in {@link #prompt()} only
+ * @param headers what of the caller's request head belongs to its wire
+ * @param reader how the members are read in neutral form; called when a provider needs that
  */
-public record ChatRequest(byte[] body, String model, boolean stream, boolean includeUsage, String chatId,
-                          Map<String, Slice> members) {
+public record ChatRequest(Operation operation, String wire, byte[] body, String model, boolean stream, boolean includeUsage,
+                          String chatId, Map<String, Slice> members, Map<String, Slice> extras,
+                          Map<String, String> headers, Function<ObjectNode, Prompt> reader) {
 
     /** A value's bytes: from {@code start} up to, not including, {@code end}. */
     public record Slice(int start, int end) {
@@ -21,5 +31,33 @@ public record ChatRequest(byte[] body, String model, boolean stream, boolean inc
 
     public boolean has(String member) {
         return members.containsKey(member);
+    }
+
+    /** The value of a member; null if there is none. */
+    public JsonNode member(String name) {
+        Slice slice = members.get(name);
+        return slice == null ? null : read(slice);
+    }
+
+    /** The value of something that belongs to no wire; null if there is none. */
+    public JsonNode extra(String name) {
+        Slice slice = extras.get(name);
+        return slice == null ? null : read(slice);
+    }
+
+    private JsonNode read(Slice slice) {
+        try (JsonParser p = Json.MAPPER.createParser(body, slice.start(), slice.end() - slice.start())) {
+            return p.readValueAsTree();
+        } catch (IOException e) {
+            throw new IllegalStateException("a member that was read before cannot be read again", e);
+        }
+    }
+
+    /** The request in neutral form. Reads the body again: for providers of another wire only. */
+    public Prompt prompt() {
+        ObjectNode json = Json.MAPPER.createObjectNode();
+        members.forEach((name, slice) -> json.set(name, read(slice)));
+        extras.forEach((name, slice) -> json.set(name, read(slice)));
+        return reader.apply(json);
     }
 }

@@ -6,7 +6,7 @@ package io.llmchat.chat;
  */
 public class ProviderRefusal extends ChatException {
 
-    public ProviderRefusal(String code, String message) {
-        super(code, message);
+    public ProviderRefusal(String code, String message, Detail... details) {
+        super(code, message, details);
     }
 }

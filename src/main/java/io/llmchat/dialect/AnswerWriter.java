@@ -2,6 +2,7 @@ package io.llmchat.dialect;
 
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
 import io.vertx.core.buffer.Buffer;
@@ -12,8 +13,8 @@ import io.vertx.core.buffer.Buffer;
  */
 public interface AnswerWriter {
 
-    /** Whether it needs the text of the events; if not, their bytes are enough. */
-    boolean wantsText();
+    /** The wire whose bytes it hands on as they are; null: it takes every answer in parts. */
+    String wire();
 
     /** The whole body of an answer that is not streamed. */
     Buffer whole(WholeAnswer answer);
@@ -28,8 +29,8 @@ public interface AnswerWriter {
     /** One event of the provider; may write nothing. */
     void event(ChatEvent event, Buffer out);
 
-    /** The proper end of a stream. */
-    void end(Buffer out);
+    /** The proper end of a stream; {@code usage} is what it took in all. */
+    void end(Usage usage, Buffer out);
 
     /** The last event of a stream that failed. */
     void error(ChatException error, ErrorTable.Entry entry, Buffer out);

@@ -3,19 +3,23 @@ package io.llmchat.dialect;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Operation;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
-import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import io.llmchat.wire.OpenAiRequests;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.UnaryOperator;
 
 /** The dialect of {@code /api}: envelopes around answers and errors, and named, numbered events in a stream. */
 public final class NativeDialect implements Dialect {
@@ -26,8 +30,11 @@ public final class NativeDialect implements Dialect {
     private static final Map<String, String> PASSED = Map.of("messages", "messages", "stream", "stream",
             "temperature", "temperature", "maxTokens", "max_tokens");
 
+    /** What of it only some providers can be told. */
+    private static final Set<String> EXTRAS = Set.of("variables", "metadata");
+
     @Override
-    public ChatRequest read(byte[] body) {
+    public ChatRequest read(byte[] body, UnaryOperator<String> header) {
         class Reader implements Requests.Member {
             String agentId;
             String chatId;
@@ -37,7 +44,7 @@ public final class NativeDialect implements Dialect {
             public void read(String name, JsonParser p) throws IOException {
                 switch (name) {
                     case "agentId" -> agentId = Requests.string(name, p);
-                    case "messages" -> Requests.messages(p);
+                    case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
                     case "stream" -> stream = Requests.bool(name, p);
                     case "chatId" -> chatId = Requests.string(name, p);
                     case "temperature" -> Requests.number(name, p);
@@ -58,12 +65,20 @@ public final class NativeDialect implements Dialect {
                 passed.put(openAi, members.get(ours));
             }
         });
-        return new ChatRequest(body, r.agentId, r.stream, true, r.chatId, passed);
+        Map<String, ChatRequest.Slice> extras = new LinkedHashMap<>(members);
+        extras.keySet().retainAll(EXTRAS);
+        return new ChatRequest(Operation.CHAT, "openai", body, r.agentId, r.stream, true, r.chatId, passed, extras, Map.of(),
+                OpenAiRequests::read);
     }
 
     @Override
-    public AnswerWriter writer(ChatRequest request, String requestId) {
-        return new Writer(request.chatId() != null ? request.chatId() : Ids.next(), requestId);
+    public AnswerWriter writer(ChatRequest request, Names names) {
+        return new Writer(request, names);
+    }
+
+    @Override
+    public boolean sessions() {
+        return true;
     }
 
     @Override
@@ -87,26 +102,32 @@ public final class NativeDialect implements Dialect {
     }
 
     private static final class Writer implements AnswerWriter {
-        private final String answerId = Ids.next();
+        private final String answerId;
         private final String chatId;
         private final String requestId;
+        private final String model;
+        private final boolean stream;
         private String finishReason;
-        private Usage usage;
         private int n;
 
-        Writer(String chatId, String requestId) {
-            this.chatId = chatId;
-            this.requestId = requestId;
+        Writer(ChatRequest request, Names names) {
+            this.answerId = names.answerId();
+            this.chatId = names.chatId();
+            this.requestId = names.requestId();
+            this.model = request.model();
+            this.stream = request.stream();
         }
 
         @Override
-        public boolean wantsText() {
-            return true;
+        public String wire() {
+            // what is not streamed is OpenAI's completion in an envelope
+            return stream ? null : "openai";
         }
 
         @Override
         public Buffer whole(WholeAnswer answer) {
-            byte[] json = answer.json();
+            byte[] json = answer.json() != null ? answer.json() : Json.write(OpenAiWriter.completion(answer,
+                    "chatcmpl-" + answerId, System.currentTimeMillis() / 1000, model));
             int brace = 0;
             while (json[brace] != '{') {
                 brace++;
@@ -129,28 +150,44 @@ public final class NativeDialect implements Dialect {
 
         @Override
         public void event(ChatEvent event, Buffer out) {
-            if (event.reasoning() != null) {
-                text("reasoning", event.reasoning(), out);
-            }
-            if (event.content() != null && !event.content().isEmpty()) {
-                text("chunk", event.content(), out);
-            }
-            if (event.finishReason() != null) {
-                finishReason = event.finishReason();
-            }
-            if (event.usage() != null) {
-                usage = event.usage();
+            for (AnswerPart part : event.parts()) {
+                switch (part) {
+                    case AnswerPart.Reasoning r -> text("reasoning", r.text(), out);
+                    case AnswerPart.Text t -> text("chunk", t.text(), out);
+                    case AnswerPart.Refusal r -> text("chunk", r.text(), out);
+                    case AnswerPart.Status s -> status(s, out);
+                    case AnswerPart.Finish f -> finishReason = f.reason();
+                    case AnswerPart.ToolStart t -> tool(t.index(), t.id(), t.name(), "", out);
+                    case AnswerPart.ToolArguments t -> tool(t.index(), null, null, t.fragment(), out);
+                    default -> { }
+                }
             }
         }
 
-        @Override
-        public void end(Buffer out) {
-            if (usage != null) {
-                begin("usage", out);
-                out.appendString("{\"prompt_tokens\":" + usage.promptTokens() + ",\"completion_tokens\":"
-                        + usage.completionTokens() + ",\"total_tokens\":" + usage.totalTokens());
-                close(out);
+        private void status(AnswerPart.Status s, Buffer out) {
+            begin("status", out);
+            Json.quote(Json.quote(out.appendString("{\"type\":"), s.type()).appendString(",\"status\":"), s.status());
+            if (s.moduleName() != null) {
+                Json.quote(out.appendString(",\"moduleName\":"), s.moduleName());
             }
+            close(out);
+        }
+
+        /** A tool call as it grows, in OpenAI's words: who calls tools asks for them in OpenAI's words too. */
+        private void tool(int index, String id, String name, String arguments, Buffer out) {
+            begin("tool", out);
+            out.appendString("{\"index\":" + index);
+            if (id != null) {
+                Json.quote(Json.quote(out.appendString(",\"id\":"), id).appendString(",\"name\":"), name);
+            }
+            Json.quote(out.appendString(",\"arguments\":"), arguments);
+            close(out);
+        }
+
+        @Override
+        public void end(Usage usage, Buffer out) {
+            begin("usage", out);
+            out.appendBytes(Json.write(OpenAiWriter.usage(usage))).appendString("\n\n");
             begin("end", out);
             out.appendString("{\"timestamp\":\"" + Instant.now() + "\",\"finishReason\":");
             Json.quote(out, finishReason == null ? "stop" : finishReason);

@@ -3,111 +3,89 @@ package io.llmchat.dialect;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
-import io.llmchat.chat.WholeAnswer;
+import io.llmchat.chat.Operation;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Json;
+import io.llmchat.wire.OpenAiRequests;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
+import java.util.Map;
+import java.util.function.UnaryOperator;
 
-/** The dialect of OpenAI's chat completions API (API reference, "Create chat completion" and its streaming). */
+/** The dialect of OpenAI's chat completions and embeddings (API reference, "Create chat completion", "Create embeddings"). */
 public final class OpenAiDialect implements Dialect {
 
-    public static final OpenAiDialect INSTANCE = new OpenAiDialect();
+    public static final OpenAiDialect CHAT = new OpenAiDialect(Operation.CHAT);
+    public static final OpenAiDialect EMBEDDINGS = new OpenAiDialect(Operation.EMBEDDINGS);
 
-    private static final byte[] DATA = Json.utf8("data: ");
-    private static final byte[] END_OF_EVENT = Json.utf8("\n\n");
-    private static final byte[] DONE = Json.utf8("data: [DONE]\n\n");
+    private final Operation operation;
 
-    @Override
-    public ChatRequest read(byte[] body) {
-        class Reader implements Requests.Member {
-            String model;
-            boolean stream;
-            boolean includeUsage;
-
-            @Override
-            public void read(String name, JsonParser p) throws IOException {
-                switch (name) {
-                    case "model" -> model = Requests.string(name, p);
-                    case "messages" -> Requests.messages(p);
-                    case "stream" -> stream = Requests.bool(name, p);
-                    case "stream_options" -> includeUsage = includeUsage(p);
-                    case "temperature", "top_p", "presence_penalty", "frequency_penalty" -> Requests.number(name, p);
-                    case "max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs" -> Requests.integer(name, p);
-                    case "tools" -> Requests.array(name, p);
-                    case "response_format", "logit_bias" -> Requests.object(name, p);
-                    default -> { }
-                }
-            }
-
-            private boolean includeUsage(JsonParser p) throws IOException {
-                Requests.object("stream_options", p);
-                boolean include = false;
-                if (p.currentToken() == JsonToken.START_OBJECT) {
-                    while (p.nextToken() == JsonToken.FIELD_NAME) {
-                        String name = p.currentName();
-                        p.nextToken();
-                        if ("include_usage".equals(name)) {
-                            include = Requests.bool("stream_options.include_usage", p);
-                        }
-                        p.skipChildren();
-                    }
-                }
-                return include;
-            }
-        }
-        Reader r = new Reader();
-        var members = Requests.members(body, r);
-        if (!members.containsKey("messages")) {
-            throw ChatException.invalid("messages", "messages is missing.");
-        }
-        return new ChatRequest(body, r.model, r.stream, r.includeUsage, null, members);
+    private OpenAiDialect(Operation operation) {
+        this.operation = operation;
     }
 
     @Override
-    public AnswerWriter writer(ChatRequest request, String requestId) {
-        return new AnswerWriter() {
-            @Override
-            public boolean wantsText() {
-                return false;
-            }
+    public ChatRequest read(byte[] body, UnaryOperator<String> header) {
+        Reader r = new Reader();
+        var members = Requests.members(body, r);
+        String needed = operation == Operation.CHAT ? "messages" : "input";
+        if (!members.containsKey(needed)) {
+            throw ChatException.invalid(needed, needed + " is missing.");
+        }
+        return new ChatRequest(operation, "openai", body, r.model, r.stream, r.includeUsage, null, members, Map.of(), Map.of(),
+                OpenAiRequests::read);
+    }
 
-            @Override
-            public Buffer whole(WholeAnswer answer) {
-                return Buffer.buffer(answer.json());
-            }
+    private static final class Reader implements Requests.Member {
+        private String model;
+        private boolean stream;
+        private boolean includeUsage;
 
-            @Override
-            public void start(String name, Buffer out) {
-                // an OpenAI stream begins with the provider's own first chunk
+        @Override
+        public void read(String name, JsonParser p) throws IOException {
+            switch (name) {
+                case "model" -> model = Requests.string(name, p);
+                case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
+                case "stream" -> stream = Requests.bool(name, p);
+                case "stream_options" -> includeUsage = includeUsage(p);
+                case "temperature", "top_p", "presence_penalty", "frequency_penalty" -> Requests.number(name, p);
+                case "max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs" -> Requests.integer(name, p);
+                case "tools" -> Requests.array(name, p);
+                case "response_format", "logit_bias" -> Requests.object(name, p);
+                default -> { }
             }
+        }
 
-            @Override
-            public void event(ChatEvent event, Buffer out) {
-                if (!event.usageOnly() || request.includeUsage()) {
-                    out.appendBytes(DATA).appendBytes(event.bytes(), event.from(), event.to() - event.from())
-                            .appendBytes(END_OF_EVENT);
+        private static boolean includeUsage(JsonParser p) throws IOException {
+            Requests.object("stream_options", p);
+            boolean include = false;
+            if (p.currentToken() == JsonToken.START_OBJECT) {
+                while (p.nextToken() == JsonToken.FIELD_NAME) {
+                    String name = p.currentName();
+                    p.nextToken();
+                    if ("include_usage".equals(name)) {
+                        include = Requests.bool("stream_options.include_usage", p);
+                    }
+                    p.skipChildren();
                 }
             }
+            return include;
+        }
+    }
 
-            @Override
-            public void end(Buffer out) {
-                out.appendBytes(DONE);
-            }
-
-            @Override
-            public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
-                out.appendBytes(DATA).appendBuffer(OpenAiDialect.this.error(error, entry, requestId))
-                        .appendBytes(END_OF_EVENT);
-            }
-        };
+    @Override
+    public AnswerWriter writer(ChatRequest request, Names names) {
+        return operation == Operation.CHAT ? new OpenAiWriter(request, names.answerId()) : new PassingWriter("openai");
     }
 
     @Override
     public Buffer error(ChatException error, ErrorTable.Entry entry, String requestId) {
+        return errorOf(error, entry);
+    }
+
+    static Buffer errorOf(ChatException error, ErrorTable.Entry entry) {
         ObjectNode body = Json.MAPPER.createObjectNode();
         ObjectNode e = body.putObject("error");
         e.put("message", error.getMessage());

@@ -9,8 +9,8 @@ import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
-import java.util.Set;
 
 /**
  * What the dialects share when they read a request: one pass over the JSON that checks the members we know, passes
@@ -18,7 +18,8 @@ import java.util.Set;
  */
 final class Requests {
 
-    private static final Set<String> ROLES = Set.of("system", "developer", "user", "assistant", "tool", "function");
+    static final List<String> OPENAI_ROLES = List.of("system", "developer", "user", "assistant", "tool", "function");
+    static final List<String> ANTHROPIC_ROLES = List.of("user", "assistant");
 
     /** Looks at the value of one member; the parser stands on its first token, and must stand on its last after. */
     interface Member {
@@ -64,7 +65,7 @@ final class Requests {
     }
 
     /** Checks a {@code messages} array: not empty, objects with a known role and a content that can be one. */
-    static void messages(JsonParser p) throws IOException {
+    static void messages(JsonParser p, List<String> roles) throws IOException {
         if (p.currentToken() != JsonToken.START_ARRAY) {
             throw ChatException.invalid("messages", "messages must be an array.");
         }
@@ -73,22 +74,22 @@ final class Requests {
             if (p.currentToken() != JsonToken.START_OBJECT) {
                 throw ChatException.invalid("messages[" + i + "]", "A message must be an object with a role and a content.");
             }
-            message(p, i);
+            message(p, i, roles);
         }
         if (i == 0) {
             throw ChatException.invalid("messages", "messages must have at least one message.");
         }
     }
 
-    private static void message(JsonParser p, int i) throws IOException {
+    private static void message(JsonParser p, int i, List<String> roles) throws IOException {
         boolean role = false;
         while (p.nextToken() == JsonToken.FIELD_NAME) {
             String name = p.currentName();
             JsonToken value = p.nextToken();
             if ("role".equals(name)) {
-                if (value != JsonToken.VALUE_STRING || !ROLES.contains(p.getText())) {
+                if (value != JsonToken.VALUE_STRING || !roles.contains(p.getText())) {
                     throw ChatException.invalid("messages[" + i + "].role",
-                            "role must be one of system, developer, user, assistant, tool, function.");
+                            "role must be one of " + String.join(", ", roles) + ".");
                 }
                 role = true;
             } else if ("content".equals(name) && value != JsonToken.VALUE_STRING && value != JsonToken.START_ARRAY

@@ -1,5 +1,8 @@
 package io.llmchat.llm;
 
+import io.llmchat.wire.Wires;
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.MeterRegistry;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
@@ -13,6 +16,7 @@ import org.apache.camel.Endpoint;
 import org.apache.camel.spi.Metadata;
 import org.apache.camel.support.CamelContextHelper;
 import org.apache.camel.support.DefaultComponent;
+import org.apache.camel.util.PropertiesHelper;
 
 /**
  * The component {@code llm:}, which calls a chat provider and relays its answer to the client of the exchange. Its
@@ -23,11 +27,10 @@ public final class LlmComponent extends DefaultComponent {
     /** More than any instance holds streams: the number of chats is limited by {@code admit}, not here. */
     private static final int MAX_CONNECTIONS = 65_536;
 
-    private static final Map<String, Wire> WIRES = Map.of("openai", new OpenAiWire(), "demo", new OpenAiWire());
-
     private final Map<String, LlmEndpoint> providers = new ConcurrentSkipListMap<>();
     private Vertx vertx;
     private HttpClient client;
+    private MeterRegistry meters;
 
     @Metadata
     private int connectTimeout = 2_000;
@@ -48,11 +51,9 @@ public final class LlmComponent extends DefaultComponent {
 
     @Override
     protected Endpoint createEndpoint(String uri, String remaining, Map<String, Object> parameters) throws Exception {
-        Wire wire = WIRES.get(remaining);
-        if (wire == null) {
-            throw new IllegalArgumentException("llm:" + remaining + " is no wire; there are " + WIRES.keySet());
-        }
-        LlmEndpoint endpoint = new LlmEndpoint(uri, this, remaining, wire);
+        Map<String, Object> options = PropertiesHelper.extractProperties(parameters, "wire.");
+        options.values().removeIf(value -> value.toString().isEmpty());
+        LlmEndpoint endpoint = new LlmEndpoint(uri, this, remaining, Wires.of(remaining, options));
         setProperties(endpoint, parameters);
         return endpoint;
     }
@@ -61,6 +62,7 @@ public final class LlmComponent extends DefaultComponent {
     protected void doStart() throws Exception {
         super.doStart();
         vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
+        meters = CamelContextHelper.findSingleByType(getCamelContext(), MeterRegistry.class);
         client = vertx.createHttpClient(
                 new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
                 new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
@@ -74,6 +76,12 @@ public final class LlmComponent extends DefaultComponent {
 
     Upstream call(RequestOptions options, Buffer body) {
         return new HttpUpstream(vertx, client, options, body);
+    }
+
+    /** Counts the broken events of a provider that were passed over. */
+    Counter malformed(String provider) {
+        return Counter.builder("llmchat.provider.events.malformed").description("Broken stream events that were passed over")
+                .tag("provider", provider).register(meters);
     }
 
     /** An endpoint has started: from now on its provider can be asked. */

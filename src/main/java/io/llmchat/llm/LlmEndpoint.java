@@ -1,9 +1,13 @@
 package io.llmchat.llm;
 
+import io.llmchat.wire.Wire;
+import io.micrometer.core.instrument.Counter;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpMethod;
 import io.vertx.core.http.RequestOptions;
 import java.net.URI;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Category;
 import org.apache.camel.Consumer;
 import org.apache.camel.Processor;
@@ -21,7 +25,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
     private final Wire wire;
     private final LlmComponent component;
 
-    @UriPath(description = "The wire that the provider speaks: openai, or demo, which answers locally")
+    @UriPath(description = "The wire that the provider speaks: openai, anthropic, dify, fastgpt, mapped, or demo, which answers locally")
     private final String wireName;
     @UriParam(description = "The provider's name, as in <provider>/<model>")
     private String provider;
@@ -41,7 +45,11 @@ public final class LlmEndpoint extends DefaultEndpoint {
     private long requestTimeout;
 
     private RequestOptions call;
+    /** By path: a wire has a few. */
+    private final Map<String, RequestOptions> calls = new ConcurrentHashMap<>();
+    private String basePath;
     private Limits limits;
+    private Counter malformed;
 
     LlmEndpoint(String uri, LlmComponent component, String wireName, Wire wire) {
         super(uri, component);
@@ -65,6 +73,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
         if (!isDemo()) {
             call = call();
         }
+        malformed = component.malformed(provider);
         component.started(this);
     }
 
@@ -75,15 +84,17 @@ public final class LlmEndpoint extends DefaultEndpoint {
     }
 
     private RequestOptions call() {
-        URI url = URI.create(baseUrl.replaceFirst("/+$", "") + wire.path());
+        URI url = URI.create(baseUrl.replaceFirst("/+$", ""));
         boolean ssl = "https".equalsIgnoreCase(url.getScheme());
         if (url.getHost() == null || !ssl && !"http".equalsIgnoreCase(url.getScheme())) {
             throw new IllegalArgumentException("the base URL of provider '" + provider + "' is not an http(s) URL");
         }
+        basePath = url.getRawPath() == null ? "" : url.getRawPath();
         RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setHost(url.getHost()).setSsl(ssl)
-                .setPort(url.getPort() >= 0 ? url.getPort() : ssl ? 443 : 80).setURI(url.getRawPath())
+                .setPort(url.getPort() >= 0 ? url.getPort() : ssl ? 443 : 80)
                 .addHeader("Content-Type", "application/json").addHeader("User-Agent", "llmchat");
-        return hasKey() ? options.addHeader("Authorization", "Bearer " + apiKey) : options;
+        wire.headers(apiKey).forEach(options::addHeader);
+        return options;
     }
 
     private boolean isDemo() {
@@ -99,8 +110,23 @@ public final class LlmEndpoint extends DefaultEndpoint {
         return isDemo() || !keyRequired || hasKey();
     }
 
-    Upstream upstream(Buffer body) {
-        return isDemo() ? new DemoUpstream(body) : component.call(call, body);
+    Upstream upstream(Wire.Call asked) {
+        Buffer body = Buffer.buffer(asked.body());
+        if (isDemo()) {
+            return new DemoUpstream(body);
+        }
+        RequestOptions options = calls.computeIfAbsent(asked.path(), path -> new RequestOptions(call).setURI(basePath + path));
+        if (!asked.headers().isEmpty()) {
+            RequestOptions more = new RequestOptions(options);
+            asked.headers().forEach(more::putHeader);
+            options = more;
+        }
+        return component.call(options, body);
+    }
+
+    /** A broken event was passed over. */
+    void skipped() {
+        malformed.increment();
     }
 
     Wire wire() {

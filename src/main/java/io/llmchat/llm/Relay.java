@@ -1,18 +1,24 @@
 package io.llmchat.llm;
 
+import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.BrokenAnswer;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
 import io.llmchat.chat.ProviderFailure;
+import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.ClientStream;
+import io.llmchat.wire.Framing;
+import io.llmchat.wire.Wire;
 import io.vertx.core.MultiMap;
 import io.vertx.core.buffer.Buffer;
 import java.net.ConnectException;
 import java.net.UnknownHostException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -25,17 +31,24 @@ import java.util.concurrent.TimeUnit;
 final class Relay implements Upstream.Receiver {
 
     private static final int MAX_ERROR_BODY = 65_536;
+    /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
+    private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
     private final Chat chat;
     private final ClientStream client;
     private final AnswerWriter writer;
     private final Wire wire;
+    private final Wire.AnswerReader reader;
     private final Upstream upstream;
     private final Limits limits;
+    private final Runnable skipped;
+    /** Whether the provider streams, and whether the caller gets a stream. */
     private final boolean streamed;
-    private final boolean wantsText;
+    private final boolean streams;
     private final CompletableFuture<Void> done = new CompletableFuture<>();
-    private final SseReader events;
+    private final Framing events;
+    /** The answer so far, of a provider that streams to a caller who wants it in one piece. */
+    private final List<AnswerPart> collected = new ArrayList<>();
 
     private final long started = System.nanoTime();
     private long lastToken = started;
@@ -44,20 +57,35 @@ final class Relay implements Upstream.Receiver {
     private String retryAfter;
     private Buffer whole;
     private Buffer out = Buffer.buffer();
+    private boolean begun;
     private boolean paused;
     private boolean ended;
+    private int unfinished;
+    private long length;
 
-    Relay(Chat chat, Wire wire, Upstream upstream, Limits limits) {
+    /**
+     * @param streamed whether the provider was asked for a stream
+     * @param skipped is told of each broken event that was passed over
+     */
+    Relay(Chat chat, Wire wire, boolean streamed, Upstream upstream, Limits limits, Runnable skipped) {
         this.chat = chat;
         this.client = chat.client();
         this.writer = chat.writer();
         this.wire = wire;
+        this.reader = wire.reader(wire.name().equals(writer.wire()));
         this.upstream = upstream;
         this.limits = limits;
-        this.streamed = chat.request().stream();
-        this.wantsText = writer.wantsText();
+        this.skipped = skipped;
+        this.streamed = streamed;
+        this.streams = chat.request().stream();
+        this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
         chat.finishReason(null);
-        this.events = new SseReader(limits.maxEvent(), this::event);
+        this.events = wire.framing(limits.maxEvent(), this::event);
+    }
+
+    /** The provider's own name for the conversation, where it has told one, or null. */
+    String conversation() {
+        return reader.conversation();
     }
 
     /**
@@ -93,9 +121,7 @@ final class Relay implements Upstream.Receiver {
     public void head(int code, MultiMap headers) {
         status = code;
         retryAfter = headers.get("Retry-After");
-        String type = headers.get("Content-Type");
-        boolean sse = type != null && type.regionMatches(true, 0, "text/event-stream", 0, 17);
-        if (code != 200 || !streamed || !sse) {
+        if (code != 200 || !streamed || !wire.streamType(headers.get("Content-Type"))) {
             whole = Buffer.buffer();
         }
     }
@@ -130,10 +156,10 @@ final class Relay implements Upstream.Receiver {
                 chat.attempted(Integer.toString(status));
                 finish(failure);
             } else if (streamed) {
-                wire.answer(whole.getBytes());
+                reader.answer(whole.getBytes());
                 throw new Wire.MalformedAnswer("an answer that is not streamed, though a stream was asked for");
             } else {
-                answer(wire.answer(whole.getBytes()));
+                answer(reader.answer(whole.getBytes()));
             }
         });
     }
@@ -158,7 +184,7 @@ final class Relay implements Upstream.Receiver {
         } catch (ChatException e) {
             chat.attempted("error");
             fail(e);
-        } catch (Wire.MalformedAnswer | SseReader.EventTooLong e) {
+        } catch (Wire.MalformedAnswer | Framing.EventTooLong e) {
             failed("malformed", "The provider '" + provider() + "' sent " + e.getMessage() + ".");
         } catch (RuntimeException e) {
             finish(e);
@@ -168,38 +194,82 @@ final class Relay implements Upstream.Receiver {
     // --- a streamed answer
 
     private void event(String type, byte[] bytes, int from, int to) {
-        if (!ended && !wire.event(type, bytes, from, to, wantsText, this::say)) {
-            complete();
+        if (ended) {
+            return;
+        }
+        try {
+            if (!reader.event(type, bytes, from, to, this::say)) {
+                complete();
+            }
+        } catch (Wire.MalformedAnswer e) {
+            // before the first token somebody else may do better; after it the rest of the answer is worth having
+            if (!begun) {
+                throw e;
+            }
+            skipped.run();
         }
     }
 
     private void say(ChatEvent event) {
-        if (event.token() && !client.committed()) {
+        if (event.token() && !begun) {
+            begun = true;
             chat.firstToken();
-            chat.attempted("200");
-            client.header("X-LLMChat-Attempts", chat.attempts());
-            client.commit();
-            Buffer held = out;
-            out = Buffer.buffer(held.length() + 1024);
-            writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
-            out.appendBuffer(held);
+            if (streams) {
+                chat.attempted("200");
+                commit(out);
+            }
         }
         lastToken = System.nanoTime();
+        length += event.textLength();
         chat.usage(event.usage());
         if (event.finishReason() != null) {
             chat.finishReason(event.finishReason());
+            unfinished--;
         }
-        writer.event(event, out);
+        if (streams) {
+            writer.event(event, out);
+        } else {
+            collected.addAll(event.parts());
+        }
+    }
+
+    /** The head of the stream, and what comes before its first event; {@code held} came before its first token. */
+    private void commit(Buffer held) {
+        head();
+        client.commit();
+        out = Buffer.buffer(held.length() + 1024);
+        writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
+        out.appendBuffer(held);
+    }
+
+    private void head() {
+        client.header("X-LLMChat-Attempts", chat.attempts());
+        if (!chat.leftOut().isEmpty()) {
+            client.header("Warning", "299 llmchat \"The provider does not know, and was not told: "
+                    + String.join(", ", chat.leftOut()) + "\"");
+        }
     }
 
     private void complete() {
-        if (!client.committed()) {
+        if (!begun) {
             failed("malformed", "The provider '" + provider() + "' ended the stream before its first token.");
-            return;
+        } else if (chat.finishReason() == null) {
+            failed("cut", "The provider '" + provider() + "' ended the stream without saying why.");
+        } else if (streams) {
+            writer.end(usage(), out);
+            client.end(out);
+            finish(null);
+        } else {
+            answer(new WholeAnswer(null, collected, 0, chat.finishReason(), usage()));
         }
-        writer.end(out);
-        client.end(out);
-        finish(null);
+    }
+
+    /** What the provider counted, or, where it told nothing, what the texts come to. */
+    private Usage usage() {
+        if (chat.usage() == null) {
+            chat.usage(Usage.estimate(chat.request().body().length, length));
+        }
+        return chat.usage();
     }
 
     /** Sends what the last bytes of the provider made, in one piece; slows the provider if the client is slow. */
@@ -229,10 +299,12 @@ final class Relay implements Upstream.Receiver {
     private void answer(WholeAnswer answer) {
         chat.firstToken();
         chat.attempted("200");
+        length += answer.textLength();
         chat.usage(answer.usage());
         chat.finishReason(answer.finishReason());
+        usage();
         Buffer body = writer.whole(answer);
-        client.header("X-LLMChat-Attempts", chat.attempts());
+        head();
         if (chat.holds()) {
             chat.heldAnswer(body.getBytes());
         } else {
@@ -249,9 +321,9 @@ final class Relay implements Upstream.Receiver {
     }
 
     private void look(long now) {
-        if (now - started > millis(streamed ? limits.stream() : limits.request())) {
+        if (now - started > millis(streams ? limits.stream() : limits.request())) {
             timedOut(client.committed() ? "The answer took too long." : "The provider '" + provider() + "' took too long.");
-        } else if (streamed && !client.committed()) {
+        } else if (streamed && !begun) {
             if (now - started > millis(limits.firstToken())) {
                 timedOut("The provider '" + provider() + "' sent no token within " + limits.firstToken() + " ms.");
             }
@@ -261,11 +333,13 @@ final class Relay implements Upstream.Receiver {
                 client.abort();
                 finish(new ClientGone());
             }
+        } else if (streamed && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
+            complete();
         } else if (streamed && now - lastToken > millis(limits.idle())) {
             chat.attempted("stall");
-            fail(new BrokenAnswer("UPSTREAM_TIMEOUT",
+            fail(new ProviderFailure("UPSTREAM_TIMEOUT",
                     "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms."));
-        } else if (streamed && now - lastWrite > millis(limits.heartbeat())) {
+        } else if (client.committed() && now - lastWrite > millis(limits.heartbeat())) {
             client.keepAlive();
             lastWrite = now;
         }

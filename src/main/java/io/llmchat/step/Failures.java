@@ -4,6 +4,7 @@ import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
+import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.ErrorTable;
 import io.vertx.core.buffer.Buffer;
@@ -39,7 +40,10 @@ public final class Failures {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             Exception caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Exception.class);
-            if (caught instanceof ChatException failure) {
+            if (caught instanceof UnsupportedParameter && chat.earlierFailure() != null) {
+                // a fallback that cannot say what was asked tells less than why it was needed
+                chat.failure(chat.earlierFailure());
+            } else if (caught instanceof ChatException failure) {
                 chat.failure(failure);
             } else if (caught instanceof CallNotPermittedException) {
                 chat.attempted("open");

@@ -3,7 +3,9 @@ package io.llmchat.step;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.dialect.Dialect;
 import io.llmchat.http.ClientStream;
+import io.llmchat.http.Ids;
 import io.vertx.core.buffer.Buffer;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -11,6 +13,9 @@ import org.apache.camel.support.DefaultMessage;
 
 /** Reads the request body in the caller's dialect and starts the {@link Chat}. */
 public final class ReadChat implements Processor {
+
+    /** The exchange property with the session of this chat; absent: it has none. */
+    public static final String CHAT_ID = "chatId";
 
     @Override
     public void process(Exchange exchange) {
@@ -20,8 +25,13 @@ public final class ReadChat implements Processor {
         if (!(exchange.getMessage().getBody() instanceof Buffer body) || body.length() == 0) {
             throw ChatException.invalid("body", "The request body is missing: send a JSON object.");
         }
-        ChatRequest request = client.dialect().read(body.getBytes());
-        chat.request(request, client.dialect().writer(request, client.requestId()));
+        Dialect dialect = client.dialect();
+        ChatRequest request = dialect.read(body.getBytes(), client.request()::getHeader);
+        String chatId = request.chatId() != null ? request.chatId() : Ids.next();
+        chat.request(request, dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
+        if (dialect.sessions()) {
+            exchange.setProperty(CHAT_ID, chatId);
+        }
         // the EIPs below copy the exchange: without the HTTP message and its headers that costs little
         exchange.setMessage(new DefaultMessage(exchange.getContext()));
     }

@@ -30,6 +30,9 @@ public final class UsageRecord implements Processor {
         row.put("prompt_tokens", usage == null ? null : usage.promptTokens());
         row.put("completion_tokens", usage == null ? null : usage.completionTokens());
         row.put("total_tokens", usage == null ? null : usage.totalTokens());
+        row.put("cached_tokens", usage == null ? null : usage.cachedTokens());
+        row.put("reasoning_tokens", usage == null ? null : usage.reasoningTokens());
+        row.put("usage_estimated", usage != null && usage.estimated());
         row.put("first_token_ms", chat.firstTokenMillis());
         row.put("duration_ms", chat.durationMillis());
         exchange.getMessage().setBody(row);

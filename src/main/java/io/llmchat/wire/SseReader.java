@@ -1,4 +1,4 @@
-package io.llmchat.llm;
+package io.llmchat.wire;
 
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
@@ -10,24 +10,7 @@ import java.util.Arrays;
  *
  * <p>Not safe for several threads. Holds at most one unfinished event.
  */
-public final class SseReader {
-
-    /** Takes the events; the bytes are only there during the call. */
-    public interface Sink {
-        /**
-         * @param type the event's name, or null if it has none
-         * @param from where its data begins in {@code bytes}
-         * @param to where its data ends
-         */
-        void event(String type, byte[] bytes, int from, int to);
-    }
-
-    /** An event that is longer than may be. */
-    public static final class EventTooLong extends RuntimeException {
-        EventTooLong(int max) {
-            super("an event is longer than " + max + " bytes", null, false, false);
-        }
-    }
+public final class SseReader implements Framing {
 
     private static final byte[] NOTHING = new byte[0];
     private static final int FIELD = "data: ".length();
@@ -47,11 +30,7 @@ public final class SseReader {
         this.sink = sink;
     }
 
-    /**
-     * Takes the next bytes of the stream and hands on the events that they complete.
-     *
-     * @throws EventTooLong if an event is longer than it may be
-     */
+    @Override
     public void feed(byte[] chunk) {
         byte[] bytes = chunk;
         int scanned = 0;
@@ -91,7 +70,7 @@ public final class SseReader {
         rest = line == bytes.length ? NOTHING : Arrays.copyOfRange(bytes, line, bytes.length);
     }
 
-    /** The stream is over: hands on an event whose closing empty line is missing. */
+    @Override
     public void end() {
         if (rest.length > 0) {
             line(rest, 0, rest.length);

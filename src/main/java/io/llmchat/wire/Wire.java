@@ -1,49 +1,106 @@
-package io.llmchat.llm;
+package io.llmchat.wire;
 
 import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.chat.WholeAnswer;
-import io.vertx.core.buffer.Buffer;
+import java.util.List;
+import java.util.Map;
 import java.util.function.Consumer;
 
 /**
- * How a provider is spoken with: requests into bytes, bytes into events. Pure functions: no HTTP, no Camel, no state;
- * safe for all threads.
+ * How a provider is spoken with: requests into bytes, bytes into events. No HTTP, no Camel. A wire itself has no state
+ * and is safe for all threads; its readers have the state of one answer.
  */
 public interface Wire {
 
-    /** The path of a chat below the provider's base URL. */
-    String path();
-
-    /** The request's body for this model; {@code agent} may be null. */
-    Buffer request(ChatRequest request, Agent agent, String model);
+    /** Its name, by which a dialect knows whether bytes can pass as they are: {@code openai}, {@code anthropic}, … */
+    String name();
 
     /**
-     * Reads one event of a stream.
+     * Puts a request in the provider's words.
      *
-     * @param text whether the text itself is wanted, not only that there is some
-     * @return false if this event is the end of the stream
-     * @throws ChatException if the provider says that it failed
-     * @throws MalformedAnswer if it cannot be read
+     * @throws UnsupportedParameter if that would change what the caller means
      */
-    boolean event(String type, byte[] bytes, int from, int to, boolean text, Consumer<ChatEvent> sink);
+    Call call(Asked asked);
 
     /**
-     * Reads an answer that is not streamed.
+     * Begins to read an answer.
      *
-     * @throws ChatException if the provider says that it failed
-     * @throws MalformedAnswer if it cannot be read
+     * @param raw whether the caller speaks this wire: its events are handed on as bytes, and only parsed lightly
      */
-    WholeAnswer answer(byte[] body);
+    AnswerReader reader(boolean raw);
+
+    /** Splits the bytes of a stream into events of at most {@code maxEvent} bytes. */
+    default Framing framing(int maxEvent, Framing.Sink sink) {
+        return new SseReader(maxEvent, sink);
+    }
+
+    /** Whether a response of this media type is a stream; {@code contentType} may be null. */
+    default boolean streamType(String contentType) {
+        return contentType != null && contentType.regionMatches(true, 0, "text/event-stream", 0, 17);
+    }
 
     /** What a response that is not 200 means: a failure or a refusal of the named provider. */
     ChatException failure(String provider, int status, String retryAfter, byte[] body);
 
+    /** The request headers that show our key; none if {@code apiKey} is null or blank. */
+    Map<String, String> headers(String apiKey);
+
+    /**
+     * What is to be asked, of whom, and on whose behalf.
+     *
+     * @param agent or null
+     * @param model the provider's own name for it
+     * @param answerId our name for the answer
+     * @param conversation the provider's own name for the conversation that this continues, or null
+     */
+    record Asked(ChatRequest request, Agent agent, String model, String answerId, String conversation) {
+    }
+
+    /**
+     * A request in the provider's words.
+     *
+     * @param path below the provider's base URL
+     * @param headers more than the provider's usual ones
+     * @param streamed whether the provider will answer with a stream: some do so always
+     * @param warnings what was left out because the provider does not know it
+     */
+    record Call(String path, byte[] body, Map<String, String> headers, boolean streamed, List<String> warnings) {
+    }
+
+    /** Reads one answer. Used by one thread at a time. */
+    interface AnswerReader {
+
+        /**
+         * Reads one event of a stream.
+         *
+         * @param type the event's name, or null
+         * @return false if this event is the end of the stream
+         * @throws ChatException if the provider says that it failed
+         * @throws MalformedAnswer if it cannot be read
+         */
+        boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink);
+
+        /**
+         * Reads an answer that is not streamed.
+         *
+         * @throws ChatException if the provider says that it failed
+         * @throws MalformedAnswer if it cannot be read
+         */
+        WholeAnswer answer(byte[] body);
+
+        /** The provider's own name for the conversation, where it has told one, or null. */
+        default String conversation() {
+            return null;
+        }
+    }
+
     /** Bytes of a provider that are not what its wire says. */
     final class MalformedAnswer extends RuntimeException {
-        MalformedAnswer(String message) {
+        public MalformedAnswer(String message) {
             super(message, null, false, false);
         }
     }

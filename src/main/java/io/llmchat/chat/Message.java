@@ -1,0 +1,31 @@
+package io.llmchat.chat;
+
+import java.util.List;
+
+/**
+ * One message of a conversation.
+ *
+ * @param name who speaks, where the caller said so, or null
+ */
+public record Message(Role role, List<Part> parts, String name) {
+
+    /** Who speaks. A tool's answer is a message of its own, with one {@link Part.ToolResult}. */
+    public enum Role {
+        SYSTEM, USER, ASSISTANT, TOOL
+    }
+
+    public Message(Role role, Part... parts) {
+        this(role, List.of(parts), null);
+    }
+
+    /** All text in it, in one piece; empty if there is none. */
+    public String text() {
+        StringBuilder text = new StringBuilder();
+        for (Part part : parts) {
+            if (part instanceof Part.Text t) {
+                text.append(text.isEmpty() ? "" : "\n").append(t.text());
+            }
+        }
+        return text.toString();
+    }
+}

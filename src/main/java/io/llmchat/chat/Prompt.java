@@ -1,0 +1,53 @@
+package io.llmchat.chat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * What is asked of a model, in no provider's words: what a dialect is read into and a wire is written from, where the
+ * two are not the same.
+ *
+ * @param toolChoice or null: not said
+ * @param options everything else, by OpenAI's names where OpenAI has one ({@code max_tokens}, {@code temperature},
+ *                {@code stop} (always an array), {@code response_format} …), by the dialect's own where not
+ */
+public record Prompt(List<Message> messages, List<Tool> tools, ToolChoice toolChoice, Map<String, JsonNode> options) {
+
+    /** The texts of the system messages, in one piece; null if there is none. */
+    public String system() {
+        StringBuilder system = new StringBuilder();
+        for (Message message : messages) {
+            if (message.role() == Message.Role.SYSTEM) {
+                system.append(system.isEmpty() ? "" : "\n\n").append(message.text());
+            }
+        }
+        return system.isEmpty() ? null : system.toString();
+    }
+
+    /** The messages that are not the system's. */
+    public List<Message> conversation() {
+        return messages.stream().filter(m -> m.role() != Message.Role.SYSTEM).toList();
+    }
+
+    /** The same with an agent's prompt before it, and its defaults where the caller said nothing. */
+    public Prompt of(Agent agent) {
+        if (agent == null) {
+            return this;
+        }
+        List<Message> all = new ArrayList<>(messages);
+        if (agent.systemPrompt() != null) {
+            all.add(0, new Message(Message.Role.SYSTEM, new Part.Text(agent.systemPrompt())));
+        }
+        Map<String, JsonNode> more = new LinkedHashMap<>(options);
+        if (agent.temperature() != null) {
+            more.putIfAbsent("temperature", com.fasterxml.jackson.databind.node.DoubleNode.valueOf(agent.temperature()));
+        }
+        if (agent.maxTokens() != null) {
+            more.putIfAbsent("max_tokens", com.fasterxml.jackson.databind.node.IntNode.valueOf(agent.maxTokens()));
+        }
+        return new Prompt(all, tools, toolChoice, more);
+    }
+}

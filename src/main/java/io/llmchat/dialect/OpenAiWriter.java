@@ -1,0 +1,199 @@
+package io.llmchat.dialect;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.AnswerMessage;
+import io.llmchat.chat.AnswerPart;
+import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Part;
+import io.llmchat.chat.Usage;
+import io.llmchat.chat.WholeAnswer;
+import io.llmchat.http.ErrorTable;
+import io.llmchat.json.Json;
+import io.vertx.core.buffer.Buffer;
+import java.util.HashSet;
+import java.util.Set;
+
+/** An answer as OpenAI says it (API reference, "The chat completion object" and "chunk object"). */
+final class OpenAiWriter implements AnswerWriter {
+
+    private static final byte[] DATA = Json.utf8("data: ");
+    private static final byte[] END_OF_EVENT = Json.utf8("\n\n");
+    private static final byte[] DONE = Json.utf8("data: [DONE]\n\n");
+
+    private final ChatRequest request;
+    private final String id;
+    private final long created = System.currentTimeMillis() / 1000;
+    private final Set<Integer> begun = new HashSet<>();
+    private String model;
+    private boolean usageSent;
+
+    OpenAiWriter(ChatRequest request, String answerId) {
+        this.request = request;
+        this.id = "chatcmpl-" + answerId;
+        this.model = request.model();
+    }
+
+    @Override
+    public String wire() {
+        return "openai";
+    }
+
+    @Override
+    public Buffer whole(WholeAnswer answer) {
+        return Buffer.buffer(answer.json() != null ? answer.json() : Json.write(completion(answer, id, created, model)));
+    }
+
+    /** An answer in parts as OpenAI's completion. */
+    static ObjectNode completion(WholeAnswer answer, String id, long created, String model) {
+        ObjectNode json = Json.MAPPER.createObjectNode().put("id", id).put("object", "chat.completion").put("created", created)
+                .put("model", model);
+        ArrayNode choices = json.putArray("choices");
+        for (AnswerMessage m : AnswerMessage.of(answer.parts())) {
+            ObjectNode choice = choices.addObject().put("index", m.choice());
+            message(choice.putObject("message").put("role", "assistant"), m);
+            if (m.logprobs() != null) {
+                choice.set("logprobs", m.logprobs());
+            }
+            choice.put("finish_reason", m.finishReason());
+        }
+        if (answer.usage() != null) {
+            json.set("usage", usage(answer.usage()));
+        }
+        return json;
+    }
+
+    private static void message(ObjectNode json, AnswerMessage m) {
+        boolean text = m.parts().stream().anyMatch(Part.Text.class::isInstance);
+        boolean more = m.parts().stream().anyMatch(p -> p instanceof Part.ToolCall || p instanceof Part.Refusal);
+        json.put("content", text || !more ? m.text() : null);
+        if (!m.reasoning().isEmpty()) {
+            json.put("reasoning_content", m.reasoning());
+        }
+        for (Part part : m.parts()) {
+            switch (part) {
+                case Part.Refusal r -> json.put("refusal", json.path("refusal").asText("") + r.text());
+                case Part.ToolCall call -> json.withArray("tool_calls").addObject().put("id", call.id()).put("type", "function")
+                        .putObject("function").put("name", call.name()).put("arguments", call.arguments());
+                case Part.Reasoning r when r.signature() != null -> json.withArray("reasoning_details").addObject()
+                        .put("type", "reasoning.text").put("text", r.text()).put("signature", r.signature());
+                case Part.SealedReasoning s -> json.withArray("reasoning_details").addObject()
+                        .put("type", "reasoning.encrypted").put("data", s.data());
+                default -> { }
+            }
+        }
+    }
+
+    /** Usage as OpenAI says it; what was only estimated says so. */
+    static ObjectNode usage(Usage usage) {
+        ObjectNode json = Json.MAPPER.createObjectNode().put("prompt_tokens", usage.promptTokens())
+                .put("completion_tokens", usage.completionTokens()).put("total_tokens", usage.totalTokens());
+        if (usage.cachedTokens() > 0) {
+            json.putObject("prompt_tokens_details").put("cached_tokens", usage.cachedTokens());
+        }
+        if (usage.reasoningTokens() > 0) {
+            json.putObject("completion_tokens_details").put("reasoning_tokens", usage.reasoningTokens());
+        }
+        if (usage.estimated()) {
+            json.put("estimated", true);
+        }
+        return json;
+    }
+
+    @Override
+    public void start(String name, Buffer out) {
+        // an OpenAI stream begins with its first chunk
+        model = name;
+    }
+
+    @Override
+    public void event(ChatEvent event, Buffer out) {
+        if (event.bytes() != null) {
+            if (!event.usageOnly() || request.includeUsage()) {
+                usageSent |= event.usage() != null;
+                out.appendBytes(DATA).appendBytes(event.bytes(), event.from(), event.to() - event.from())
+                        .appendBytes(END_OF_EVENT);
+            }
+            return;
+        }
+        for (AnswerPart part : event.parts()) {
+            part(part, out);
+        }
+    }
+
+    private void part(AnswerPart part, Buffer out) {
+        switch (part) {
+            case AnswerPart.Text t -> text(t.choice(), "content", t.text(), out);
+            case AnswerPart.Reasoning r -> text(r.choice(), "reasoning_content", r.text(), out);
+            case AnswerPart.Refusal r -> text(r.choice(), "refusal", r.text(), out);
+            case AnswerPart.Signature s -> details(s.choice(), "reasoning.text", "signature", s.signature(), out);
+            case AnswerPart.SealedReasoning s -> details(s.choice(), "reasoning.encrypted", "data", s.data(), out);
+            case AnswerPart.ToolStart t -> {
+                Json.quote(open(t.choice(), out).appendString("\"tool_calls\":[{\"index\":" + t.index() + ",\"id\":"), t.id());
+                Json.quote(out.appendString(",\"type\":\"function\",\"function\":{\"name\":"), t.name());
+                close(out.appendString(",\"arguments\":\"\"}}]"), null);
+            }
+            case AnswerPart.ToolArguments t -> {
+                Json.quote(open(t.choice(), out).appendString("\"tool_calls\":[{\"index\":" + t.index()
+                        + ",\"function\":{\"arguments\":"), t.fragment());
+                close(out.appendString("}}]"), null);
+            }
+            case AnswerPart.Finish f -> close(open(f.choice(), out), f.reason());
+            case AnswerPart.Logprobs l -> {
+                open(l.choice(), out).appendString("},\"logprobs\":").appendBytes(Json.write(l.json()));
+                out.appendString(",\"finish_reason\":null}]}").appendBytes(END_OF_EVENT);
+            }
+            case AnswerPart.Status s -> { }
+        }
+    }
+
+    private void text(int choice, String name, String text, Buffer out) {
+        close(Json.quote(open(choice, out).appendString("\"" + name + "\":"), text), null);
+    }
+
+    private void details(int choice, String type, String name, String value, Buffer out) {
+        Json.quote(open(choice, out).appendString("\"reasoning_details\":[{\"type\":\"" + type + "\",\"" + name + "\":"), value);
+        close(out.appendString("}]"), null);
+    }
+
+    private Buffer open(int choice, Buffer out) {
+        head(out).appendString("{\"index\":" + choice + ",\"delta\":{");
+        if (begun.add(choice)) {
+            // the first chunk of a choice says who speaks
+            close(out.appendString("\"role\":\"assistant\",\"content\":\"\""), null);
+            head(out).appendString("{\"index\":" + choice + ",\"delta\":{");
+        }
+        return out;
+    }
+
+    private Buffer head(Buffer out) {
+        out.appendBytes(DATA).appendString("{\"id\":\"" + id + "\",\"object\":\"chat.completion.chunk\",\"created\":" + created
+                + ",\"model\":");
+        return Json.quote(out, model).appendString(",\"choices\":[");
+    }
+
+    private static void close(Buffer out, String finishReason) {
+        out.appendString("},\"finish_reason\":");
+        if (finishReason == null) {
+            out.appendString("null");
+        } else {
+            Json.quote(out, finishReason);
+        }
+        out.appendString("}]}").appendBytes(END_OF_EVENT);
+    }
+
+    @Override
+    public void end(Usage usage, Buffer out) {
+        if (request.includeUsage() && !usageSent) {
+            head(out).appendString("],\"usage\":").appendBytes(Json.write(usage(usage))).appendString("}").appendBytes(END_OF_EVENT);
+        }
+        out.appendBytes(DONE);
+    }
+
+    @Override
+    public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
+        out.appendBytes(DATA).appendBuffer(OpenAiDialect.errorOf(error, entry)).appendBytes(END_OF_EVENT);
+    }
+}

@@ -1,0 +1,332 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.Message;
+import io.llmchat.chat.Message.Role;
+import io.llmchat.chat.Part;
+import io.llmchat.chat.Prompt;
+import io.llmchat.chat.Tool;
+import io.llmchat.chat.ToolChoice;
+import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** Requests in Anthropic's words (API reference, "Create a message") from and to the neutral form. */
+public final class AnthropicRequests {
+
+    private static final Set<String> STRUCTURE = Set.of("model", "messages", "system", "tools", "tool_choice", "stream",
+            "stop_sequences", "metadata");
+    /** Options that both have, by the name of both, and those that go by another name here. */
+    private static final Set<String> KNOWN = Set.of("max_tokens", "temperature", "top_p", "top_k", "stop", "thinking", "user",
+            "parallel_tool_calls", "reasoning_effort", "service_tier", "metadata", "max_completion_tokens");
+    /** Without these the answer would not be what was asked for. */
+    private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities", "audio",
+            "web_search_options");
+    /** Tokens of thought for OpenAI's words for effort. */
+    private static final Map<String, Integer> EFFORT = Map.of("minimal", 1_024, "low", 1_024, "medium", 8_192, "high", 24_576);
+
+    private AnthropicRequests() {
+    }
+
+    // --- read
+
+    /** Reads the members of a request. */
+    public static Prompt read(ObjectNode json) {
+        List<Message> messages = new ArrayList<>();
+        List<Part> system = blocks(json.path("system"));
+        if (!system.isEmpty()) {
+            messages.add(new Message(Role.SYSTEM, system, null));
+        }
+        json.path("messages").forEach(m -> message(m, messages));
+        List<Tool> tools = new ArrayList<>();
+        int i = 0;
+        for (JsonNode tool : json.path("tools")) {
+            if (tool.has("type") && !"custom".equals(tool.path("type").asText())) {
+                throw Unsayable.field("tools[" + i + "]");
+            }
+            tools.add(new Tool(tool.path("name").asText(), text(tool, "description"),
+                    tool.path("input_schema").isObject() ? tool.get("input_schema") : null,
+                    tool.path("strict").isBoolean() ? tool.path("strict").booleanValue() : null));
+            i++;
+        }
+        Map<String, JsonNode> options = new LinkedHashMap<>();
+        json.properties().forEach(member -> {
+            if (!STRUCTURE.contains(member.getKey()) && !member.getValue().isNull()) {
+                options.put(member.getKey(), member.getValue());
+            }
+        });
+        if (json.path("stop_sequences").isArray()) {
+            options.put("stop", json.get("stop_sequences"));
+        }
+        if (json.path("metadata").path("user_id").isTextual()) {
+            options.put("user", json.path("metadata").get("user_id"));
+        }
+        JsonNode choice = json.path("tool_choice");
+        if (choice.path("disable_parallel_tool_use").asBoolean()) {
+            options.put("parallel_tool_calls", Json.MAPPER.getNodeFactory().booleanNode(false));
+        }
+        return new Prompt(messages, tools, toolChoice(choice), options);
+    }
+
+    private static ToolChoice toolChoice(JsonNode choice) {
+        return switch (choice.path("type").asText("")) {
+            case "auto" -> new ToolChoice(Mode.AUTO, null);
+            case "any" -> new ToolChoice(Mode.REQUIRED, null);
+            case "none" -> new ToolChoice(Mode.NONE, null);
+            case "tool" -> new ToolChoice(Mode.TOOL, choice.path("name").asText());
+            default -> null;
+        };
+    }
+
+    /** A message of ours, or several: each tool's result is one. */
+    private static void message(JsonNode m, List<Message> to) {
+        List<Part> parts = new ArrayList<>();
+        for (Part part : blocks(m.path("content"))) {
+            if (part instanceof Part.ToolResult) {
+                to.add(new Message(Role.TOOL, part));
+            } else {
+                parts.add(part);
+            }
+        }
+        if (!parts.isEmpty()) {
+            to.add(new Message("assistant".equals(m.path("role").asText()) ? Role.ASSISTANT : Role.USER, parts, null));
+        }
+    }
+
+    private static List<Part> blocks(JsonNode content) {
+        List<Part> parts = new ArrayList<>();
+        if (content.isTextual()) {
+            parts.add(new Part.Text(content.asText()));
+        } else if (content.isArray()) {
+            content.forEach(block -> parts.add(block(block)));
+        }
+        return parts;
+    }
+
+    private static Part block(JsonNode block) {
+        return switch (block.path("type").asText()) {
+            case "text" -> new Part.Text(block.path("text").asText());
+            case "image" -> {
+                JsonNode source = block.path("source");
+                yield source.path("type").asText().equals("file") ? new Part.Other("image", block)
+                        : new Part.Image(text(source, "url"), text(source, "media_type"), text(source, "data"), null);
+            }
+            case "document" -> document(block);
+            case "tool_use" -> new Part.ToolCall(block.path("id").asText(), block.path("name").asText(),
+                    block.path("input").toString());
+            case "tool_result" -> new Part.ToolResult(block.path("tool_use_id").asText(), blocks(block.path("content")),
+                    block.path("is_error").asBoolean());
+            case "thinking" -> new Part.Reasoning(block.path("thinking").asText(), text(block, "signature"));
+            case "redacted_thinking" -> new Part.SealedReasoning(block.path("data").asText());
+            default -> new Part.Other(block.path("type").asText(), block);
+        };
+    }
+
+    private static Part document(JsonNode block) {
+        JsonNode source = block.path("source");
+        return switch (source.path("type").asText()) {
+            case "base64" -> new Part.Document(text(block, "title"), null, text(source, "media_type"), text(source, "data"));
+            case "url" -> new Part.Document(text(block, "title"), text(source, "url"), null, null);
+            case "text" -> new Part.Text(source.path("data").asText());
+            default -> new Part.Other("document", block);
+        };
+    }
+
+    private static String text(JsonNode json, String name) {
+        return json.path(name).isTextual() ? json.path(name).asText() : null;
+    }
+
+    // --- write
+
+    /**
+     * Writes a request.
+     *
+     * @param defaultMaxTokens what the answer may have where the caller did not say: Anthropic must be told
+     * @param warnings takes the names of what was left out
+     */
+    public static ObjectNode write(Prompt prompt, String model, int defaultMaxTokens, List<String> warnings) {
+        Map<String, JsonNode> options = prompt.options();
+        Unsayable.options(options, KNOWN, NEEDED, warnings);
+        ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
+        JsonNode max = options.get("max_tokens");
+        json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue() : defaultMaxTokens);
+        system(json, prompt);
+        messages(json.putArray("messages"), prompt);
+        for (String same : new String[] {"temperature", "top_p", "top_k", "thinking"}) {
+            if (options.containsKey(same)) {
+                json.set(same, options.get(same));
+            }
+        }
+        if (options.containsKey("temperature") && options.get("temperature").asDouble() > 1) {
+            // Anthropic's goes to 1, OpenAI's to 2
+            json.put("temperature", 1.0);
+            warnings.add("temperature");
+        }
+        if (options.containsKey("stop")) {
+            json.set("stop_sequences", options.get("stop"));
+        }
+        if (options.containsKey("user")) {
+            json.putObject("metadata").set("user_id", options.get("user"));
+        }
+        thinking(json, options);
+        tools(json, prompt);
+        return json;
+    }
+
+    private static void thinking(ObjectNode json, Map<String, JsonNode> options) {
+        Integer budget = EFFORT.get(options.containsKey("reasoning_effort") ? options.get("reasoning_effort").asText() : "");
+        if (budget != null && !json.has("thinking")) {
+            json.putObject("thinking").put("type", "enabled").put("budget_tokens", budget);
+            // the answer has to fit behind the thoughts, and thinking takes no other temperature
+            json.put("max_tokens", Math.max(json.path("max_tokens").asInt(), budget + 1_024));
+            json.remove(List.of("temperature", "top_k"));
+        }
+    }
+
+    private static void system(ObjectNode json, Prompt prompt) {
+        List<Message> system = prompt.messages().stream().filter(m -> m.role() == Role.SYSTEM).toList();
+        if (system.size() == 1 && system.get(0).parts().size() == 1) {
+            json.put("system", system.get(0).text());
+        } else if (!system.isEmpty()) {
+            ArrayNode blocks = json.putArray("system");
+            system.forEach(m -> m.parts().forEach(p -> {
+                if (!(p instanceof Part.Text text)) {
+                    throw Unsayable.field("messages (system)");
+                }
+                blocks.addObject().put("type", "text").put("text", text.text());
+            }));
+        }
+    }
+
+    /** Messages in turn: what follows another of the same role is the same message here. */
+    private static void messages(ArrayNode messages, Prompt prompt) {
+        String last = "";
+        ArrayNode content = null;
+        int i = -1;
+        for (Message message : prompt.messages()) {
+            i++;
+            if (message.role() == Role.SYSTEM) {
+                continue;
+            }
+            String role = message.role() == Role.ASSISTANT ? "assistant" : "user";
+            if (!role.equals(last)) {
+                content = messages.addObject().put("role", role).putArray("content");
+                last = role;
+            }
+            int j = 0;
+            for (Part part : message.parts()) {
+                block(content, part, "messages[" + i + "].content[" + j++ + "]");
+            }
+        }
+        messages.forEach(AnthropicRequests::plain);
+    }
+
+    /** A message of one text needs no blocks. */
+    private static void plain(JsonNode message) {
+        JsonNode content = message.get("content");
+        if (content.size() == 1 && "text".equals(content.get(0).path("type").asText())) {
+            ((ObjectNode) message).put("content", content.get(0).path("text").asText());
+        }
+    }
+
+    private static void block(ArrayNode content, Part part, String at) {
+        switch (part) {
+            case Part.Text t -> {
+                // Anthropic refuses blocks of text that are empty
+                if (!t.text().isEmpty()) {
+                    content.addObject().put("type", "text").put("text", t.text());
+                }
+            }
+            case Part.Refusal r -> content.addObject().put("type", "text").put("text", r.text());
+            case Part.Image image -> source(content.addObject().put("type", "image"), image.url(), image.mediaType(), image.data());
+            case Part.Document d -> {
+                ObjectNode block = content.addObject().put("type", "document");
+                source(block, d.url(), d.mediaType(), d.data());
+                if (d.name() != null) {
+                    block.put("title", d.name());
+                }
+            }
+            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", call.id()).put("name", call.name())
+                    .set("input", input(call, at));
+            case Part.ToolResult result -> {
+                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", result.id());
+                ArrayNode inner = block.putArray("content");
+                result.content().forEach(p -> block(inner, p, at));
+                plain(block);
+                if (result.error()) {
+                    block.put("is_error", true);
+                }
+            }
+            case Part.Reasoning r -> {
+                // thoughts that carry no proof are not taken back
+                if (r.signature() != null) {
+                    content.addObject().put("type", "thinking").put("thinking", r.text()).put("signature", r.signature());
+                }
+            }
+            case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
+            case Part.Other other -> throw Unsayable.field(at);
+        }
+    }
+
+    private static void source(ObjectNode block, String url, String mediaType, String data) {
+        ObjectNode source = block.putObject("source");
+        if (url != null) {
+            source.put("type", "url").put("url", url);
+        } else {
+            source.put("type", "base64").put("media_type", mediaType).put("data", data);
+        }
+    }
+
+    private static JsonNode input(Part.ToolCall call, String at) {
+        try {
+            JsonNode input = Json.read(Json.utf8(call.arguments().isBlank() ? "{}" : call.arguments()));
+            if (input != null && input.isObject()) {
+                return input;
+            }
+        } catch (IOException e) {
+            // said below
+        }
+        throw Unsayable.field(at);
+    }
+
+    private static void tools(ObjectNode json, Prompt prompt) {
+        if (!prompt.tools().isEmpty()) {
+            ArrayNode tools = json.putArray("tools");
+            for (Tool tool : prompt.tools()) {
+                ObjectNode one = tools.addObject().put("name", tool.name());
+                if (tool.description() != null) {
+                    one.put("description", tool.description());
+                }
+                one.set("input_schema", tool.parameters() != null ? tool.parameters()
+                        : Json.MAPPER.createObjectNode().put("type", "object").set("properties", Json.MAPPER.createObjectNode()));
+                if (tool.strict() != null) {
+                    one.put("strict", tool.strict());
+                }
+            }
+        }
+        JsonNode parallel = prompt.options().get("parallel_tool_calls");
+        boolean single = parallel != null && !parallel.asBoolean(true) && !prompt.tools().isEmpty();
+        if (prompt.toolChoice() != null || single) {
+            ToolChoice choice = prompt.toolChoice() == null ? new ToolChoice(Mode.AUTO, null) : prompt.toolChoice();
+            ObjectNode c = json.putObject("tool_choice").put("type", switch (choice.mode()) {
+                case AUTO -> "auto";
+                case REQUIRED -> "any";
+                case NONE -> "none";
+                case TOOL -> "tool";
+            });
+            if (choice.name() != null) {
+                c.put("name", choice.name());
+            }
+            if (single && choice.mode() != Mode.NONE) {
+                c.put("disable_parallel_tool_use", true);
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.Agent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Operation;
+import io.llmchat.json.Json;
+import io.vertx.core.buffer.Buffer;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** The wire of Anthropic's Messages API (API reference, "Messages", "Streaming messages", "Errors"). */
+public final class AnthropicWire implements Wire {
+
+    private final String version;
+    private final int maxTokens;
+
+    /**
+     * @param version of the API, as in the header {@code anthropic-version}
+     * @param maxTokens what an answer may have where the caller did not say
+     */
+    public AnthropicWire(String version, int maxTokens) {
+        this.version = version;
+        this.maxTokens = maxTokens;
+    }
+
+    @Override
+    public String name() {
+        return "anthropic";
+    }
+
+    @Override
+    public Call call(Asked asked) {
+        ChatRequest request = asked.request();
+        if (request.operation() == Operation.EMBEDDINGS) {
+            throw Unsayable.operation("make embeddings");
+        }
+        boolean count = request.operation() == Operation.COUNT_TOKENS;
+        String path = count ? "/v1/messages/count_tokens" : "/v1/messages";
+        if ("anthropic".equals(request.wire())) {
+            return new Call(path, passed(asked, count).getBytes(), request.headers(), request.stream(), List.of());
+        }
+        List<String> warnings = new ArrayList<>();
+        ObjectNode json = AnthropicRequests.write(request.prompt().of(asked.agent()), asked.model(), maxTokens, warnings);
+        if (request.stream()) {
+            json.put("stream", true);
+        }
+        return new Call(path, Json.write(json), Map.of(), request.stream(), warnings);
+    }
+
+    /** The caller's own words, with the model, and the agent's prompt and defaults, put in. */
+    private static Buffer passed(Asked asked, boolean count) {
+        ChatRequest request = asked.request();
+        Agent agent = asked.agent();
+        Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
+        Json.quote(out, asked.model());
+        String prompt = agent == null ? null : agent.systemPrompt();
+        request.members().forEach((name, value) -> {
+            if (!name.equals("model") && !(name.equals("system") && prompt != null)) {
+                Json.quote(out.appendString(","), name).appendString(":")
+                        .appendBytes(request.body(), value.start(), value.end() - value.start());
+            }
+        });
+        if (prompt != null) {
+            out.appendString(",\"system\":").appendBytes(Json.write(system(prompt, request.member("system"))));
+        }
+        if (agent != null && agent.temperature() != null && !request.has("temperature") && !count) {
+            out.appendString(",\"temperature\":" + agent.temperature());
+        }
+        return out.appendString("}");
+    }
+
+    private static ArrayNode system(String prompt, JsonNode given) {
+        ArrayNode blocks = Json.MAPPER.createArrayNode();
+        blocks.addObject().put("type", "text").put("text", prompt);
+        if (given != null && given.isTextual()) {
+            blocks.addObject().put("type", "text").set("text", given);
+        } else if (given != null && given.isArray()) {
+            given.forEach(blocks::add);
+        }
+        return blocks;
+    }
+
+    @Override
+    public AnswerReader reader(boolean raw) {
+        return new AnthropicAnswers(raw);
+    }
+
+    @Override
+    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
+        JsonNode error = ProviderErrors.json(body).path("error");
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"),
+                ProviderErrors.text(error, "type"), null);
+    }
+
+    @Override
+    public Map<String, String> headers(String apiKey) {
+        Map<String, String> headers = new LinkedHashMap<>();
+        if (apiKey != null && !apiKey.isBlank()) {
+            headers.put("x-api-key", apiKey);
+        }
+        headers.put("anthropic-version", version);
+        return headers;
+    }
+}

@@ -1,0 +1,194 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.AnswerPart;
+import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Message;
+import io.llmchat.chat.Message.Role;
+import io.llmchat.chat.Operation;
+import io.llmchat.chat.Part;
+import io.llmchat.chat.Prompt;
+import io.llmchat.chat.Usage;
+import io.llmchat.chat.WholeAnswer;
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Consumer;
+
+/**
+ * The wire of Dify's chat apps (Dify API, "Send Chat Message"). An app has its own prompt, model and memory: it gets
+ * the last message of the user, and its own name for the conversation where it has told one. It is always asked for a
+ * stream: agent apps know nothing else.
+ */
+public final class DifyWire implements Wire {
+
+    private static final Set<String> KNOWN = Set.of("variables", "metadata", "user");
+    private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities");
+
+    @Override
+    public String name() {
+        return "dify";
+    }
+
+    @Override
+    public Call call(Asked asked) {
+        if (asked.request().operation() != Operation.CHAT) {
+            throw Unsayable.operation("do anything but chat");
+        }
+        Prompt prompt = asked.request().prompt();
+        List<String> warnings = new ArrayList<>();
+        Unsayable.options(prompt.options(), KNOWN, NEEDED, warnings);
+        if (!prompt.tools().isEmpty()) {
+            throw Unsayable.field("tools");
+        }
+        if (prompt.system() != null) {
+            warnings.add("messages (system)");
+        }
+        List<Message> conversation = prompt.conversation();
+        Message last = conversation.isEmpty() ? null : conversation.get(conversation.size() - 1);
+        if (last == null || last.role() != Role.USER) {
+            throw Unsayable.field("messages[" + (prompt.messages().size() - 1) + "]");
+        }
+        if (conversation.size() > 1 && asked.conversation() == null) {
+            // the app has not seen what was said before, and there is no way to tell it
+            warnings.add("messages (all but the last)");
+        }
+        ObjectNode json = Json.MAPPER.createObjectNode();
+        json.set("inputs", prompt.options().containsKey("variables") ? prompt.options().get("variables") : Json.MAPPER.createObjectNode());
+        json.put("query", last.text()).put("response_mode", "streaming");
+        json.put("user", prompt.options().containsKey("user") ? prompt.options().get("user").asText() : "llmchat");
+        if (asked.conversation() != null) {
+            json.put("conversation_id", asked.conversation());
+        }
+        files(json, last, "messages[" + (prompt.messages().size() - 1) + "]");
+        return new Call("/chat-messages", Json.write(json), Map.of(), true, warnings);
+    }
+
+    private static void files(ObjectNode json, Message message, String at) {
+        int i = 0;
+        for (Part part : message.parts()) {
+            String here = at + ".content[" + i++ + "]";
+            switch (part) {
+                case Part.Text t -> { }
+                case Part.Image image when image.url() != null -> file(json, "image", image.url());
+                case Part.Document d when d.url() != null -> file(json, "document", d.url());
+                default -> throw Unsayable.field(here);
+            }
+        }
+    }
+
+    private static void file(ObjectNode json, String type, String url) {
+        json.withArray("files").addObject().put("type", type).put("transfer_method", "remote_url").put("url", url);
+    }
+
+    @Override
+    public AnswerReader reader(boolean raw) {
+        return new Reader();
+    }
+
+    @Override
+    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
+        JsonNode error = ProviderErrors.json(body);
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"), null,
+                ProviderErrors.text(error, "code"));
+    }
+
+    @Override
+    public Map<String, String> headers(String apiKey) {
+        return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
+    }
+
+    /** Reads the events of one answer (Dify API, "ChunkChatCompletionResponse"). */
+    private static final class Reader implements AnswerReader {
+        private String conversation;
+        private boolean told;
+
+        @Override
+        public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
+            JsonNode json;
+            try {
+                json = to > from ? Json.MAPPER.readTree(bytes, from, to - from) : Json.MAPPER.createObjectNode();
+            } catch (IOException e) {
+                throw new MalformedAnswer("an event that is not JSON");
+            }
+            if (json == null || !json.isObject()) {
+                throw new MalformedAnswer("an event that is not a JSON object");
+            }
+            if (json.path("conversation_id").isTextual() && !json.path("conversation_id").asText().isEmpty()) {
+                conversation = json.path("conversation_id").asText();
+            }
+            List<AnswerPart> parts = new ArrayList<>(1);
+            Usage usage = null;
+            String event = json.path("event").asText(type == null ? "" : type);
+            switch (event) {
+                case "message", "agent_message" -> text(json.path("answer").asText(), parts);
+                // content that moderation puts in place of all before it; what was sent cannot be taken back
+                case "message_replace" -> {
+                    if (told) {
+                        parts.add(new AnswerPart.Status(event, "replaced", null));
+                    } else {
+                        text(json.path("answer").asText(), parts);
+                    }
+                }
+                case "agent_thought" -> {
+                    if (!json.path("thought").asText().isEmpty()) {
+                        parts.add(new AnswerPart.Reasoning(0, json.path("thought").asText()));
+                    }
+                }
+                case "message_end" -> {
+                    usage = usage(json.path("metadata").path("usage"));
+                    parts.add(new AnswerPart.Finish(0, "stop"));
+                }
+                case "error" -> throw ProviderErrors.reported(json);
+                case "workflow_started", "node_started" -> parts.add(status(event, "running", json));
+                case "workflow_finished", "node_finished" -> parts.add(status(event, json.path("data").path("status").asText("succeeded"), json));
+                default -> { }
+            }
+            if (!parts.isEmpty()) {
+                sink.accept(ChatEvent.of(parts, usage));
+            }
+            return !event.equals("message_end");
+        }
+
+        private void text(String text, List<AnswerPart> parts) {
+            if (!text.isEmpty()) {
+                told = true;
+                parts.add(new AnswerPart.Text(0, text));
+            }
+        }
+
+        private static AnswerPart.Status status(String event, String status, JsonNode json) {
+            JsonNode title = json.path("data").path("title");
+            return new AnswerPart.Status(event, status, title.isTextual() ? title.asText() : null);
+        }
+
+        private static Usage usage(JsonNode json) {
+            if (!json.path("total_tokens").isNumber()) {
+                return null;
+            }
+            return new Usage(json.path("prompt_tokens").asLong(), json.path("completion_tokens").asLong());
+        }
+
+        @Override
+        public WholeAnswer answer(byte[] body) {
+            JsonNode json = ProviderErrors.json(body);
+            if (!json.path("answer").isTextual()) {
+                throw ProviderErrors.reported(json);
+            }
+            conversation = json.path("conversation_id").asText(null);
+            String text = json.path("answer").asText();
+            return new WholeAnswer(null, List.of(new AnswerPart.Text(0, text), new AnswerPart.Finish(0, "stop")), text.length(),
+                    "stop", usage(json.path("metadata").path("usage")));
+        }
+
+        @Override
+        public String conversation() {
+            return conversation;
+        }
+    }
+}

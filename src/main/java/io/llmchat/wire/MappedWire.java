@@ -1,0 +1,290 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.core.JsonPointer;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.AnswerPart;
+import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Message;
+import io.llmchat.chat.Operation;
+import io.llmchat.chat.Prompt;
+import io.llmchat.chat.Usage;
+import io.llmchat.chat.WholeAnswer;
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Consumer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * A wire that is described and not programmed: a template for the request, and JSON Pointers (RFC 6901) to what matters
+ * in an answer. The template is JSON; a string that is nothing but {@code ${name}} becomes that value, and
+ * {@code ${name}} within a longer string becomes its text; a member whose value is not there is left out. Names are
+ * {@code model}, {@code query} (the last message), {@code system}, {@code messages} (as OpenAI has them),
+ * {@code transcript} (all of them as text), {@code stream}, {@code chatId}, {@code answerId}, and every option of the
+ * request, such as {@code max_tokens}.
+ */
+public final class MappedWire implements Wire {
+
+    private static final Pattern NAME = Pattern.compile("\\$\\{([A-Za-z0-9_]+)}");
+    private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities");
+
+    private final Options options;
+    private final JsonNode template;
+
+    /**
+     * The description.
+     *
+     * @param path below the base URL
+     * @param template of the request
+     * @param framing {@code sse}, or {@code lines}: one JSON document on each line
+     * @param text where the text of an event is; that of a whole answer too, unless {@code answerText} says otherwise
+     * @param end the name of the event that ends the stream, or its whole data; empty: the finish reason ends it
+     * @param keyHeader in which request header our key is shown, after {@code keyPrefix}
+     */
+    public record Options(String path, String template, String framing, String text, String answerText, String reasoning,
+                          String finishReason, String promptTokens, String completionTokens, String error, String end,
+                          String keyHeader, String keyPrefix) {
+    }
+
+    /** @throws IllegalArgumentException if the description cannot be used; it says what of it */
+    public MappedWire(Options options) {
+        this.options = options;
+        try {
+            template = Json.read(Json.utf8(options.template()));
+        } catch (IOException e) {
+            throw new IllegalArgumentException("requestTemplate is not JSON: " + e.getMessage());
+        }
+        if (template == null || !template.isObject()) {
+            throw new IllegalArgumentException("requestTemplate must be a JSON object");
+        }
+        if (!options.framing().equals("sse") && !options.framing().equals("lines")) {
+            throw new IllegalArgumentException("framing is '" + options.framing() + "'; it takes sse or lines");
+        }
+        if (pointer(options.text()) == null) {
+            throw new IllegalArgumentException("textPointer is missing");
+        }
+        for (String p : new String[] {options.answerText(), options.reasoning(), options.finishReason(), options.promptTokens(),
+            options.completionTokens(), options.error()}) {
+            pointer(p);
+        }
+    }
+
+    private static JsonPointer pointer(String text) {
+        if (text == null || text.isBlank()) {
+            return null;
+        }
+        try {
+            return JsonPointer.compile(text);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException("'" + text + "' is not a JSON Pointer; one begins with a slash");
+        }
+    }
+
+    @Override
+    public String name() {
+        return "mapped";
+    }
+
+    // --- request
+
+    @Override
+    public Call call(Asked asked) {
+        if (asked.request().operation() != Operation.CHAT) {
+            throw Unsayable.operation("do anything but chat");
+        }
+        Prompt prompt = asked.request().prompt().of(asked.agent());
+        ObjectNode values = values(asked, prompt);
+        Set<String> used = NAME.matcher(options.template()).results().map(m -> m.group(1))
+                .collect(java.util.stream.Collectors.toSet());
+        List<String> warnings = new ArrayList<>();
+        Unsayable.options(prompt.options(), used, NEEDED, warnings);
+        if (!prompt.tools().isEmpty() && !used.contains("tools")) {
+            throw Unsayable.field("tools");
+        }
+        if (prompt.system() != null && !used.contains("system") && !used.contains("messages") && !used.contains("transcript")) {
+            throw Unsayable.field("messages (system)");
+        }
+        return new Call(options.path(), Json.write(fill(template, values)), Map.of(), asked.request().stream(), warnings);
+    }
+
+    private static ObjectNode values(Asked asked, Prompt prompt) {
+        ObjectNode values = Json.MAPPER.createObjectNode();
+        prompt.options().forEach(values::set);
+        ObjectNode openAi = OpenAiRequests.write(prompt, asked.model());
+        List<Message> conversation = prompt.conversation();
+        StringBuilder transcript = new StringBuilder();
+        prompt.messages().forEach(m -> transcript.append(m.role().name().toLowerCase(Locale.ROOT)).append(": ")
+                .append(m.text()).append('\n'));
+        values.put("model", asked.model()).put("stream", asked.request().stream()).put("answerId", asked.answerId())
+                .put("transcript", transcript.toString().strip()).put("chatId", asked.request().chatId())
+                .put("query", conversation.isEmpty() ? "" : conversation.get(conversation.size() - 1).text())
+                .put("system", prompt.system());
+        values.set("messages", openAi.get("messages"));
+        if (openAi.has("tools")) {
+            values.set("tools", openAi.get("tools"));
+        }
+        return values;
+    }
+
+    private static JsonNode fill(JsonNode node, ObjectNode values) {
+        if (node.isObject()) {
+            ObjectNode filled = Json.MAPPER.createObjectNode();
+            node.properties().forEach(m -> {
+                JsonNode value = fill(m.getValue(), values);
+                if (!value.isMissingNode()) {
+                    filled.set(m.getKey(), value);
+                }
+            });
+            return filled;
+        }
+        if (node.isArray()) {
+            ArrayNode filled = Json.MAPPER.createArrayNode();
+            node.forEach(e -> {
+                JsonNode value = fill(e, values);
+                if (!value.isMissingNode()) {
+                    filled.add(value);
+                }
+            });
+            return filled;
+        }
+        if (!node.isTextual()) {
+            return node;
+        }
+        Matcher names = NAME.matcher(node.asText());
+        if (names.matches()) {
+            JsonNode value = values.path(names.group(1));
+            return value.isNull() ? Json.MAPPER.missingNode() : value;
+        }
+        return Json.MAPPER.getNodeFactory().textNode(names.replaceAll(m -> Matcher.quoteReplacement(
+                values.path(m.group(1)).isNull() ? "" : text(values.path(m.group(1))))));
+    }
+
+    private static String text(JsonNode value) {
+        return value.isValueNode() ? value.asText("") : value.toString();
+    }
+
+    // --- answer
+
+    @Override
+    public Framing framing(int maxEvent, Framing.Sink sink) {
+        return options.framing().equals("sse") ? new SseReader(maxEvent, sink) : new LineReader(maxEvent, sink);
+    }
+
+    @Override
+    public boolean streamType(String contentType) {
+        return options.framing().equals("lines") || Wire.super.streamType(contentType);
+    }
+
+    @Override
+    public AnswerReader reader(boolean raw) {
+        return new Reader();
+    }
+
+    private final class Reader implements AnswerReader {
+        private long promptTokens = -1;
+        private long completionTokens = -1;
+
+        @Override
+        public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
+            boolean named = !options.end().isBlank();
+            if (named && to - from <= 64 && options.end().equals(new String(bytes, from, to - from, StandardCharsets.UTF_8))) {
+                return false;
+            }
+            JsonNode json;
+            try {
+                json = to > from ? Json.MAPPER.readTree(bytes, from, to - from) : Json.MAPPER.createObjectNode();
+            } catch (IOException e) {
+                throw new MalformedAnswer("an event that is not JSON");
+            }
+            List<AnswerPart> parts = new ArrayList<>(2);
+            Usage usage = read(json, options.text(), parts);
+            if (!parts.isEmpty() || usage != null) {
+                sink.accept(ChatEvent.of(parts, usage));
+            }
+            boolean finished = parts.stream().anyMatch(AnswerPart.Finish.class::isInstance);
+            boolean last = named ? options.end().equals(type) : finished;
+            if (last && !finished) {
+                sink.accept(ChatEvent.of(List.of(new AnswerPart.Finish(0, "stop")), null));
+            }
+            return !last;
+        }
+
+        private Usage read(JsonNode json, String textPointer, List<AnswerPart> parts) {
+            JsonNode error = at(json, options.error());
+            if (!error.isMissingNode() && !error.isNull()) {
+                throw ProviderErrors.reported(error);
+            }
+            JsonNode reasoning = at(json, options.reasoning());
+            if (reasoning.isTextual() && !reasoning.asText().isEmpty()) {
+                parts.add(new AnswerPart.Reasoning(0, reasoning.asText()));
+            }
+            JsonNode text = at(json, textPointer);
+            if (text.isTextual() && !text.asText().isEmpty()) {
+                parts.add(new AnswerPart.Text(0, text.asText()));
+            }
+            JsonNode finish = at(json, options.finishReason());
+            // a reason, or a flag that it is done
+            if (finish.isTextual() && !finish.asText().isEmpty() || finish.isBoolean() && finish.booleanValue()) {
+                parts.add(new AnswerPart.Finish(0, reason(finish.asText())));
+            }
+            return usage(json);
+        }
+
+        private Usage usage(JsonNode json) {
+            JsonNode prompt = at(json, options.promptTokens());
+            JsonNode completion = at(json, options.completionTokens());
+            if (!prompt.isNumber() && !completion.isNumber()) {
+                return null;
+            }
+            promptTokens = prompt.asLong(promptTokens);
+            completionTokens = completion.asLong(completionTokens);
+            return new Usage(Math.max(0, promptTokens), Math.max(0, completionTokens));
+        }
+
+        @Override
+        public WholeAnswer answer(byte[] body) {
+            JsonNode json = ProviderErrors.json(body);
+            if (!json.isObject()) {
+                throw new MalformedAnswer("an answer that is not a JSON object");
+            }
+            List<AnswerPart> parts = new ArrayList<>();
+            Usage usage = read(json, options.answerText().isBlank() ? options.text() : options.answerText(), parts);
+            ChatEvent all = ChatEvent.of(parts, usage);
+            if (!all.token()) {
+                throw new MalformedAnswer("an answer without text");
+            }
+            return new WholeAnswer(null, parts, all.textLength(), all.finishReason() == null ? "stop" : all.finishReason(), usage);
+        }
+    }
+
+    private static JsonNode at(JsonNode json, String pointer) {
+        return pointer == null || pointer.isBlank() ? Json.MAPPER.missingNode() : json.at(pointer);
+    }
+
+    private static String reason(String said) {
+        String lower = said.toLowerCase(Locale.ROOT);
+        return lower.contains("length") || lower.contains("max") ? "length"
+                : lower.contains("filter") || lower.contains("safety") ? "content_filter" : "stop";
+    }
+
+    @Override
+    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
+        JsonNode error = at(ProviderErrors.json(body), options.error());
+        return ProviderErrors.of(provider, status, retryAfter,
+                error.isTextual() ? error.asText() : ProviderErrors.text(error, "message"), null, null);
+    }
+
+    @Override
+    public Map<String, String> headers(String apiKey) {
+        return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of(options.keyHeader(), options.keyPrefix() + apiKey);
+    }
+}

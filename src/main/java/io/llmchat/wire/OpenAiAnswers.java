@@ -1,0 +1,264 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonStreamContext;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.AnswerPart;
+import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.Usage;
+import io.llmchat.chat.WholeAnswer;
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Consumer;
+
+/**
+ * Reads an answer on OpenAI's wire (API reference, "The chat completion object" and "chunk object"): in one pass over
+ * each event, which for a caller of the same wire only looks for what the gateway itself must know.
+ */
+class OpenAiAnswers implements Wire.AnswerReader {
+
+    private static final byte[] DONE = Json.utf8("[DONE]");
+
+    private final boolean raw;
+    /** The tool calls that have begun, as choice and index: the first chunk of a call names it. */
+    private final Set<Long> begun = new HashSet<>();
+
+    OpenAiAnswers(boolean raw) {
+        this.raw = raw;
+    }
+
+    @Override
+    public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
+        if (isDone(bytes, from, to)) {
+            return false;
+        }
+        Pass pass = new Pass();
+        try (JsonParser p = Json.FACTORY.createParser(bytes, from, to - from)) {
+            pass.read(p);
+        } catch (IOException e) {
+            throw new Wire.MalformedAnswer("an event that is not JSON");
+        }
+        sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.token, pass.textLength,
+                pass.finishReason, pass.usage, pass.usage != null && pass.choices == 0));
+        return true;
+    }
+
+    static boolean isDone(byte[] bytes, int from, int to) {
+        if (to - from != DONE.length) {
+            return false;
+        }
+        for (int i = 0; i < DONE.length; i++) {
+            if (bytes[from + i] != DONE[i]) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    @Override
+    public WholeAnswer answer(byte[] body) {
+        Pass pass = new Pass();
+        try (JsonParser p = Json.FACTORY.createParser(body)) {
+            pass.read(p);
+        } catch (IOException e) {
+            throw new Wire.MalformedAnswer("an answer that is not JSON");
+        }
+        if (pass.choices == 0 && !pass.data) {
+            throw new Wire.MalformedAnswer("an answer without choices");
+        }
+        return new WholeAnswer(raw ? body : null, pass.parts, pass.textLength, pass.finishReason, pass.usage);
+    }
+
+    /** One pass over a chunk or a completion. */
+    private final class Pass {
+        private final List<AnswerPart> parts = raw ? List.of() : new ArrayList<>(4);
+        private String finishReason;
+        private Usage usage;
+        private boolean token;
+        private boolean data;
+        private int textLength;
+        private int choices;
+        private int choice;
+
+        void read(JsonParser p) throws IOException {
+            if (p.nextToken() != JsonToken.START_OBJECT) {
+                throw new Wire.MalformedAnswer("not a JSON object");
+            }
+            while (p.nextToken() == JsonToken.FIELD_NAME) {
+                String name = p.currentName();
+                JsonToken value = p.nextToken();
+                if (name.equals("choices") && value == JsonToken.START_ARRAY) {
+                    while (p.nextToken() == JsonToken.START_OBJECT) {
+                        choices++;
+                        choice(p);
+                    }
+                } else if (name.equals("usage") && value == JsonToken.START_OBJECT) {
+                    usage(p);
+                } else if (name.equals("error") && value != JsonToken.VALUE_NULL) {
+                    throw ProviderErrors.reported(Json.MAPPER.readTree(p));
+                } else {
+                    data |= name.equals("data") && value == JsonToken.START_ARRAY;
+                    p.skipChildren();
+                }
+            }
+            if (p.nextToken() != null) {
+                throw new Wire.MalformedAnswer("something after the JSON object");
+            }
+        }
+
+        private void choice(JsonParser p) throws IOException {
+            choice = 0;
+            int at = parts.size();
+            String finish = null;
+            while (p.nextToken() == JsonToken.FIELD_NAME) {
+                String name = p.currentName();
+                JsonToken value = p.nextToken();
+                if ((name.equals("delta") || name.equals("message")) && value == JsonToken.START_OBJECT) {
+                    message(p);
+                } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING) {
+                    finish = p.getText();
+                } else if (name.equals("index") && value == JsonToken.VALUE_NUMBER_INT) {
+                    choice = p.getIntValue();
+                } else if (!raw && name.equals("logprobs") && value == JsonToken.START_OBJECT) {
+                    parts.add(new AnswerPart.Logprobs(choice, Json.MAPPER.readTree(p)));
+                } else {
+                    p.skipChildren();
+                }
+            }
+            if (finish != null) {
+                token = true;
+                finishReason = finish.equals("function_call") ? "tool_calls" : finish;
+                if (!raw) {
+                    parts.add(new AnswerPart.Finish(choice, finishReason));
+                }
+            }
+            if (choice > 0 && parts.size() > at) {
+                renumber(at);
+            }
+        }
+
+        /** The index may stand behind the message that it is for. */
+        private void renumber(int from) {
+            for (int i = from; i < parts.size(); i++) {
+                parts.set(i, switch (parts.get(i)) {
+                    case AnswerPart.Text t -> new AnswerPart.Text(choice, t.text());
+                    case AnswerPart.Reasoning r -> new AnswerPart.Reasoning(choice, r.text());
+                    case AnswerPart.Signature s -> new AnswerPart.Signature(choice, s.signature());
+                    case AnswerPart.SealedReasoning s -> new AnswerPart.SealedReasoning(choice, s.data());
+                    case AnswerPart.Refusal r -> new AnswerPart.Refusal(choice, r.text());
+                    case AnswerPart.ToolStart t -> new AnswerPart.ToolStart(choice, t.index(), t.id(), t.name());
+                    case AnswerPart.ToolArguments t -> new AnswerPart.ToolArguments(choice, t.index(), t.fragment());
+                    case AnswerPart.Logprobs l -> new AnswerPart.Logprobs(choice, l.json());
+                    case AnswerPart other -> other;
+                });
+            }
+        }
+
+        private void message(JsonParser p) throws IOException {
+            while (p.nextToken() == JsonToken.FIELD_NAME) {
+                String name = p.currentName();
+                JsonToken value = p.nextToken();
+                if (value == JsonToken.VALUE_STRING) {
+                    text(p, name);
+                } else if (!raw && name.equals("tool_calls") && value == JsonToken.START_ARRAY) {
+                    toolCalls(Json.MAPPER.readTree(p));
+                } else if (!raw && name.equals("function_call") && value == JsonToken.START_OBJECT) {
+                    toolCall(Json.MAPPER.createObjectNode().put("index", 0).set("function", Json.MAPPER.readTree(p)), 0);
+                } else if (!raw && name.equals("reasoning_details") && value == JsonToken.START_ARRAY) {
+                    reasoning(Json.MAPPER.readTree(p));
+                } else if (value == JsonToken.START_ARRAY || value == JsonToken.START_OBJECT) {
+                    // an empty list of tool calls is no more of the answer than an empty text
+                    JsonStreamContext children = p.getParsingContext();
+                    p.skipChildren();
+                    token |= children.hasCurrentIndex();
+                }
+            }
+        }
+
+        private void text(JsonParser p, String name) throws IOException {
+            int length = p.getTextLength();
+            if (length == 0 || name.equals("role")) {
+                return;
+            }
+            token = true;
+            textLength += length;
+            if (raw) {
+                return;
+            }
+            switch (name) {
+                case "content" -> parts.add(new AnswerPart.Text(choice, p.getText()));
+                case "reasoning_content", "reasoning" -> parts.add(new AnswerPart.Reasoning(choice, p.getText()));
+                case "refusal" -> parts.add(new AnswerPart.Refusal(choice, p.getText()));
+                default -> { }
+            }
+        }
+
+        private void toolCalls(JsonNode calls) {
+            for (int i = 0; i < calls.size(); i++) {
+                toolCall(calls.get(i), i);
+            }
+        }
+
+        private void toolCall(JsonNode call, int place) {
+            token = true;
+            int index = call.path("index").asInt(place);
+            JsonNode function = call.path("function");
+            if (begun.add((long) choice << 32 | index)) {
+                parts.add(new AnswerPart.ToolStart(choice, index, call.path("id").asText("call_" + index),
+                        function.path("name").asText("")));
+            }
+            String arguments = function.path("arguments").asText("");
+            if (!arguments.isEmpty()) {
+                textLength += arguments.length();
+                parts.add(new AnswerPart.ToolArguments(choice, index, arguments));
+            }
+        }
+
+        /** What OpenRouter and others send beside the plain thoughts: their signature, or thoughts that are sealed. */
+        private void reasoning(JsonNode details) {
+            for (JsonNode detail : details) {
+                if (detail.path("signature").isTextual()) {
+                    parts.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
+                } else if (detail.path("data").isTextual()) {
+                    parts.add(new AnswerPart.SealedReasoning(choice, detail.path("data").asText()));
+                }
+            }
+        }
+
+        private void usage(JsonParser p) throws IOException {
+            long prompt = 0;
+            long completion = 0;
+            long total = -1;
+            long cached = 0;
+            long reasoning = 0;
+            int depth = 1;
+            while (depth > 0) {
+                JsonToken token = p.nextToken();
+                if (token == JsonToken.START_OBJECT) {
+                    depth++;
+                } else if (token == JsonToken.END_OBJECT) {
+                    depth--;
+                } else if (token == JsonToken.VALUE_NUMBER_INT) {
+                    long n = p.getLongValue();
+                    // the sums stand at the top, their parts one level below
+                    switch (depth + " " + p.currentName()) {
+                        case "1 prompt_tokens" -> prompt = n;
+                        case "1 completion_tokens" -> completion = n;
+                        case "1 total_tokens" -> total = n;
+                        case "2 cached_tokens" -> cached = n;
+                        case "2 reasoning_tokens" -> reasoning = n;
+                        default -> { }
+                    }
+                } else if (token == null) {
+                    throw new Wire.MalformedAnswer("an event that is cut");
+                }
+            }
+            usage = new Usage(prompt, completion, total < 0 ? prompt + completion : total, cached, 0, reasoning, false);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.Message;
+import io.llmchat.chat.Message.Role;
+import io.llmchat.chat.Part;
+import io.llmchat.chat.Prompt;
+import io.llmchat.chat.Tool;
+import io.llmchat.chat.ToolChoice;
+import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.json.Json;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** Requests in OpenAI's words (API reference, "Create chat completion") from and to the neutral form. */
+public final class OpenAiRequests {
+
+    /** Members that are more than options. */
+    private static final Set<String> STRUCTURE = Set.of("model", "messages", "tools", "tool_choice", "functions",
+            "function_call", "stream", "stream_options");
+    /** Content that only OpenAI has. */
+    private static final Set<String> OWN = Set.of("file", "input_audio");
+    /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
+    private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
+            "inference_geo", "variables", "output_config", "cache_control");
+
+    private OpenAiRequests() {
+    }
+
+    // --- read
+
+    /** Reads the members of a request. */
+    public static Prompt read(ObjectNode json) {
+        List<Message> messages = new ArrayList<>();
+        json.path("messages").forEach(message -> messages.add(message(message)));
+        List<Tool> tools = new ArrayList<>();
+        int i = 0;
+        for (JsonNode tool : json.path("tools")) {
+            if (!"function".equals(tool.path("type").asText("function"))) {
+                throw Unsayable.field("tools[" + i + "]");
+            }
+            tools.add(tool(tool.path("function")));
+            i++;
+        }
+        json.path("functions").forEach(f -> tools.add(tool(f)));
+        Map<String, JsonNode> options = new LinkedHashMap<>();
+        json.properties().forEach(member -> {
+            if (!STRUCTURE.contains(member.getKey()) && !member.getValue().isNull()) {
+                options.put(member.getKey(), member.getValue());
+            }
+        });
+        if (options.get("stop") != null && options.get("stop").isTextual()) {
+            options.put("stop", Json.MAPPER.createArrayNode().add(options.get("stop")));
+        }
+        JsonNode max = options.remove("max_completion_tokens");
+        if (max != null) {
+            options.put("max_tokens", max);
+        }
+        JsonNode choice = json.has("tool_choice") ? json.get("tool_choice") : json.path("function_call");
+        return new Prompt(messages, tools, toolChoice(choice), options);
+    }
+
+    private static Tool tool(JsonNode f) {
+        return new Tool(f.path("name").asText(), f.path("description").isTextual() ? f.path("description").asText() : null,
+                f.path("parameters").isObject() ? f.get("parameters") : null,
+                f.path("strict").isBoolean() ? f.path("strict").booleanValue() : null);
+    }
+
+    private static ToolChoice toolChoice(JsonNode choice) {
+        if (choice.isObject()) {
+            String name = choice.has("function") ? choice.path("function").path("name").asText() : choice.path("name").asText();
+            return new ToolChoice(Mode.TOOL, name);
+        }
+        return switch (choice.asText("")) {
+            case "auto" -> new ToolChoice(Mode.AUTO, null);
+            case "required" -> new ToolChoice(Mode.REQUIRED, null);
+            case "none" -> new ToolChoice(Mode.NONE, null);
+            default -> null;
+        };
+    }
+
+    private static Message message(JsonNode m) {
+        String name = m.path("name").isTextual() ? m.path("name").asText() : null;
+        List<Part> parts = new ArrayList<>();
+        if (m.path("reasoning_details").isArray()) {
+            m.path("reasoning_details").forEach(d -> parts.add(d.path("data").isTextual()
+                    ? new Part.SealedReasoning(d.path("data").asText())
+                    : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").isTextual() ? d.path("signature").asText() : null)));
+        } else if (m.path("reasoning_content").isTextual()) {
+            parts.add(new Part.Reasoning(m.path("reasoning_content").asText(), null));
+        }
+        parts.addAll(content(m.path("content")));
+        if (m.path("refusal").isTextual()) {
+            parts.add(new Part.Refusal(m.path("refusal").asText()));
+        }
+        for (JsonNode call : m.path("tool_calls")) {
+            parts.add(new Part.ToolCall(call.path("id").asText(), call.path("function").path("name").asText(),
+                    call.path("function").path("arguments").asText("")));
+        }
+        if (m.path("function_call").isObject()) {
+            String called = m.path("function_call").path("name").asText();
+            parts.add(new Part.ToolCall(called, called, m.path("function_call").path("arguments").asText("")));
+        }
+        return switch (m.path("role").asText()) {
+            case "system", "developer" -> new Message(Role.SYSTEM, parts, name);
+            case "assistant" -> new Message(Role.ASSISTANT, parts, name);
+            case "tool" -> new Message(Role.TOOL, new Part.ToolResult(m.path("tool_call_id").asText(), parts, false));
+            case "function" -> new Message(Role.TOOL, new Part.ToolResult(name, parts, false));
+            default -> new Message(Role.USER, parts, name);
+        };
+    }
+
+    private static List<Part> content(JsonNode content) {
+        List<Part> parts = new ArrayList<>();
+        if (content.isTextual()) {
+            parts.add(new Part.Text(content.asText()));
+        }
+        for (JsonNode part : content.isArray() ? content : Json.MAPPER.createArrayNode()) {
+            parts.add(part(part));
+        }
+        return parts;
+    }
+
+    private static Part part(JsonNode part) {
+        return switch (part.path("type").asText()) {
+            case "text" -> new Part.Text(part.path("text").asText());
+            case "refusal" -> new Part.Refusal(part.path("refusal").asText());
+            case "image_url" -> image(part.path("image_url"));
+            case "file" -> document(part.path("file"), part);
+            default -> new Part.Other(part.path("type").asText(), part);
+        };
+    }
+
+    private static Part image(JsonNode image) {
+        String detail = image.path("detail").isTextual() ? image.path("detail").asText() : null;
+        String[] data = DataUrl.split(image.path("url").asText());
+        return data == null ? new Part.Image(image.path("url").asText(), null, null, detail)
+                : new Part.Image(null, data[0], data[1], detail);
+    }
+
+    private static Part document(JsonNode file, JsonNode part) {
+        String[] data = DataUrl.split(file.path("file_data").asText());
+        return data == null ? new Part.Other("file", part)
+                : new Part.Document(file.path("filename").isTextual() ? file.path("filename").asText() : null, null, data[0], data[1]);
+    }
+
+    // --- write
+
+    /** Notes what a neutral request has that OpenAI does not know and that does not change its meaning. */
+    static void leftOut(Prompt prompt, List<String> warnings) {
+        prompt.options().forEach((name, value) -> {
+            if (FOREIGN.contains(name)) {
+                warnings.add(name);
+            }
+        });
+    }
+
+    /** Writes a request. */
+    public static ObjectNode write(Prompt prompt, String model) {
+        ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
+        ArrayNode messages = json.putArray("messages");
+        int i = 0;
+        for (Message message : prompt.messages()) {
+            messages.add(message(message, "messages[" + i++ + "]"));
+        }
+        if (!prompt.tools().isEmpty()) {
+            ArrayNode tools = json.putArray("tools");
+            for (Tool tool : prompt.tools()) {
+                ObjectNode f = tools.addObject().put("type", "function").putObject("function").put("name", tool.name());
+                if (tool.description() != null) {
+                    f.put("description", tool.description());
+                }
+                if (tool.parameters() != null) {
+                    f.set("parameters", tool.parameters());
+                }
+                if (tool.strict() != null) {
+                    f.put("strict", tool.strict());
+                }
+            }
+        }
+        if (prompt.toolChoice() != null) {
+            switch (prompt.toolChoice().mode()) {
+                case AUTO -> json.put("tool_choice", "auto");
+                case REQUIRED -> json.put("tool_choice", "required");
+                case NONE -> json.put("tool_choice", "none");
+                case TOOL -> json.putObject("tool_choice").put("type", "function").putObject("function")
+                        .put("name", prompt.toolChoice().name());
+            }
+        }
+        prompt.options().forEach((name, value) -> {
+            if (!FOREIGN.contains(name)) {
+                json.set(name, value);
+            }
+        });
+        return json;
+    }
+
+    private static ObjectNode message(Message message, String at) {
+        ObjectNode json = Json.MAPPER.createObjectNode();
+        List<Part> parts = message.parts();
+        if (message.role() == Role.TOOL) {
+            Part.ToolResult result = (Part.ToolResult) parts.get(0);
+            json.put("role", "tool").put("tool_call_id", result.id()).set("content", content(result.content(), at));
+            return json;
+        }
+        json.put("role", switch (message.role()) {
+            case SYSTEM -> "system";
+            case ASSISTANT -> "assistant";
+            default -> "user";
+        });
+        if (message.name() != null) {
+            json.put("name", message.name());
+        }
+        List<Part> content = new ArrayList<>();
+        StringBuilder refusal = new StringBuilder();
+        for (Part part : parts) {
+            switch (part) {
+                case Part.ToolCall call -> json.withArray("tool_calls").addObject().put("id", call.id()).put("type", "function")
+                        .putObject("function").put("name", call.name()).put("arguments", call.arguments());
+                case Part.Reasoning r -> thoughts(json, r);
+                case Part.SealedReasoning s -> json.withArray("reasoning_details").addObject().put("type", "reasoning.encrypted")
+                        .put("data", s.data());
+                case Part.Refusal r -> refusal.append(r.text());
+                default -> content.add(part);
+            }
+        }
+        json.set("content", content.isEmpty() ? Json.MAPPER.nullNode() : content(content, at));
+        if (!refusal.isEmpty()) {
+            json.put("refusal", refusal.toString());
+        }
+        return json;
+    }
+
+    private static void thoughts(ObjectNode json, Part.Reasoning r) {
+        if (r.signature() == null) {
+            json.put("reasoning_content", r.text());
+        } else {
+            json.withArray("reasoning_details").addObject().put("type", "reasoning.text").put("text", r.text())
+                    .put("signature", r.signature());
+        }
+    }
+
+    private static JsonNode content(List<Part> parts, String at) {
+        if (parts.size() == 1 && parts.get(0) instanceof Part.Text text) {
+            return Json.MAPPER.getNodeFactory().textNode(text.text());
+        }
+        ArrayNode content = Json.MAPPER.createArrayNode();
+        int i = 0;
+        for (Part part : parts) {
+            String here = at + ".content[" + i++ + "]";
+            switch (part) {
+                case Part.Text text -> content.addObject().put("type", "text").put("text", text.text());
+                case Part.Image image -> image(content.addObject().put("type", "image_url").putObject("image_url"), image);
+                case Part.Document d when d.data() != null -> content.addObject().put("type", "file").putObject("file")
+                        .put("filename", d.name() == null ? "document" : d.name()).put("file_data", DataUrl.of(d.mediaType(), d.data()));
+                case Part.Other other when OWN.contains(other.type()) -> content.add(other.json());
+                default -> throw Unsayable.field(here);
+            }
+        }
+        return content;
+    }
+
+    private static void image(ObjectNode json, Part.Image image) {
+        json.put("url", image.url() != null ? image.url() : DataUrl.of(image.mediaType(), image.data()));
+        if (image.detail() != null) {
+            json.put("detail", image.detail());
+        }
+    }
+}
