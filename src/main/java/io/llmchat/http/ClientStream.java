@@ -93,6 +93,11 @@ public final class ClientStream {
         return response.headers().get(REQUEST_ID);
     }
 
+    /** The value of a header of the request, or null. */
+    public String requestHeader(String name) {
+        return request.getHeader(name);
+    }
+
     /** Whether the caller has closed the connection before its answer was complete. */
     public boolean gone() {
         return gone;

@@ -10,6 +10,7 @@ import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.time.Duration;
 import javax.sql.DataSource;
 import org.flywaydb.core.Flyway;
 import org.slf4j.Logger;
@@ -90,6 +91,8 @@ public final class Postgres {
                     .setDataDirectory(folder.resolve("data"))
                     .setCleanDataDirectory(false)
                     .setRegisterShutdownHook(false)
+                    // a busy machine, or a server that first has to recover, takes its time
+                    .setPGStartupWait(Duration.ofSeconds(60))
                     // the library trades durability for speed unless told otherwise
                     .setServerConfig("fsync", "on")
                     .setServerConfig("synchronous_commit", "on")

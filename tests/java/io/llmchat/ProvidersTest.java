@@ -1,0 +1,325 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.util.UUID;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Providers of other wires than OpenAI's, through the routes: Anthropic, Dify, FastGPT, and one that is only described. */
+class ProvidersTest {
+
+    private static TestGateway gateway;
+    private static FakeProvider provider;
+
+    private final String model = "p-" + UUID.randomUUID();
+
+    @BeforeAll
+    static void start() throws Exception {
+        provider = new FakeProvider();
+        gateway = TestGateway.with("llmchat.retry.max", "0",
+                "llmchat.anthropic.base-url", provider.url(), "llmchat.anthropic.api-key", "key-of-anthropic",
+                "llmchat.dify.base-url", provider.url() + "/v1", "llmchat.dify.api-key", "key-of-dify",
+                "llmchat.fastgpt.base-url", provider.url() + "/api", "llmchat.fastgpt.api-key", "key-of-fastgpt",
+                "llmchat.test.acme-url", provider.url() + "/v2");
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        gateway.close();
+        provider.close();
+    }
+
+    private static void named(Call call, String event, String data) throws Exception {
+        call.bytes(("event: " + event + "\ndata: " + data + "\n\n").getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    }
+
+    // --- Anthropic
+
+    private void anthropicSays(String text) {
+        provider.on(model, call -> {
+            call.sse();
+            named(call, "message_start", "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\","
+                    + "\"model\":\"claude\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}");
+            named(call, "content_block_start", "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}");
+            named(call, "ping", "{\"type\":\"ping\"}");
+            named(call, "content_block_delta", "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"" + text + "\"}}");
+            named(call, "content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}");
+            named(call, "message_delta", "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"max_tokens\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":4}}");
+            named(call, "message_stop", "{\"type\":\"message_stop\"}");
+            call.end();
+        });
+    }
+
+    @Test
+    void anOpenAiCallerIsAnsweredByAnthropic() throws Exception {
+        anthropicSays("Hello");
+        String body = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"seed\":7,"
+                + "\"stream_options\":{\"include_usage\":true},\"messages\":[{\"role\":\"system\",\"content\":\"Be brief.\"},"
+                + "{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
+        assertTrue(body.contains("\"delta\":{\"content\":\"Hello\"}"), body);
+        assertTrue(body.contains("\"finish_reason\":\"length\""), body);
+        assertTrue(body.contains("\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"total_tokens\":13}"), body);
+        assertTrue(body.endsWith("data: [DONE]\n\n"));
+        Call call = provider.call(model);
+        assertEquals("POST /v1/messages", call.line());
+        assertEquals("key-of-anthropic", call.header("x-api-key"));
+        assertEquals("2023-06-01", call.header("anthropic-version"));
+        assertNull(call.header("Authorization"));
+        assertEquals("Be brief.", call.body().path("system").asText());
+        assertEquals(4096, call.body().path("max_tokens").asInt());
+        assertFalse(call.body().has("seed"));
+    }
+
+    @Test
+    void whatTheProviderWasNotToldIsSaidInAWarning() throws Exception {
+        anthropicSays("Hello");
+        HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"seed\":7,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals("299 llmchat \"The provider does not know, and was not told: seed\"",
+                response.headers().firstValue("warning").orElseThrow());
+    }
+
+    @Test
+    void whatCannotBeSaidIsRefusedWithItsField() throws Exception {
+        HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"n\":2,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals(400, response.statusCode());
+        JsonNode error = json(response.body()).path("error");
+        assertEquals("n", error.path("param").asText());
+        assertEquals("unsupported_parameter", error.path("code").asText());
+        assertEquals(0, provider.calls(model).size());
+    }
+
+    @Test
+    void anAnthropicCallerGetsAnthropicsBytes() throws Exception {
+        anthropicSays("Hello");
+        String body = gateway.post("/v1/messages", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"max_tokens\":5,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "anthropic-beta", "some-beta").body();
+        assertTrue(body.contains("event: ping\ndata: {\"type\":\"ping\"}\n\n"), body);
+        assertTrue(body.endsWith("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"), body);
+        assertEquals("some-beta", provider.call(model).header("anthropic-beta"));
+    }
+
+    @Test
+    void anAnthropicCallerIsAnsweredByOpenAi() throws Exception {
+        HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":5,"
+                + "\"system\":\"Be brief.\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        JsonNode message = json(response.body());
+        assertEquals("message", message.path("type").asText());
+        assertEquals("Hello there", message.path("content").path(0).path("text").asText());
+        assertEquals("end_turn", message.path("stop_reason").asText());
+        assertEquals(3, message.path("usage").path("input_tokens").asInt());
+        assertEquals("system", gateway.provider().call(model).body().path("messages").path(0).path("role").asText());
+    }
+
+    @Test
+    void errorsOfTheAnthropicDialectAreAnthropics() throws Exception {
+        JsonNode error = json(gateway.post("/v1/messages", "{\"model\":\"nobody\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body());
+        assertEquals("error", error.path("type").asText());
+        assertEquals("not_found_error", error.path("error").path("type").asText());
+        assertTrue(error.path("request_id").isTextual());
+        JsonNode missing = json(gateway.post("/v1/messages", "{\"model\":\"demo\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body());
+        assertEquals("invalid_request_error", missing.path("error").path("type").asText());
+        assertTrue(missing.path("error").path("message").asText().startsWith("max_tokens"));
+    }
+
+    @Test
+    void tokensAreCountedWhereTheProviderCan() throws Exception {
+        provider.on(model, call -> call.json(200, "{\"input_tokens\":14}"));
+        String body = "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+        assertEquals("{\"input_tokens\":14}", gateway.post("/v1/messages/count_tokens", "{\"model\":\"anthropic/" + model + body).body());
+        assertEquals("POST /v1/messages/count_tokens", provider.call(model).line());
+        assertEquals(400, gateway.post("/v1/messages/count_tokens", "{\"model\":\"openai/" + model + body).statusCode());
+    }
+
+    @Test
+    void modelsAreListedAsTheCallersSdkExpects() throws Exception {
+        JsonNode openAi = json(gateway.get("/v1/models").body());
+        assertEquals("list", openAi.path("object").asText());
+        JsonNode anthropic = json(gateway.get("/v1/models", "anthropic-version", "2023-06-01").body());
+        assertFalse(anthropic.path("has_more").asBoolean(true));
+        assertEquals("model", anthropic.path("data").path(0).path("type").asText());
+        assertEquals("Demo", json(gateway.get("/v1/models/demo", "anthropic-version", "2023-06-01").body()).path("display_name").asText());
+        assertEquals("model", json(gateway.get("/v1/models/demo").body()).path("object").asText());
+    }
+
+    // --- embeddings
+
+    @Test
+    void embeddingsPassAndLeaveAUsageRecord() throws Exception {
+        String answer = "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.10,-2e-3]}],\"model\":\"e\","
+                + "\"usage\":{\"prompt_tokens\":5,\"total_tokens\":5}}";
+        gateway.provider().on(model, call -> call.json(200, answer));
+        assertEquals(answer, gateway.post("/v1/embeddings", "{\"model\":\"openai/" + model + "\",\"input\":\"Hi\",\"dimensions\":2}").body());
+        Call call = gateway.provider().call(model);
+        assertEquals("POST /v1/embeddings", call.line());
+        assertEquals(2, call.body().path("dimensions").asInt());
+        TestGateway.until("the usage is recorded", () -> gateway.count(
+                "SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND prompt_tokens = 5") == 1);
+        assertEquals(400, gateway.post("/v1/embeddings", "{\"model\":\"demo\"}").statusCode());
+    }
+
+    // --- Dify
+
+    private void difySays(AtomicReference<Call> asked, String conversation) {
+        // Dify is not told a model: its calls name none
+        provider.on("", call -> {
+            asked.set(call);
+            call.sse();
+            call.event("{\"event\":\"workflow_started\",\"conversation_id\":\"" + conversation + "\",\"data\":{\"id\":\"w\"}}");
+            call.event("{\"event\":\"node_started\",\"data\":{\"title\":\"Look up\"}}");
+            named(call, "ping", "");
+            call.event("{\"event\":\"message\",\"conversation_id\":\"" + conversation + "\",\"answer\":\"Hello\"}");
+            call.event("{\"event\":\"message_end\",\"conversation_id\":\"" + conversation
+                    + "\",\"metadata\":{\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}}");
+            call.end();
+        });
+    }
+
+    @Test
+    void difyGoesOnWithItsOwnConversationWithinASession() throws Exception {
+        AtomicReference<Call> asked = new AtomicReference<>();
+        String conversation = UUID.randomUUID().toString();
+        difySays(asked, conversation);
+        JsonNode first = json(gateway.post("/api/chat/completions", "{\"agentId\":\"dify/app\",\"variables\":{\"city\":\"Rome\"},"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body()).path("data");
+        assertEquals("Hello", first.path("choices").path(0).path("message").path("content").asText());
+        assertEquals(9, first.path("usage").path("total_tokens").asInt());
+        assertEquals("POST /v1/chat-messages", asked.get().line());
+        assertEquals("Bearer key-of-dify", asked.get().header("Authorization"));
+        assertEquals("Hi", asked.get().body().path("query").asText());
+        assertEquals("Rome", asked.get().body().path("inputs").path("city").asText());
+        assertFalse(asked.get().body().has("conversation_id"), "a conversation must not be invented");
+        gateway.post("/api/chat/completions", "{\"agentId\":\"dify/app\",\"chatId\":\"" + first.path("chatId").asText()
+                + "\",\"messages\":[{\"role\":\"user\",\"content\":\"And now?\"}]}");
+        assertEquals(conversation, asked.get().body().path("conversation_id").asText());
+        assertEquals("And now?", asked.get().body().path("query").asText());
+    }
+
+    @Test
+    void whatAWorkflowIsAtReachesNativeCallersAsStatus() throws Exception {
+        difySays(new AtomicReference<>(), "c-1");
+        String body = gateway.post("/api/chat/completions", nativeChat("dify/app", true)).body();
+        assertTrue(body.contains("event: status\ndata: {\"type\":\"node_started\",\"status\":\"running\",\"moduleName\":\"Look up\"}"), body);
+        assertTrue(body.contains("event: chunk\ndata: {\"content\":\"Hello\"}"), body);
+        assertTrue(body.indexOf("event: start") < body.indexOf("event: status"), body);
+        String openAi = gateway.post("/v1/chat/completions", chat("dify/app", true)).body();
+        assertFalse(openAi.contains("Look up"), openAi);
+        assertTrue(openAi.endsWith("data: [DONE]\n\n"), openAi);
+    }
+
+    // --- FastGPT
+
+    @Test
+    void fastGptTellsTextAndStatusInOneStream() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            named(call, "flowNodeStatus", "{\"status\":\"running\",\"name\":\"AI chat\"}");
+            named(call, "answer", Call.chunk("{\"content\":\"Hello\"}", "null"));
+            named(call, "answer", Call.chunk("{}", "\"stop\""));
+            named(call, "answer", "[DONE]");
+            named(call, "flowResponses", "[]");
+            call.end();
+        });
+        String body = gateway.post("/api/chat/completions", "{\"agentId\":\"fastgpt/" + model + "\",\"stream\":true,\"chatId\":\"s-1\","
+                + "\"variables\":{\"a\":1},\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
+        assertTrue(body.contains("\"status\":\"running\",\"moduleName\":\"AI chat\""), body);
+        assertTrue(body.contains("event: chunk\ndata: {\"content\":\"Hello\"}"), body);
+        assertTrue(body.contains("event: end"), body);
+        Call call = provider.call(model);
+        assertEquals("POST /api/v1/chat/completions", call.line());
+        assertEquals("s-1", call.body().path("chatId").asText());
+        assertEquals(1, call.body().path("variables").path("a").asInt());
+        assertTrue(call.body().path("detail").asBoolean());
+        assertTrue(call.body().path("responseChatItemId").isTextual());
+    }
+
+    // --- a wire that stands in a route file only
+
+    @Test
+    void aProviderOfAnUnknownWireIsDescribedInItsFile() throws Exception {
+        provider.on(model, call -> {
+            if (call.body().path("stream").asBoolean()) {
+                call.sse();
+                named(call, "token", "{\"delta\":{\"text\":\"Hel\"}}");
+                named(call, "token", "{\"delta\":{\"text\":\"lo\"}}");
+                named(call, "done", "{\"usage\":{\"input\":3,\"output\":1}}");
+                call.end();
+            } else {
+                call.json(200, "{\"output\":{\"text\":\"Hello\"},\"usage\":{\"input\":3,\"output\":1}}");
+            }
+        });
+        JsonNode whole = json(gateway.post("/v1/chat/completions", chat("acme/" + model, false)).body());
+        assertEquals("Hello", whole.path("choices").path(0).path("message").path("content").asText());
+        assertEquals(4, whole.path("usage").path("total_tokens").asInt());
+        String stream = gateway.post("/v1/messages", "{\"model\":\"acme/" + model + "\",\"max_tokens\":9,\"stream\":true,\"messages\":"
+                + "[{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
+        assertTrue(stream.contains("{\"type\":\"text_delta\",\"text\":\"Hel\"}"), stream);
+        assertTrue(stream.contains("\"output_tokens\":1}"), stream);
+        assertTrue(stream.endsWith("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"), stream);
+        assertEquals(9, provider.calls(model).get(1).body().path("limit").asInt());
+        assertFalse(provider.calls(model).get(0).body().has("limit"));
+        assertEquals("Bearer key-of-acme", provider.calls(model).get(0).header("Authorization"));
+    }
+
+    // --- streams that are not quite right
+
+    @Test
+    void aBrokenEventAfterTheFirstTokenIsPassedOverAndCounted() throws Exception {
+        gateway.provider().on(model, call -> {
+            call.sse();
+            call.text("Hel");
+            call.event("{\"choices\":[{\"delta\":{\"cont");
+            call.text("lo");
+            call.finish("stop");
+            call.done();
+        });
+        double before = gateway.metric("llmchat_provider_events_malformed_total{provider=\"openai\"}");
+        String body = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
+        assertTrue(body.contains("\"Hel\"") && body.contains("\"lo\"") && body.endsWith("data: [DONE]\n\n"), body);
+        assertEquals(before + 1, gateway.metric("llmchat_provider_events_malformed_total{provider=\"openai\"}"));
+    }
+
+    @Test
+    void anAnswerThatHasFinishedEndsThoughTheProviderKeepsTheConnection() throws Exception {
+        gateway.provider().on(model, call -> {
+            call.sse();
+            call.text("Hello");
+            call.finish("stop");
+            call.hang();
+        });
+        long started = System.nanoTime();
+        String body = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
+        assertTrue(body.endsWith("data: [DONE]\n\n"), body);
+        assertTrue(System.nanoTime() - started < 5_000_000_000L);
+    }
+
+    @Test
+    void usageThatNobodyCountedIsEstimatedAndSaysSo() throws Exception {
+        gateway.provider().on(model, call -> {
+            call.sse();
+            call.text("Hello, this is a text.");
+            call.finish("stop");
+            call.done();
+        });
+        String body = gateway.post("/v1/chat/completions", "{\"model\":\"openai/" + model + "\",\"stream\":true,"
+                + "\"stream_options\":{\"include_usage\":true},\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
+        assertTrue(body.contains("\"completion_tokens\":6,") && body.contains("\"estimated\":true"), body);
+        TestGateway.until("the estimate is recorded as one", () -> gateway.count(
+                "SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND usage_estimated AND completion_tokens = 6") == 1);
+    }
+}
