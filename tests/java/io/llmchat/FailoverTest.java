@@ -33,7 +33,7 @@ class FailoverTest {
         gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "100000",
                 "camel.resilience4j.sliding-window-size", "100000",
                 "camel.component.llm.first-token-timeout", "300", "camel.component.llm.idle-timeout", "300",
-                "camel.component.llm.request-timeout", "600", "llmchat.retry.max", "2");
+                "llmchat.complete.deadline", "1500", "llmchat.retry.max", "2");
         provider = gateway.provider();
     }
 
@@ -105,10 +105,10 @@ class FailoverTest {
     }
 
     @Test
-    void aProviderWithoutRoomIsLeftForTheNextAtOnce() throws Exception {
+    void aProviderWithoutRoomIsAskedAgainAndThenTheNext() throws Exception {
         agentWithFallback("demo");
         provider.on(model, call -> call.error(429, "slow_down"));
-        assertEquals("openai=429,demo=200", attempts(gateway.post(PATH, chat(agent, false))));
+        assertEquals("openai=429,openai=429,openai=429,demo=200", attempts(gateway.post(PATH, chat(agent, false))));
     }
 
     @Test
@@ -209,15 +209,17 @@ class FailoverTest {
             assertEquals("openai=open", attempts(open));
             assertTrue(open.headers().firstValue("retry-after").isPresent());
             assertEquals(5, own.provider().calls(model).size(), "an open breaker calls nobody");
-            assertEquals(1.0, own.metric("circuit_breaker_open{breaker=\"openai\"}"));
-            assertEquals("open", json(own.get("/health/detailed").body()).path("providers").path("openai").path("breaker").asText());
+            assertEquals(1.0, own.metric("circuit_breaker_open{breaker=\"openai/" + model + "\"}"));
+            assertEquals("open", json(own.get("/health/detailed").body()).path("breakers").path("openai/" + model).asText());
 
+            assertEquals(200, own.post(PATH, chat("openai/another", false)).statusCode(), "another model is another matter");
+            own.provider().on(model, call -> call.json(200, FakeProvider.completion("well again")));
             TestGateway.until("the provider is tried again and answers",
-                    () -> own.post(PATH, chat("openai/well", false)).statusCode() == 200);
+                    () -> own.post(PATH, chat("openai/" + model, false)).statusCode() == 200);
             for (int i = 0; i < 3; i++) {
-                assertEquals(200, own.post(PATH, chat("openai/well", false)).statusCode());
+                assertEquals(200, own.post(PATH, chat("openai/" + model, false)).statusCode());
             }
-            assertEquals(0.0, own.metric("circuit_breaker_open{breaker=\"openai\"}"));
+            assertEquals(0.0, own.metric("circuit_breaker_open{breaker=\"openai/" + model + "\"}"));
         }
     }
 

@@ -40,6 +40,7 @@ public final class TestGateway implements AutoCloseable {
                 "llmchat.admit.max-requests", "1000000",
                 "llmchat.retry.base-delay", "1",
                 "llmchat.retry.max-delay", "5",
+                "llmchat.retry.budget-floor", "1000",
                 "llmchat.record.batch-interval", "50"));
         all.putAll(settings);
         gateway = new Gateway(all);

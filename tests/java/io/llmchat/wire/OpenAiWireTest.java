@@ -18,6 +18,9 @@ import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.OpenAiDialect;
 import java.nio.charset.StandardCharsets;
+import java.time.ZoneOffset;
+import java.time.ZonedDateTime;
+import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -271,9 +274,11 @@ class OpenAiWireTest {
     @Test
     void aRateLimitSaysWhenToComeBack() {
         assertEquals(7, failure(429, "7").retryAfterSeconds());
-        assertEquals(1, failure(429, null).retryAfterSeconds());
-        assertEquals(1, failure(429, "Wed, 21 Oct 2026 07:28:00 GMT").retryAfterSeconds());
-        assertEquals(1, failure(429, "-3").retryAfterSeconds());
+        assertEquals(-1, failure(429, null).retryAfterSeconds());
+        assertEquals(0, failure(429, "Wed, 21 Oct 2020 07:28:00 GMT").retryAfterSeconds());
+        String soon = DateTimeFormatter.RFC_1123_DATE_TIME.format(ZonedDateTime.now(ZoneOffset.UTC).plusSeconds(30));
+        assertTrue(Math.abs(failure(429, soon).retryAfterSeconds() - 30) <= 1);
+        assertEquals(-1, failure(429, "-3").retryAfterSeconds());
     }
 
     @ParameterizedTest

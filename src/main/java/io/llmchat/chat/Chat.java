@@ -18,6 +18,9 @@ public final class Chat {
 
     public static final String PROPERTY = "chat";
 
+    /** Characters; of a longer answer that breaks off, nobody is asked to repeat the beginning. */
+    private static final int MAX_SAID = 1_000_000;
+
     private final ClientStream client;
     private final String answerId = Ids.next();
     private final long startedNanos = System.nanoTime();
@@ -25,7 +28,7 @@ public final class Chat {
     private AnswerWriter writer;
     private String name;
     private Agent agent;
-    private final Deque<Target> candidates = new ArrayDeque<>();
+    private final Deque<Candidate> candidates = new ArrayDeque<>();
     private Target target;
     private int asked;
     private final StringBuilder attempts = new StringBuilder();
@@ -38,6 +41,11 @@ public final class Chat {
     private byte[] heldAnswer;
     private List<String> leftOut = List.of();
     private long firstTokenNanos;
+    private long deadlineMillis;
+    private final StringBuilder said = new StringBuilder();
+    private boolean continuable = true;
+    private boolean answered;
+    private boolean holds;
 
     public Chat(ClientStream client) {
         this.client = client;
@@ -97,7 +105,7 @@ public final class Chat {
     }
 
     /** Whom to ask, the first first. */
-    public void candidates(List<Target> targets) {
+    public void candidates(List<Candidate> targets) {
         candidates.clear();
         candidates.addAll(targets);
     }
@@ -107,10 +115,21 @@ public final class Chat {
         if (candidates.isEmpty()) {
             return false;
         }
-        earlierFailure = failure;
-        target = candidates.poll();
+        earlierFailure = failure != null ? failure : earlierFailure;
+        failure = null;
+        target = candidates.poll().target();
         asked = 0;
         return true;
+    }
+
+    /** How many are left to ask. */
+    public int candidatesLeft() {
+        return candidates.size();
+    }
+
+    /** Of those left, only the ones for longer prompts are asked. */
+    public void onlyLarger() {
+        candidates.removeIf(c -> !c.larger());
     }
 
     /** How often the target was asked. */
@@ -143,7 +162,42 @@ public final class Chat {
     public void answered() {
         candidates.clear();
         failure = null;
+        answered = true;
         outcome = "completed";
+    }
+
+    /** Whether a provider has answered in full. */
+    public boolean isAnswered() {
+        return answered;
+    }
+
+    /** How long the caller waits, from the request on: for the first token of a stream, or for the whole answer. */
+    public void deadline(long millis) {
+        deadlineMillis = millis;
+    }
+
+    /** How much of that is left; for ever once a stream has begun. */
+    public long millisLeft() {
+        return client.committed() ? Long.MAX_VALUE : deadlineMillis - durationMillis();
+    }
+
+    /** Notes what of an answer the caller was sent. */
+    public void sent(ChatEvent event) {
+        if (event.toolCall() || event.otherChoice() || said.length() > MAX_SAID) {
+            continuable = false;
+        } else if (continuable && event.content() != null) {
+            said.append(event.content());
+        }
+    }
+
+    /** The text that the caller has got. */
+    public String said() {
+        return said.toString();
+    }
+
+    /** Whether somebody else can go on where a provider broke off: there is text, and text only. */
+    public boolean isContinuable() {
+        return continuable;
     }
 
     /** Why the last call brought no answer, or null if it brought one. */
@@ -194,11 +248,19 @@ public final class Chat {
 
     public void idempotencyKey(String key) {
         this.idempotencyKey = key;
+        this.holds = true;
     }
 
-    /** The whole answer must be stored before the client sees it: the relay leaves it in {@link #heldAnswer()}. */
+    /**
+     * Something must be stored before the client sees the end: the relay leaves the whole answer, or the end of a stream,
+     * in {@link #heldAnswer()}.
+     */
+    public void hold() {
+        holds = true;
+    }
+
     public boolean holds() {
-        return idempotencyKey != null;
+        return holds;
     }
 
     public byte[] heldAnswer() {

@@ -10,32 +10,52 @@ import java.util.List;
  * @param bytes holds the event's data as the provider sent it; null: it is in {@code parts}
  * @param from where the data begins in {@code bytes}
  * @param to where it ends
- * @param parts what it says; empty where {@code bytes} are there
+ * @param parts what it says; may be empty where {@code bytes} are there
+ * @param content text of the first choice, or null
+ * @param toolCall whether it is part of a tool call
+ * @param otherChoice whether it is part of another choice than the first
  * @param token whether there is anything of the answer in it: the role alone is not
  * @param textLength how many characters of the answer are in it, about
  * @param finishReason why the answer ends here, in OpenAI's words, or null
  * @param usage the tokens counted so far, or null
  * @param usageOnly it carries usage and no choice: the extra chunk that is sent on request only
  */
-public record ChatEvent(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, boolean token, int textLength,
+public record ChatEvent(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, String content, boolean toolCall,
+                        boolean otherChoice, boolean token, int textLength,
                         String finishReason, Usage usage, boolean usageOnly) {
 
     /** An event in parts. */
     public static ChatEvent of(List<AnswerPart> parts, Usage usage) {
+        return of(null, null, 0, 0, parts, usage);
+    }
+
+    /** An event in bytes and parts. */
+    public static ChatEvent of(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, Usage usage) {
         boolean token = false;
+        boolean tool = false;
+        boolean other = false;
         int length = 0;
         String finish = null;
+        String content = null;
         for (AnswerPart part : parts) {
             token |= !(part instanceof AnswerPart.Status);
             switch (part) {
-                case AnswerPart.Text t -> length += t.text().length();
+                case AnswerPart.Text t -> {
+                    length += t.text().length();
+                    content = t.choice() > 0 ? content : content == null ? t.text() : content + t.text();
+                    other |= t.choice() > 0;
+                }
                 case AnswerPart.Reasoning r -> length += r.text().length();
                 case AnswerPart.Refusal r -> length += r.text().length();
-                case AnswerPart.ToolArguments a -> length += a.fragment().length();
+                case AnswerPart.ToolStart t -> tool = true;
+                case AnswerPart.ToolArguments a -> {
+                    tool = true;
+                    length += a.fragment().length();
+                }
                 case AnswerPart.Finish f -> finish = f.reason();
                 default -> { }
             }
         }
-        return new ChatEvent(null, null, 0, 0, parts, token, length, finish, usage, false);
+        return new ChatEvent(type, bytes, from, to, parts, content, tool, other, token, length, finish, usage, false);
     }
 }

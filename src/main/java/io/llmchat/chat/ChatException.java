@@ -20,6 +20,7 @@ public class ChatException extends RuntimeException {
     private String type;
     private String openAiCode;
     private int retryAfterSeconds = -1;
+    private String outcome;
 
     public ChatException(String code, String message, Detail... details) {
         super(message, null, false, false);
@@ -44,6 +45,17 @@ public class ChatException extends RuntimeException {
     public ChatException retryAfter(int seconds) {
         this.retryAfterSeconds = seconds;
         return this;
+    }
+
+    /** What came of the call of a provider, as {@code X-LLMChat-Attempts} says it. */
+    public ChatException withOutcome(String result) {
+        this.outcome = result;
+        return this;
+    }
+
+    /** A status, or what went wrong on the way; null where it has nothing to do with a call. */
+    public String getOutcome() {
+        return outcome;
     }
 
     public String code() {

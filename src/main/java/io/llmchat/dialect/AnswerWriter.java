@@ -16,15 +16,16 @@ public interface AnswerWriter {
     /** The wire whose bytes it hands on as they are; null: it takes every answer in parts. */
     String wire();
 
-    /** The whole body of an answer that is not streamed. */
-    Buffer whole(WholeAnswer answer);
+    /** The whole body of an answer that is not streamed; {@code model} is the one that answered. */
+    Buffer whole(WholeAnswer answer, String model);
 
     /**
      * What comes before the first event of the provider.
      *
      * @param name what the caller named: an agent or a provider's model
+     * @param model the one that answers
      */
-    void start(String name, Buffer out);
+    void start(String name, String model, Buffer out);
 
     /** One event of the provider; may write nothing. */
     void event(ChatEvent event, Buffer out);

@@ -55,7 +55,7 @@ final class AnthropicWriter implements AnswerWriter {
     // --- whole
 
     @Override
-    public Buffer whole(WholeAnswer answer) {
+    public Buffer whole(WholeAnswer answer, String model) {
         if (answer.json() != null) {
             return Buffer.buffer(answer.json());
         }
@@ -119,17 +119,19 @@ final class AnthropicWriter implements AnswerWriter {
     // --- stream
 
     @Override
-    public void start(String name, Buffer out) {
-        model = name;
+    public void start(String name, String model, Buffer out) {
+        this.model = model;
     }
 
     @Override
     public void event(ChatEvent event, Buffer out) {
         if (event.bytes() != null) {
             passing = true;
+            passed(event);
             begin(event.type(), out).appendBytes(event.bytes(), event.from(), event.to() - event.from()).appendString("\n\n");
             return;
         }
+        passing = false;
         if (!started) {
             started = true;
             Json.quote(begin("message_start", out).appendString("{\"type\":\"message_start\",\"message\":{\"id\":\"" + id
@@ -139,6 +141,32 @@ final class AnthropicWriter implements AnswerWriter {
         }
         for (AnswerPart part : event.parts()) {
             part(part, out);
+        }
+    }
+
+    /** Follows what passes, so that another provider can go on in the same message. */
+    private void passed(ChatEvent event) {
+        started = true;
+        switch (event.type()) {
+            case "content_block_start" -> {
+                index++;
+                open = TEXT;
+            }
+            case "content_block_stop" -> {
+                open = NO_BLOCK;
+                openTool = -1;
+            }
+            default -> { }
+        }
+        for (AnswerPart part : event.parts()) {
+            switch (part) {
+                case AnswerPart.Reasoning r -> open = THINKING;
+                case AnswerPart.ToolStart t -> {
+                    open = NO_BLOCK;
+                    openTool = t.index();
+                }
+                default -> { }
+            }
         }
     }
 

@@ -105,7 +105,6 @@ public final class NativeDialect implements Dialect {
         private final String answerId;
         private final String chatId;
         private final String requestId;
-        private final String model;
         private final boolean stream;
         private String finishReason;
         private int n;
@@ -114,7 +113,6 @@ public final class NativeDialect implements Dialect {
             this.answerId = names.answerId();
             this.chatId = names.chatId();
             this.requestId = names.requestId();
-            this.model = request.model();
             this.stream = request.stream();
         }
 
@@ -125,7 +123,7 @@ public final class NativeDialect implements Dialect {
         }
 
         @Override
-        public Buffer whole(WholeAnswer answer) {
+        public Buffer whole(WholeAnswer answer, String model) {
             byte[] json = answer.json() != null ? answer.json() : Json.write(OpenAiWriter.completion(answer,
                     "chatcmpl-" + answerId, System.currentTimeMillis() / 1000, model));
             int brace = 0;
@@ -138,7 +136,7 @@ public final class NativeDialect implements Dialect {
         }
 
         @Override
-        public void start(String name, Buffer out) {
+        public void start(String name, String model, Buffer out) {
             begin("chatId", out);
             Json.quote(out.appendString("{\"chatId\":"), chatId);
             close(out);

@@ -1,5 +1,6 @@
 package io.llmchat.dialect;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.AnswerMessage;
@@ -13,6 +14,8 @@ import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
+import java.io.IOException;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
 
@@ -24,8 +27,10 @@ final class OpenAiWriter implements AnswerWriter {
     private static final byte[] DONE = Json.utf8("data: [DONE]\n\n");
 
     private final ChatRequest request;
-    private final String id;
-    private final long created = System.currentTimeMillis() / 1000;
+    private String id;
+    private long created = System.currentTimeMillis() / 1000;
+    /** The first chunk of a provider whose bytes pass: should another provider go on, it does so under the same names. */
+    private byte[] firstPassed;
     private final Set<Integer> begun = new HashSet<>();
     private String model;
     private boolean usageSent;
@@ -42,7 +47,7 @@ final class OpenAiWriter implements AnswerWriter {
     }
 
     @Override
-    public Buffer whole(WholeAnswer answer) {
+    public Buffer whole(WholeAnswer answer, String model) {
         return Buffer.buffer(answer.json() != null ? answer.json() : Json.write(completion(answer, id, created, model)));
     }
 
@@ -103,14 +108,17 @@ final class OpenAiWriter implements AnswerWriter {
     }
 
     @Override
-    public void start(String name, Buffer out) {
+    public void start(String name, String model, Buffer out) {
         // an OpenAI stream begins with its first chunk
-        model = name;
+        this.model = model;
     }
 
     @Override
     public void event(ChatEvent event, Buffer out) {
         if (event.bytes() != null) {
+            if (firstPassed == null) {
+                firstPassed = Arrays.copyOfRange(event.bytes(), event.from(), event.to());
+            }
             if (!event.usageOnly() || request.includeUsage()) {
                 usageSent |= event.usage() != null;
                 out.appendBytes(DATA).appendBytes(event.bytes(), event.from(), event.to() - event.from())
@@ -118,8 +126,22 @@ final class OpenAiWriter implements AnswerWriter {
             }
             return;
         }
+        if (firstPassed != null && begun.add(0)) {
+            goOn();
+        }
         for (AnswerPart part : event.parts()) {
             part(part, out);
+        }
+    }
+
+    private void goOn() {
+        try {
+            JsonNode first = Json.read(firstPassed);
+            id = first.path("id").asText(id);
+            created = first.path("created").asLong(created);
+            model = first.path("model").asText(model);
+        } catch (IOException e) {
+            throw new IllegalStateException("a chunk that was read before cannot be read again", e);
         }
     }
 

@@ -11,12 +11,12 @@ import io.vertx.core.buffer.Buffer;
 record PassingWriter(String wire) implements AnswerWriter {
 
     @Override
-    public Buffer whole(WholeAnswer answer) {
+    public Buffer whole(WholeAnswer answer, String model) {
         return Buffer.buffer(answer.json());
     }
 
     @Override
-    public void start(String name, Buffer out) {
+    public void start(String name, String model, Buffer out) {
         throw neverStreamed();
     }
 

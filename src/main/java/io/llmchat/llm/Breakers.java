@@ -4,38 +4,107 @@ import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerRegistry;
 import io.github.resilience4j.core.registry.InMemoryRegistryStore;
+import io.llmchat.chat.Target;
 import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.Meter;
 import io.micrometer.core.instrument.MeterRegistry;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
 import java.time.Duration;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 
 /**
- * The circuit breakers of this process, by name. They outlive the routes that use them, so that a new version of the
- * routes finds them as they are; each has its gauges.
+ * The circuit breakers of this process: one for each provider and model, named {@code <provider>/<model>}, so that the
+ * outage of one model does not shut the provider's others. They outlive the routes that use them, so that a new version
+ * of the routes finds them as they are; each has its gauges. Safe for all threads.
+ *
+ * <p>A route has one {@code circuitBreaker} for its provider. What Camel gets for that is a stand-in, which hands every
+ * call to the breaker of the model that the thread is about to ask: {@link #entering}.
  */
 public final class Breakers {
 
-    private Breakers() {
+    /** Callers choose model names: where there are too many, breakers that are closed make room. */
+    private static final int MAX_BREAKERS = 1_000;
+    private static final ThreadLocal<String> MODEL = new ThreadLocal<>();
+
+    private record Guarded(CircuitBreaker breaker, Meter.Id open, Meter.Id halfOpen) {
     }
 
+    private final Map<String, Guarded> breakers = new ConcurrentHashMap<>();
+    private final Duration reset;
+    private final MeterRegistry meters;
+
     /** @param resetMillis how long a breaker stays open before it lets probes through; Camel knows whole seconds only */
-    public static CircuitBreakerRegistry registry(long resetMillis, MeterRegistry meters) {
+    public Breakers(long resetMillis, MeterRegistry meters) {
+        this.reset = Duration.ofMillis(resetMillis);
+        this.meters = meters;
+    }
+
+    /** The registry in which Camel looks for the breaker of a route. */
+    public CircuitBreakerRegistry registry() {
         return CircuitBreakerRegistry.custom().withRegistryStore(new InMemoryRegistryStore<>() {
             @Override
             public CircuitBreaker computeIfAbsent(String name, Function<? super String, ? extends CircuitBreaker> make) {
-                return super.computeIfAbsent(name, n -> {
-                    CircuitBreaker breaker = CircuitBreaker.of(n, CircuitBreakerConfig
-                            .from(make.apply(n).getCircuitBreakerConfig())
-                            .waitDurationInOpenState(Duration.ofMillis(resetMillis)).build());
-                    state(meters, "circuit.breaker.open", breaker, CircuitBreaker.State.OPEN);
-                    state(meters, "circuit.breaker.half.open", breaker, CircuitBreaker.State.HALF_OPEN);
-                    return breaker;
-                });
+                return super.computeIfAbsent(name, n -> standIn(n, make.apply(n).getCircuitBreakerConfig()));
             }
         }).build();
     }
 
-    private static void state(MeterRegistry meters, String name, CircuitBreaker breaker, CircuitBreaker.State state) {
-        Gauge.builder(name, breaker, b -> b.getState() == state ? 1 : 0).tag("breaker", breaker.getName()).register(meters);
+    /** This thread is about to ask this target: until the next call of this, its breaker is the one that counts. */
+    public static void entering(Target target) {
+        MODEL.set(target.toString());
+    }
+
+    private CircuitBreaker standIn(String provider, CircuitBreakerConfig config) {
+        return (CircuitBreaker) Proxy.newProxyInstance(Breakers.class.getClassLoader(), new Class<?>[] {CircuitBreaker.class},
+                (proxy, method, arguments) -> {
+                    String model = MODEL.get();
+                    try {
+                        return method.invoke(breaker(model == null ? provider : model, config), arguments);
+                    } catch (InvocationTargetException e) {
+                        throw e.getCause();
+                    }
+                });
+    }
+
+    private CircuitBreaker breaker(String name, CircuitBreakerConfig config) {
+        Guarded known = breakers.get(name);
+        if (known != null) {
+            return known.breaker;
+        }
+        if (breakers.size() >= MAX_BREAKERS) {
+            breakers.values().stream().filter(g -> g.breaker.getState() == CircuitBreaker.State.CLOSED).findAny().ifPresent(this::forget);
+        }
+        return breakers.computeIfAbsent(name, n -> {
+            CircuitBreaker breaker = CircuitBreaker.of(n, CircuitBreakerConfig.from(config).waitDurationInOpenState(reset).build());
+            return new Guarded(breaker, state("circuit.breaker.open", breaker, CircuitBreaker.State.OPEN),
+                    state("circuit.breaker.half.open", breaker, CircuitBreaker.State.HALF_OPEN));
+        }).breaker;
+    }
+
+    private void forget(Guarded guarded) {
+        breakers.remove(guarded.breaker.getName());
+        meters.remove(guarded.open);
+        meters.remove(guarded.halfOpen);
+    }
+
+    private Meter.Id state(String name, CircuitBreaker breaker, CircuitBreaker.State state) {
+        return Gauge.builder(name, breaker, b -> b.getState() == state ? 1 : 0).tag("breaker", breaker.getName()).register(meters).getId();
+    }
+
+    /** The state of a target's breaker; closed if it was never asked. */
+    public CircuitBreaker.State state(Target target) {
+        Guarded guarded = breakers.get(target.toString());
+        return guarded == null ? CircuitBreaker.State.CLOSED : guarded.breaker.getState();
+    }
+
+    /** The state of every breaker, by name. */
+    public Map<String, CircuitBreaker.State> states() {
+        Map<String, CircuitBreaker.State> states = new TreeMap<>();
+        breakers.forEach((name, guarded) -> states.put(name, guarded.breaker.getState()));
+        return states;
     }
 }

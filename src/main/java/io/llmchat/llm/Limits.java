@@ -6,8 +6,7 @@ package io.llmchat.llm;
  * @param firstToken from the call to the first token of a stream
  * @param idle between two tokens, and how long a reader may leave a full buffer
  * @param stream for a whole stream
- * @param request for a whole answer that is not streamed
  * @param heartbeat silence towards the client after which it gets a comment line
  */
-record Limits(long firstToken, long idle, long stream, long request, long heartbeat, int maxAnswer, int maxEvent) {
+record Limits(long firstToken, long idle, long stream, long heartbeat, int maxAnswer, int maxEvent) {
 }

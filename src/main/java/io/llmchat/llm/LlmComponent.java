@@ -11,6 +11,7 @@ import io.vertx.core.http.PoolOptions;
 import io.vertx.core.http.RequestOptions;
 import java.util.Collection;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import org.apache.camel.Endpoint;
 import org.apache.camel.spi.Metadata;
@@ -28,6 +29,7 @@ public final class LlmComponent extends DefaultComponent {
     private static final int MAX_CONNECTIONS = 65_536;
 
     private final Map<String, LlmEndpoint> providers = new ConcurrentSkipListMap<>();
+    private final Map<String, Counter> counters = new ConcurrentHashMap<>();
     private Vertx vertx;
     private HttpClient client;
     private MeterRegistry meters;
@@ -40,8 +42,6 @@ public final class LlmComponent extends DefaultComponent {
     private long idleTimeout = 30_000;
     @Metadata
     private long streamTimeout = 300_000;
-    @Metadata
-    private long requestTimeout = 30_000;
     @Metadata
     private long heartbeat = 15_000;
     @Metadata
@@ -82,6 +82,19 @@ public final class LlmComponent extends DefaultComponent {
     Counter malformed(String provider) {
         return Counter.builder("llmchat.provider.events.malformed").description("Broken stream events that were passed over")
                 .tag("provider", provider).register(meters);
+    }
+
+    void attempted(String provider, String outcome) {
+        count("llmchat.provider.attempts", "Calls of a provider by what came of them", provider, "outcome", outcome);
+    }
+
+    void timedOut(String provider, String kind) {
+        count("llmchat.provider.timeouts", "Limits of time that were over", provider, "kind", kind);
+    }
+
+    private void count(String name, String description, String provider, String tag, String value) {
+        counters.computeIfAbsent(name + " " + provider + " " + value, key -> Counter.builder(name).description(description)
+                .tag("provider", provider).tag(tag, value).register(meters)).increment();
     }
 
     /** An endpoint has started: from now on its provider can be asked. */
@@ -133,14 +146,6 @@ public final class LlmComponent extends DefaultComponent {
 
     public void setStreamTimeout(long streamTimeout) {
         this.streamTimeout = streamTimeout;
-    }
-
-    public long getRequestTimeout() {
-        return requestTimeout;
-    }
-
-    public void setRequestTimeout(long requestTimeout) {
-        this.requestTimeout = requestTimeout;
     }
 
     public long getHeartbeat() {

@@ -41,8 +41,9 @@ public final class LlmEndpoint extends DefaultEndpoint {
     private long idleTimeout;
     @UriParam(description = "Milliseconds for a whole stream")
     private long streamTimeout;
-    @UriParam(description = "Milliseconds for a whole answer that is not streamed")
-    private long requestTimeout;
+
+    @UriParam(description = "Whether a model goes on from an assistant's message at the end, so that it can continue an answer that broke off elsewhere")
+    private boolean prefill;
 
     private RequestOptions call;
     /** By path: a wire has a few. */
@@ -59,7 +60,6 @@ public final class LlmEndpoint extends DefaultEndpoint {
         this.firstTokenTimeout = component.getFirstTokenTimeout();
         this.idleTimeout = component.getIdleTimeout();
         this.streamTimeout = component.getStreamTimeout();
-        this.requestTimeout = component.getRequestTimeout();
     }
 
     @Override
@@ -68,7 +68,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
         if (provider == null || provider.isBlank()) {
             throw new IllegalArgumentException(getEndpointBaseUri() + " needs a provider name");
         }
-        limits = new Limits(firstTokenTimeout, idleTimeout, streamTimeout, requestTimeout, component.getHeartbeat(),
+        limits = new Limits(firstTokenTimeout, idleTimeout, streamTimeout, component.getHeartbeat(),
                 component.getMaxAnswer(), component.getMaxEvent());
         if (!isDemo()) {
             call = call();
@@ -129,6 +129,16 @@ public final class LlmEndpoint extends DefaultEndpoint {
         malformed.increment();
     }
 
+    /** Counts what came of a call. */
+    void attempted(String outcome) {
+        component.attempted(provider, outcome);
+    }
+
+    /** Counts a limit of time that was over: connect, first_token, idle or total. */
+    void timedOut(String kind) {
+        component.timedOut(provider, kind);
+    }
+
     Wire wire() {
         return wire;
     }
@@ -179,6 +189,14 @@ public final class LlmEndpoint extends DefaultEndpoint {
         this.keyRequired = keyRequired;
     }
 
+    public boolean isPrefill() {
+        return prefill;
+    }
+
+    public void setPrefill(boolean prefill) {
+        this.prefill = prefill;
+    }
+
     public void setFirstTokenTimeout(long firstTokenTimeout) {
         this.firstTokenTimeout = firstTokenTimeout;
     }
@@ -189,9 +207,5 @@ public final class LlmEndpoint extends DefaultEndpoint {
 
     public void setStreamTimeout(long streamTimeout) {
         this.streamTimeout = streamTimeout;
-    }
-
-    public void setRequestTimeout(long requestTimeout) {
-        this.requestTimeout = requestTimeout;
     }
 }

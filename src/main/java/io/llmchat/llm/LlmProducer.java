@@ -2,6 +2,7 @@ package io.llmchat.llm;
 
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.wire.Wire;
 import org.apache.camel.Exchange;
 import org.apache.camel.support.DefaultProducer;
@@ -22,21 +23,46 @@ final class LlmProducer extends DefaultProducer {
     @Override
     public void process(Exchange exchange) throws Exception {
         Chat chat = Chat.of(exchange);
-        Wire wire = endpoint.wire();
+        String said = chat.client().committed() ? chat.said() : "";
         try {
-            Wire.Call call = wire.call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
-                    exchange.getProperty(CONVERSATION, String.class)));
-            chat.leftOut(call.warnings());
-            Relay relay = new Relay(chat, wire, call.streamed(), endpoint.upstream(call), endpoint.limits(), endpoint::skipped);
-            relay.run();
-            if (relay.conversation() != null) {
-                exchange.setProperty(CONVERSATION, relay.conversation());
+            if (said.isBlank() || !endpoint.isPrefill()) {
+                ask(exchange, chat, null, new Continuation(said, true));
+            } else {
+                goOn(exchange, chat, said);
             }
             chat.answered();
         } catch (ChatException e) {
             // kept, because a circuit breaker forgets what it does not count
             chat.failure(e);
             throw e;
+        }
+    }
+
+    /** The answer broke off elsewhere: the model goes on from there, or, where it refuses that, repeats the beginning. */
+    private void goOn(Exchange exchange, Chat chat, String said) throws InterruptedException {
+        String begun = said.stripTrailing();
+        try {
+            // blanks at the end are not taken everywhere, and may come again
+            ask(exchange, chat, begun, new Continuation(said.substring(begun.length()), false));
+        } catch (RequestRejected refused) {
+            ask(exchange, chat, null, new Continuation(said, true));
+        }
+    }
+
+    private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation) throws InterruptedException {
+        Wire.Call call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
+                exchange.getProperty(CONVERSATION, String.class), begun));
+        chat.leftOut(call.warnings());
+        Relay relay = new Relay(chat, endpoint, call, continuation);
+        try {
+            relay.run();
+            endpoint.attempted("200");
+        } catch (ChatException e) {
+            endpoint.attempted(e.getOutcome() == null ? e.code() : e.getOutcome());
+            throw e;
+        }
+        if (relay.conversation() != null) {
+            exchange.setProperty(CONVERSATION, relay.conversation());
         }
     }
 }

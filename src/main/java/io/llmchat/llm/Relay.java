@@ -13,6 +13,7 @@ import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.ClientStream;
 import io.llmchat.wire.Framing;
 import io.llmchat.wire.Wire;
+import io.netty.channel.ConnectTimeoutException;
 import io.vertx.core.MultiMap;
 import io.vertx.core.buffer.Buffer;
 import java.net.ConnectException;
@@ -41,7 +42,10 @@ final class Relay implements Upstream.Receiver {
     private final Wire.AnswerReader reader;
     private final Upstream upstream;
     private final Limits limits;
-    private final Runnable skipped;
+    private final LlmEndpoint endpoint;
+    private final Continuation continuation;
+    /** Milliseconds until the first token, or the whole answer, must be there. */
+    private final long patience;
     /** Whether the provider streams, and whether the caller gets a stream. */
     private final boolean streamed;
     private final boolean streams;
@@ -63,22 +67,24 @@ final class Relay implements Upstream.Receiver {
     private int unfinished;
     private long length;
 
-    /**
-     * @param streamed whether the provider was asked for a stream
-     * @param skipped is told of each broken event that was passed over
-     */
-    Relay(Chat chat, Wire wire, boolean streamed, Upstream upstream, Limits limits, Runnable skipped) {
+    /** @param continuation fits the answer to what the caller has got from somebody else already */
+    Relay(Chat chat, LlmEndpoint endpoint, Wire.Call call, Continuation continuation) {
         this.chat = chat;
         this.client = chat.client();
         this.writer = chat.writer();
-        this.wire = wire;
-        this.reader = wire.reader(wire.name().equals(writer.wire()));
-        this.upstream = upstream;
-        this.limits = limits;
-        this.skipped = skipped;
-        this.streamed = streamed;
+        this.endpoint = endpoint;
+        this.wire = endpoint.wire();
+        // what has to be fitted to an answer that has begun has to be in parts
+        this.reader = wire.reader(wire.name().equals(writer.wire()) && !client.committed());
+        this.upstream = endpoint.upstream(call);
+        this.limits = endpoint.limits();
+        this.continuation = continuation;
+        this.streamed = call.streamed();
         this.streams = chat.request().stream();
         this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
+        // those who may be asked after this one get their share of the time
+        this.patience = chat.candidatesLeft() == 0 ? chat.millisLeft() : Math.max(chat.millisLeft() / (chat.candidatesLeft() + 1),
+                chat.millisLeft() - chat.candidatesLeft() * limits.firstToken());
         chat.finishReason(null);
         this.events = wire.framing(limits.maxEvent(), this::event);
     }
@@ -152,9 +158,7 @@ final class Relay implements Upstream.Receiver {
                     failed("cut", "The provider '" + provider() + "' closed the stream before its end.");
                 }
             } else if (status != 200) {
-                ChatException failure = wire.failure(provider(), status, retryAfter, whole.getBytes());
-                chat.attempted(Integer.toString(status));
-                finish(failure);
+                fail(wire.failure(provider(), status, retryAfter, whole.getBytes()));
             } else if (streamed) {
                 reader.answer(whole.getBytes());
                 throw new Wire.MalformedAnswer("an answer that is not streamed, though a stream was asked for");
@@ -168,7 +172,10 @@ final class Relay implements Upstream.Receiver {
     public void broken(Throwable cause) {
         if (!ended) {
             boolean connect = cause instanceof ConnectException || cause instanceof UnknownHostException;
-            failed(connect ? "connect" : client.committed() ? "cut" : "reset", connect
+            if (cause instanceof ConnectTimeoutException) {
+                endpoint.timedOut("connect");
+            }
+            failed(connect ? "connect" : begun ? "cut" : "reset", connect
                     ? "The provider '" + provider() + "' cannot be reached."
                     : "The connection to the provider '" + provider() + "' broke.");
         }
@@ -182,7 +189,6 @@ final class Relay implements Upstream.Receiver {
         try {
             step.run();
         } catch (ChatException e) {
-            chat.attempted("error");
             fail(e);
         } catch (Wire.MalformedAnswer | Framing.EventTooLong e) {
             failed("malformed", "The provider '" + provider() + "' sent " + e.getMessage() + ".");
@@ -206,27 +212,32 @@ final class Relay implements Upstream.Receiver {
             if (!begun) {
                 throw e;
             }
-            skipped.run();
+            endpoint.skipped();
         }
     }
 
-    private void say(ChatEvent event) {
-        if (event.token() && !begun) {
+    private void say(ChatEvent said) {
+        List<AnswerPart> fit = said.bytes() != null ? said.parts() : continuation.fit(said.parts());
+        ChatEvent event = fit == said.parts() ? said : ChatEvent.of(fit, said.usage());
+        if (said.token() && !begun) {
             begun = true;
             chat.firstToken();
             if (streams) {
                 chat.attempted("200");
-                commit(out);
+                if (!client.committed()) {
+                    commit(out);
+                }
             }
         }
         lastToken = System.nanoTime();
-        length += event.textLength();
-        chat.usage(event.usage());
-        if (event.finishReason() != null) {
-            chat.finishReason(event.finishReason());
+        length += said.textLength();
+        chat.usage(said.usage());
+        if (said.finishReason() != null) {
+            chat.finishReason(said.finishReason());
             unfinished--;
         }
         if (streams) {
+            chat.sent(event);
             writer.event(event, out);
         } else {
             collected.addAll(event.parts());
@@ -238,7 +249,7 @@ final class Relay implements Upstream.Receiver {
         head();
         client.commit();
         out = Buffer.buffer(held.length() + 1024);
-        writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
+        writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), chat.target().model(), out);
         out.appendBuffer(held);
     }
 
@@ -257,7 +268,11 @@ final class Relay implements Upstream.Receiver {
             failed("cut", "The provider '" + provider() + "' ended the stream without saying why.");
         } else if (streams) {
             writer.end(usage(), out);
-            client.end(out);
+            if (chat.holds()) {
+                chat.heldAnswer(out.getBytes());
+            } else {
+                client.end(out);
+            }
             finish(null);
         } else {
             answer(new WholeAnswer(null, collected, 0, chat.finishReason(), usage()));
@@ -303,7 +318,7 @@ final class Relay implements Upstream.Receiver {
         chat.usage(answer.usage());
         chat.finishReason(answer.finishReason());
         usage();
-        Buffer body = writer.whole(answer);
+        Buffer body = writer.whole(answer, chat.target().model());
         head();
         if (chat.holds()) {
             chat.heldAnswer(body.getBytes());
@@ -321,24 +336,24 @@ final class Relay implements Upstream.Receiver {
     }
 
     private void look(long now) {
-        if (now - started > millis(streams ? limits.stream() : limits.request())) {
-            timedOut(client.committed() ? "The answer took too long." : "The provider '" + provider() + "' took too long.");
-        } else if (streamed && !begun) {
-            if (now - started > millis(limits.firstToken())) {
-                timedOut("The provider '" + provider() + "' sent no token within " + limits.firstToken() + " ms.");
-            }
+        if (streams && chat.durationMillis() > limits.stream()) {
+            timedOut("total", "timeout", "The answer took too long.");
+        } else if (!begun && (streamed && now - started > millis(limits.firstToken()) || now - started > millis(patience))) {
+            timedOut(streamed ? "first_token" : "total", "timeout", streamed
+                    ? "The provider '" + provider() + "' sent no token within " + Math.min(limits.firstToken(), patience) + " ms."
+                    : "The provider '" + provider() + "' took too long.");
+        } else if (!streams && now - started > millis(patience)) {
+            timedOut("total", "timeout", "The provider '" + provider() + "' took too long.");
         } else if (paused) {
             if (now - lastWrite > millis(limits.idle())) {
                 // nobody reads any more
                 client.abort();
                 finish(new ClientGone());
             }
-        } else if (streamed && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
+        } else if (streamed && begun && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
             complete();
-        } else if (streamed && now - lastToken > millis(limits.idle())) {
-            chat.attempted("stall");
-            fail(new ProviderFailure("UPSTREAM_TIMEOUT",
-                    "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms."));
+        } else if (streamed && begun && now - lastToken > millis(limits.idle())) {
+            timedOut("idle", "stall", "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms.");
         } else if (client.committed() && now - lastWrite > millis(limits.heartbeat())) {
             client.keepAlive();
             lastWrite = now;
@@ -349,9 +364,9 @@ final class Relay implements Upstream.Receiver {
         return TimeUnit.MILLISECONDS.toNanos(ms);
     }
 
-    private void timedOut(String message) {
-        chat.attempted("timeout");
-        fail(client.committed() ? new BrokenAnswer("UPSTREAM_TIMEOUT", message) : new ProviderFailure("UPSTREAM_TIMEOUT", message));
+    private void timedOut(String kind, String outcome, String message) {
+        endpoint.timedOut(kind);
+        fail(new ProviderFailure("UPSTREAM_TIMEOUT", message).withOutcome(outcome));
     }
 
     // --- the end
@@ -360,14 +375,16 @@ final class Relay implements Upstream.Receiver {
         return chat.target().provider();
     }
 
-    private void failed(String attempt, String message) {
-        chat.attempted(attempt);
-        fail(new ProviderFailure("UPSTREAM_ERROR", message));
+    private void failed(String outcome, String message) {
+        fail(new ProviderFailure("UPSTREAM_ERROR", message).withOutcome(outcome));
     }
 
+    /** Once something of this answer was sent, its failure is another one: it cannot be made good by asking again. */
     private void fail(ChatException failure) {
-        finish(client.committed() && !(failure instanceof BrokenAnswer)
-                ? new BrokenAnswer(failure.code(), failure.getMessage()) : failure);
+        if (failure.getOutcome() != null) {
+            chat.attempted(failure.getOutcome());
+        }
+        finish(begun && streams ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
     private void finish(RuntimeException failure) {

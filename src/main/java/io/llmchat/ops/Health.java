@@ -1,8 +1,8 @@
 package io.llmchat.ops;
 
 import com.sun.management.OperatingSystemMXBean;
-import io.github.resilience4j.circuitbreaker.CircuitBreakerRegistry;
 import io.llmchat.json.Json;
+import io.llmchat.llm.Breakers;
 import io.llmchat.llm.LlmComponent;
 import java.lang.management.ManagementFactory;
 import java.sql.Connection;
@@ -26,9 +26,9 @@ public final class Health {
 
     private final DataSource database;
     private final RedissonClient redis;
-    private final CircuitBreakerRegistry breakers;
+    private final Breakers breakers;
 
-    public Health(DataSource database, RedissonClient redis, CircuitBreakerRegistry breakers) {
+    public Health(DataSource database, RedissonClient redis, Breakers breakers) {
         this.database = database;
         this.redis = redis;
         this.breakers = breakers;
@@ -65,6 +65,9 @@ public final class Health {
             report.put("system", system());
             report.put("components", components);
             report.put("providers", providers(exchange));
+            Map<String, Object> states = new LinkedHashMap<>();
+            breakers.states().forEach((name, state) -> states.put(name, state.name().toLowerCase(Locale.ROOT)));
+            report.put("breakers", states);
             reply(exchange, 200, report);
         };
     }
@@ -130,12 +133,11 @@ public final class Health {
         return result;
     }
 
-    private Map<String, Object> providers(Exchange exchange) {
+    private static Map<String, Object> providers(Exchange exchange) {
         Map<String, Object> all = new LinkedHashMap<>();
         exchange.getContext().getComponent("llm", LlmComponent.class).providers().forEach(p -> {
             Map<String, Object> one = new LinkedHashMap<>();
             one.put("configured", p.isConfigured());
-            breakers.find(p.getProvider()).ifPresent(b -> one.put("breaker", b.getState().name().toLowerCase(Locale.ROOT)));
             all.put(p.getProvider(), one);
         });
         return all;

@@ -2,12 +2,11 @@ package io.llmchat.step;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.github.resilience4j.circuitbreaker.CircuitBreaker;
-import io.github.resilience4j.circuitbreaker.CircuitBreakerRegistry;
 import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import io.llmchat.llm.Breakers;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.store.AgentCache;
@@ -25,9 +24,9 @@ public final class Agents {
     private static final Set<String> OBJECTS = Set.of("rateLimit", "metadata");
 
     private final AgentCache cache;
-    private final CircuitBreakerRegistry breakers;
+    private final Breakers breakers;
 
-    public Agents(AgentCache cache, CircuitBreakerRegistry breakers) {
+    public Agents(AgentCache cache, Breakers breakers) {
         this.cache = cache;
         this.breakers = breakers;
     }
@@ -120,7 +119,7 @@ public final class Agents {
         return exchange -> {
             Agent agent = Json.MAPPER.readValue(exchange.getMessage().getBody(String.class), Agent.class);
             LlmEndpoint provider = providers(exchange).provider(agent.provider());
-            String breaker = breakers.find(agent.provider()).map(CircuitBreaker::getState).map(Enum::name).orElse("CLOSED");
+            String breaker = breakers.state(agent.target()).name();
             boolean configured = provider != null && provider.isConfigured();
             ObjectNode status = Json.MAPPER.createObjectNode().put("id", agent.id()).put("isActive", agent.isActive())
                     .put("provider", agent.provider()).put("model", agent.model()).put("configured", configured)

@@ -4,6 +4,8 @@ import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
+import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.ErrorTable;
@@ -25,12 +27,19 @@ public final class Failures {
         this.resetSeconds = (int) Math.ceilDiv(resetMillis, 1000L);
     }
 
-    /** A step that raises the failure which a circuit breaker passed over because it does not count it. */
+    /**
+     * A step that raises the failure which a circuit breaker passed over because it does not count it. Where there is
+     * neither an answer nor a failure, nobody was asked: the provider's bulkhead was full.
+     */
     public Processor raise() {
         return exchange -> {
-            ChatException failure = Chat.of(exchange).failure();
-            if (failure != null) {
-                throw failure;
+            Chat chat = Chat.of(exchange);
+            if (chat.failure() != null) {
+                throw chat.failure();
+            }
+            if (!chat.isAnswered()) {
+                throw new ProviderRefusal("OVERLOADED", "The provider '" + chat.target().provider()
+                        + "' has as many calls in progress as it may have.").retryAfter(1);
             }
         };
     }
@@ -40,17 +49,20 @@ public final class Failures {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             Exception caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Exception.class);
-            if (caught instanceof UnsupportedParameter && chat.earlierFailure() != null) {
-                // a fallback that cannot say what was asked tells less than why it was needed
+            if (chat.earlierFailure() != null && (caught instanceof UnsupportedParameter || chat.client().committed()
+                    || caught instanceof RequestRejected)) {
+                // what a fallback makes of it tells less than why it was needed
                 chat.failure(chat.earlierFailure());
             } else if (caught instanceof ChatException failure) {
                 chat.failure(failure);
             } else if (caught instanceof CallNotPermittedException) {
-                chat.attempted("open");
                 chat.failure(new ChatException("CIRCUIT_BREAKER_OPEN", "The provider '" + chat.target().provider()
                         + "' has failed repeatedly and is given time to recover.").retryAfter(resetSeconds));
             } else {
                 throw caught;
+            }
+            if (caught instanceof CallNotPermittedException) {
+                chat.attempted("open");
             }
         };
     }
@@ -70,6 +82,9 @@ public final class Failures {
             ClientStream client = ClientStream.of(exchange);
             Chat chat = Chat.of(exchange);
             ChatException error = error(caught, code, exchange);
+            if (error.retryAfterSeconds() < 0 && table.of(error.code()).status() == 429) {
+                error.retryAfter(1);
+            }
             if (chat != null) {
                 chat.outcome(error.code());
                 if (!chat.attempts().isEmpty()) {

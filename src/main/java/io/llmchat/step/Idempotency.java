@@ -71,12 +71,11 @@ public final class Idempotency {
         return exchange -> answers.remove(exchange, exchange.getProperty(KEY, String.class));
     }
 
-    /** A step at the end: keeps the answer, and only then sends it. */
+    /** A step at the end: keeps the answer, before it is sent. */
     public Processor keep() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             answers.keep(exchange, chat.idempotencyKey(), chat.heldAnswer());
-            chat.client().json(200, Buffer.buffer(chat.heldAnswer()));
         };
     }
 

@@ -1,7 +1,14 @@
 package io.llmchat.step;
 
 import io.llmchat.chat.Chat;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.Target;
+import io.llmchat.llm.Breakers;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 import org.apache.camel.Exchange;
 import org.apache.camel.Expression;
 import org.apache.camel.Predicate;
@@ -9,16 +16,30 @@ import org.apache.camel.Processor;
 import org.apache.camel.support.ExpressionAdapter;
 
 /**
- * How often one candidate is asked, and how long is waited in between: exponential, with full jitter (a random part
- * of the delay, so that many requests that failed together do not come back together). Times in milliseconds.
+ * How often one candidate is asked, and how long is waited in between: as long as the provider says, or else
+ * exponentially longer, with full jitter (a random part of the delay, so that many requests that failed together do not
+ * come back together); never past the caller's deadline, nor beyond the provider's budget. Times in milliseconds.
  */
 public final class Retry {
 
+    /** Callers choose model names. */
+    private static final int MAX_LEFT_ALONE = 10_000;
+
+    /** Providers' models that have said when they take requests again, and when that is. */
+    private final Map<Target, Long> leftAloneUntil = new ConcurrentHashMap<>();
+    private RetryBudget budget;
     private int maxRetries;
     private long baseDelay;
     private long maxDelay;
     private double factor;
     private boolean jitter;
+    private double budgetShare;
+    private int budgetFloor;
+
+    /** Called when all properties are set. */
+    public void start() {
+        budget = new RetryBudget(budgetShare, budgetFloor);
+    }
 
     /** True if the target is to be asked now, or once more. */
     public Predicate next() {
@@ -28,20 +49,64 @@ public final class Retry {
             if (asked > maxRetries || asked > 0 && chat.failure() == null) {
                 return false;
             }
+            if (asked == 0) {
+                long wait = leftAloneFor(chat.target());
+                if (wait > 0) {
+                    chat.failure(new ProviderRefusal("UPSTREAM_RATE_LIMITED", "The provider '" + chat.target().provider()
+                            + "' limits our requests, and is left alone until it takes them again.")
+                            .retryAfter((int) Math.ceilDiv(wait, 1_000L)));
+                    return false;
+                }
+                budget.asked(chat.target().provider());
+            }
             chat.asked(asked + 1);
+            Breakers.entering(chat.target());
             return true;
         };
     }
 
-    /** How many milliseconds are waited before the target is asked once more; 0 if it will not be. */
+    private long leftAloneFor(Target target) {
+        Long until = leftAloneUntil.get(target);
+        if (until == null) {
+            return 0;
+        }
+        long left = TimeUnit.NANOSECONDS.toMillis(until - System.nanoTime());
+        if (left <= 0) {
+            leftAloneUntil.remove(target, until);
+        }
+        return left;
+    }
+
+    /** How many milliseconds are waited before the target is asked once more; 0, and no more attempts, if it cannot be. */
     public Expression backOff() {
         return new ExpressionAdapter() {
             @Override
             public Object evaluate(Exchange exchange) {
-                int asked = Chat.of(exchange).asked();
-                return asked > maxRetries ? 0L : delay(asked);
+                Chat chat = Chat.of(exchange);
+                long delay = delay(chat);
+                boolean again = chat.asked() <= maxRetries && delay < chat.millisLeft() && budget.take(chat.target().provider());
+                if (!again) {
+                    chat.asked(maxRetries + 1);
+                }
+                return again ? delay : 0L;
             }
         };
+    }
+
+    private long delay(Chat chat) {
+        ChatException failure = chat.failure();
+        if (failure.retryAfterSeconds() >= 0) {
+            long wait = failure.retryAfterSeconds() * 1_000L;
+            if ("429".equals(failure.getOutcome())) {
+                if (leftAloneUntil.size() >= MAX_LEFT_ALONE) {
+                    leftAloneUntil.clear();
+                }
+                leftAloneUntil.put(chat.target(), System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait));
+            }
+            return wait;
+        }
+        double delay = Math.min(maxDelay, baseDelay * Math.pow(factor, chat.asked() - 1.0));
+        return Math.round(jitter ? delay * ThreadLocalRandom.current().nextDouble() : delay);
     }
 
     /** A step that ends the attempts of this target. */
@@ -49,9 +114,12 @@ public final class Retry {
         return exchange -> Chat.of(exchange).asked(maxRetries + 1);
     }
 
-    private long delay(int retry) {
-        double delay = Math.min(maxDelay, baseDelay * Math.pow(factor, retry - 1.0));
-        return Math.round(jitter ? delay * ThreadLocalRandom.current().nextDouble() : delay);
+    /** A step that ends the attempts of this target, and of all candidates but those that take longer prompts. */
+    public Processor larger() {
+        return exchange -> {
+            Chat.of(exchange).asked(maxRetries + 1);
+            Chat.of(exchange).onlyLarger();
+        };
     }
 
     public void setMaxRetries(int maxRetries) {
@@ -72,5 +140,13 @@ public final class Retry {
 
     public void setJitter(boolean jitter) {
         this.jitter = jitter;
+    }
+
+    public void setBudgetShare(double budgetShare) {
+        this.budgetShare = budgetShare;
+    }
+
+    public void setBudgetFloor(int budgetFloor) {
+        this.budgetFloor = budgetFloor;
     }
 }

@@ -1,6 +1,7 @@
 package io.llmchat.step;
 
 import io.llmchat.chat.Agent;
+import io.llmchat.chat.Candidate;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Target;
@@ -10,6 +11,7 @@ import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.store.AgentCache;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.ThreadLocalRandom;
 import org.apache.camel.Exchange;
 import org.apache.camel.Predicate;
 import org.apache.camel.Processor;
@@ -24,18 +26,21 @@ public final class Targets {
 
     private final AgentCache cache;
     private final String defaultModel;
-    private final List<Target> defaultFallbacks = new ArrayList<>();
+    private final long deadlineMillis;
+    private final List<Candidate> defaultFallbacks = new ArrayList<>();
 
     /**
      * @param defaultModel what is asked when the request names nothing, or nothing we know; empty: 404
      * @param defaultFallbacks {@code <provider>/<model>}, comma separated; may be empty
+     * @param deadlineMillis how long a caller waits for a whole answer, or for the first token of a stream
      */
-    public Targets(AgentCache cache, String defaultModel, String defaultFallbacks) {
+    public Targets(AgentCache cache, String defaultModel, String defaultFallbacks, long deadlineMillis) {
+        this.deadlineMillis = deadlineMillis;
         this.cache = cache;
         this.defaultModel = defaultModel;
         for (String name : defaultFallbacks.split(",")) {
             if (!name.isBlank()) {
-                this.defaultFallbacks.add(Target.parse(name.trim()));
+                this.defaultFallbacks.add(new Candidate(Target.parse(name.trim()), 0, false));
             }
         }
     }
@@ -90,22 +95,45 @@ public final class Targets {
     public Processor order() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
+            chat.deadline(deadlineMillis);
             LlmComponent providers = providers(exchange);
-            List<Target> targets = new ArrayList<>();
+            List<Candidate> candidates = new ArrayList<>();
             if (chat.agent() != null) {
-                targets.add(chat.agent().target());
-                chat.agent().fallbacks().forEach(f -> targets.add(Target.parse(f.path("model").asText())));
+                candidates.add(new Candidate(chat.agent().target(), 0, false));
+                chat.agent().fallbacks().forEach(f -> candidates.add(new Candidate(Target.parse(f.path("model").asText()),
+                        f.path("weight").asDouble(0), f.path("larger").asBoolean(false))));
             } else {
-                targets.add(Target.parse(chat.name()));
+                candidates.add(new Candidate(Target.parse(chat.name()), 0, false));
             }
-            if (targets.size() == 1) {
-                targets.addAll(defaultFallbacks);
+            if (candidates.size() == 1) {
+                candidates.addAll(defaultFallbacks);
             }
-            check(targets.get(0), chat.name(), providers);
-            targets.removeIf(t -> t == null || providers.provider(t.provider()) == null
-                    || !providers.provider(t.provider()).isConfigured());
-            chat.candidates(targets);
+            check(candidates.get(0).target(), chat.name(), providers);
+            candidates.removeIf(c -> c.target() == null || providers.provider(c.target().provider()) == null
+                    || !providers.provider(c.target().provider()).isConfigured());
+            draw(candidates);
+            chat.candidates(candidates);
         };
+    }
+
+    /** Neighbours that have weights are equals: their order is drawn, the heavier the likelier first. */
+    private static void draw(List<Candidate> candidates) {
+        for (int i = 0; i < candidates.size(); i++) {
+            double sum = 0;
+            int end = i;
+            while (end < candidates.size() && candidates.get(end).weight() > 0) {
+                sum += candidates.get(end++).weight();
+            }
+            if (end - i < 2) {
+                continue;
+            }
+            double drawn = ThreadLocalRandom.current().nextDouble(sum);
+            int chosen = i;
+            while (chosen < end - 1 && (drawn -= candidates.get(chosen).weight()) >= 0) {
+                chosen++;
+            }
+            candidates.add(i, candidates.remove(chosen));
+        }
     }
 
     private static void check(Target target, String name, LlmComponent providers) {

@@ -54,13 +54,11 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             case "error" -> throw ProviderErrors.reported(json.path("error"));
             default -> { }
         }
-        ChatEvent event = ChatEvent.of(parts, counted);
         boolean stop = json.path("type").asText().equals("message_stop");
         if (raw) {
-            sink.accept(new ChatEvent(json.path("type").asText(), bytes, from, to, List.of(), event.token(), event.textLength(),
-                    event.finishReason(), counted, false));
+            sink.accept(ChatEvent.of(json.path("type").asText(), bytes, from, to, parts, counted));
         } else if (!parts.isEmpty() || counted != null) {
-            sink.accept(event);
+            sink.accept(ChatEvent.of(parts, counted));
         }
         return !stop;
     }

@@ -46,7 +46,7 @@ public final class AnthropicWire implements Wire {
             return new Call(path, passed(asked, count).getBytes(), request.headers(), request.stream(), List.of());
         }
         List<String> warnings = new ArrayList<>();
-        ObjectNode json = AnthropicRequests.write(request.prompt().of(asked.agent()), asked.model(), maxTokens, warnings);
+        ObjectNode json = AnthropicRequests.write(asked.prompt(), asked.model(), maxTokens, warnings);
         if (request.stream()) {
             json.put("stream", true);
         }
@@ -61,7 +61,9 @@ public final class AnthropicWire implements Wire {
         Json.quote(out, asked.model());
         String prompt = agent == null ? null : agent.systemPrompt();
         request.members().forEach((name, value) -> {
-            if (!name.equals("model") && !(name.equals("system") && prompt != null)) {
+            if (name.equals("messages")) {
+                asked.messages(out.appendString(",\"messages\":"), value);
+            } else if (!name.equals("model") && !(name.equals("system") && prompt != null)) {
                 Json.quote(out.appendString(","), name).appendString(":")
                         .appendBytes(request.body(), value.start(), value.end() - value.start());
             }

@@ -101,7 +101,7 @@ public final class MappedWire implements Wire {
         if (asked.request().operation() != Operation.CHAT) {
             throw Unsayable.operation("do anything but chat");
         }
-        Prompt prompt = asked.request().prompt().of(asked.agent());
+        Prompt prompt = asked.prompt();
         ObjectNode values = values(asked, prompt);
         Set<String> used = NAME.matcher(options.template()).results().map(m -> m.group(1))
                 .collect(java.util.stream.Collectors.toSet());

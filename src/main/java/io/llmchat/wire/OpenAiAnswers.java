@@ -43,8 +43,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         } catch (IOException e) {
             throw new Wire.MalformedAnswer("an event that is not JSON");
         }
-        sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.token, pass.textLength,
-                pass.finishReason, pass.usage, pass.usage != null && pass.choices == 0));
+        sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.content, pass.toolCall, pass.otherChoice,
+                pass.token, pass.textLength, pass.finishReason, pass.usage, pass.usage != null && pass.choices == 0));
         return true;
     }
 
@@ -81,6 +81,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private Usage usage;
         private boolean token;
         private boolean data;
+        private String content;
+        private boolean toolCall;
+        private boolean otherChoice;
         private int textLength;
         private int choices;
         private int choice;
@@ -137,7 +140,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     parts.add(new AnswerPart.Finish(choice, finishReason));
                 }
             }
-            if (choice > 0 && parts.size() > at) {
+            if (choice > 0) {
+                otherChoice = true;
                 renumber(at);
             }
         }
@@ -176,6 +180,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     JsonStreamContext children = p.getParsingContext();
                     p.skipChildren();
                     token |= children.hasCurrentIndex();
+                    toolCall |= children.hasCurrentIndex();
                 }
             }
         }
@@ -187,13 +192,17 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
             token = true;
             textLength += length;
+            String text = name.equals("content") || !raw ? p.getText() : null;
+            if (name.equals("content")) {
+                content = content == null ? text : content + text;
+            }
             if (raw) {
                 return;
             }
             switch (name) {
-                case "content" -> parts.add(new AnswerPart.Text(choice, p.getText()));
-                case "reasoning_content", "reasoning" -> parts.add(new AnswerPart.Reasoning(choice, p.getText()));
-                case "refusal" -> parts.add(new AnswerPart.Refusal(choice, p.getText()));
+                case "content" -> parts.add(new AnswerPart.Text(choice, text));
+                case "reasoning_content", "reasoning" -> parts.add(new AnswerPart.Reasoning(choice, text));
+                case "refusal" -> parts.add(new AnswerPart.Refusal(choice, text));
                 default -> { }
             }
         }
@@ -206,6 +215,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
         private void toolCall(JsonNode call, int place) {
             token = true;
+            toolCall = true;
             int index = call.path("index").asInt(place);
             JsonNode function = call.path("function");
             if (begun.add((long) choice << 32 | index)) {

@@ -53,7 +53,7 @@ public class OpenAiWire implements Wire {
     }
 
     private byte[] translated(Asked asked) {
-        Prompt prompt = asked.request().prompt().of(asked.agent());
+        Prompt prompt = asked.prompt();
         ObjectNode json = OpenAiRequests.write(prompt, asked.model());
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
@@ -94,9 +94,14 @@ public class OpenAiWire implements Wire {
             if (name.equals("model") || name.equals("stream_options")) {
                 continue;
             }
-            if (name.equals("messages") && agent != null && agent.systemPrompt() != null) {
-                Json.quote(out.appendString(",\"messages\":[{\"role\":\"system\",\"content\":"), agent.systemPrompt())
-                        .appendString("},").appendBytes(request.body(), value.start() + 1, value.end() - value.start() - 1);
+            if (name.equals("messages")) {
+                out.appendString(",\"messages\":");
+                if (agent != null && agent.systemPrompt() != null) {
+                    Json.quote(out.appendString("[{\"role\":\"system\",\"content\":"), agent.systemPrompt()).appendString("},");
+                    asked.messages(out, new Slice(value.start() + 1, value.end()));
+                } else {
+                    asked.messages(out, value);
+                }
             } else {
                 member(out, name, request, value);
             }
@@ -143,5 +148,4 @@ public class OpenAiWire implements Wire {
     public Map<String, String> headers(String apiKey) {
         return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
     }
-
 }

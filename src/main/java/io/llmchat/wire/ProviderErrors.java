@@ -7,9 +7,18 @@ import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.RequestRejected;
 import io.llmchat.json.Json;
 import java.io.IOException;
+import java.time.Duration;
+import java.time.ZoneOffset;
+import java.time.ZonedDateTime;
+import java.time.format.DateTimeFormatter;
+import java.time.format.DateTimeParseException;
+import java.util.regex.Pattern;
 
 /** What the status of a provider's response means; the same on every wire. What the body says differs. */
 final class ProviderErrors {
+
+    /** Providers that have no code for a prompt that is too long say it in words. */
+    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum context length|context window|context.length");
 
     private ProviderErrors() {
     }
@@ -20,24 +29,30 @@ final class ProviderErrors {
      * @param code the provider's code of the error, or null
      */
     static ChatException of(String provider, int status, String retryAfter, String said, String type, String code) {
+        return kind(provider, status, retryAfter, said, type, code).withOutcome(Integer.toString(status));
+    }
+
+    private static ChatException kind(String provider, int status, String retryAfter, String said, String type, String code) {
         return switch (status) {
             case 401, 403 -> new ProviderRefusal("UPSTREAM_UNAUTHORIZED",
                     "The provider '" + provider + "' does not accept the gateway's key.");
             case 400, 404, 413, 422 -> new RequestRejected("UPSTREAM_REJECTED",
-                    said == null ? "The provider '" + provider + "' refused the request." : said).as(status, type, code);
+                    said == null ? "The provider '" + provider + "' refused the request." : said)
+                    .as(status, type, code != null || said == null || !TOO_LONG.matcher(said).find() ? code : "context_length_exceeded");
             case 429 -> new ProviderRefusal("UPSTREAM_RATE_LIMITED", "The provider '" + provider + "' limits our requests"
                     + (said == null ? "" : ": " + said)).retryAfter(seconds(retryAfter));
             default -> status == 408 || status == 409 || status >= 500
                     ? new ProviderFailure("UPSTREAM_ERROR", "The provider '" + provider + "' answered " + status + ".")
+                            .retryAfter(status == 503 ? seconds(retryAfter) : -1)
                     : new ProviderRefusal("UPSTREAM_ERROR", "The provider '" + provider + "' answered " + status + ".");
         };
     }
 
     /** An error that the provider reports in place of an answer. */
-    static ProviderFailure reported(JsonNode error) {
+    static ChatException reported(JsonNode error) {
         String message = error.isTextual() ? error.asText() : error.path("message").asText("");
         return new ProviderFailure("UPSTREAM_ERROR",
-                "The provider reported an error" + (message.isEmpty() ? "." : ": " + message));
+                "The provider reported an error" + (message.isEmpty() ? "." : ": " + message)).withOutcome("error");
     }
 
     /** A body as JSON; a missing node if it is none. */
@@ -54,7 +69,23 @@ final class ProviderErrors {
         return object.path(name).isTextual() ? object.path(name).asText() : null;
     }
 
-    private static int seconds(String retryAfter) {
-        return retryAfter != null && retryAfter.matches("\\d{1,6}") ? Integer.parseInt(retryAfter) : 1;
+    /**
+     * {@code Retry-After} in whole seconds from now (RFC 9110, section 10.2.3: seconds or a date); -1 if it is not there
+     * or cannot be read.
+     */
+    static int seconds(String retryAfter) {
+        if (retryAfter == null) {
+            return -1;
+        }
+        if (retryAfter.matches("\\d{1,6}")) {
+            return Integer.parseInt(retryAfter);
+        }
+        try {
+            long seconds = Duration.between(ZonedDateTime.now(ZoneOffset.UTC),
+                    ZonedDateTime.parse(retryAfter, DateTimeFormatter.RFC_1123_DATE_TIME)).toSeconds();
+            return (int) Math.max(0, Math.min(seconds + 1, 999_999));
+        } catch (DateTimeParseException e) {
+            return -1;
+        }
     }
 }

@@ -4,8 +4,14 @@ import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Message;
+import io.llmchat.chat.Part;
+import io.llmchat.chat.Prompt;
 import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.chat.WholeAnswer;
+import io.llmchat.json.Json;
+import io.vertx.core.buffer.Buffer;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
@@ -56,8 +62,34 @@ public interface Wire {
      * @param model the provider's own name for it
      * @param answerId our name for the answer
      * @param conversation the provider's own name for the conversation that this continues, or null
+     * @param begun how the answer begins: the provider is to go on from there; null: it begins itself
      */
-    record Asked(ChatRequest request, Agent agent, String model, String answerId, String conversation) {
+    record Asked(ChatRequest request, Agent agent, String model, String answerId, String conversation, String begun) {
+
+        /** An answer that the provider begins itself. */
+        public Asked(ChatRequest request, Agent agent, String model, String answerId, String conversation) {
+            this(request, agent, model, answerId, conversation, null);
+        }
+
+        /** The whole of it in neutral form: the request, what the agent adds, and how the answer begins. */
+        Prompt prompt() {
+            Prompt prompt = request.prompt().of(agent);
+            if (begun != null) {
+                List<Message> messages = new ArrayList<>(prompt.messages());
+                messages.add(new Message(Message.Role.ASSISTANT, new Part.Text(begun)));
+                prompt = new Prompt(messages, prompt.tools(), prompt.toolChoice(), prompt.options());
+            }
+            return prompt;
+        }
+
+        /** Adds the bytes of {@code messages}, an array in the caller's words, and how the answer begins. */
+        Buffer messages(Buffer out, ChatRequest.Slice array) {
+            if (begun == null) {
+                return out.appendBytes(request.body(), array.start(), array.end() - array.start());
+            }
+            out.appendBytes(request.body(), array.start(), array.end() - array.start() - 1);
+            return Json.quote(out.appendString(",{\"role\":\"assistant\",\"content\":"), begun).appendString("}]");
+        }
     }
 
     /**
