@@ -237,6 +237,39 @@ class ResponsesTest {
     }
 
     @Test
+    void probabilitiesAreAskedForAndComeWithTheText() throws Exception {
+        String asked = "\"input\":\"Hi\",\"top_logprobs\":1,\"include\":[\"message.output_text.logprobs\"]";
+        String logprobs = "[{\"token\":\"Hi\",\"logprob\":-0.25,\"bytes\":null,\"top_logprobs\":[]}]";
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Hi").replace("\"logprobs\":null",
+                "\"logprobs\":{\"content\":" + logprobs + ",\"refusal\":null}")));
+        assertEquals(logprobs, answer(asked).at("/output/0/content/0/logprobs").toString());
+        assertEquals("true 1", provider.call(model).body().path("logprobs") + " " + provider.call(model).body().path("top_logprobs"));
+
+        provider.on(model, call -> {
+            call.sse();
+            call.event(Call.chunk("{\"content\":\"Hi\"}", "null").replace("\"finish_reason\"",
+                    "\"logprobs\":{\"content\":" + logprobs + "},\"finish_reason\""));
+            call.finish("stop");
+            call.done();
+        });
+        List<JsonNode> events = events(asked);
+        assertEquals(logprobs, the(events, "output_text.done").path("logprobs").toString());
+        assertEquals(logprobs, the(events, "completed").at("/response/output/0/content/0/logprobs").toString());
+    }
+
+    @Test
+    void anAgentsPromptComesFirstAndIsNotTold() throws Exception {
+        String id = "a-" + UUID.randomUUID().toString().substring(0, 8);
+        gateway.post("/api/agents", "{\"id\":\"" + id + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model
+                + "\",\"systemPrompt\":\"A secret.\",\"maxTokens\":77}");
+        HttpResponse<String> response = gateway.post(PATH, "{\"model\":\"" + id + "\",\"instructions\":\"Be brief.\",\"input\":\"Hi\"}");
+        assertEquals("[\"A secret.\", \"Be brief.\", \"Hi\"] 77", provider.call(model).body().path("messages").findValues("content")
+                + " " + provider.call(model).body().path("max_tokens"));
+        assertEquals("Be brief.", json(response.body()).path("instructions").asText());
+        assertFalse(response.body().contains("secret"));
+    }
+
+    @Test
     void aFailureIsAnErrorInOpenAisWords() throws Exception {
         provider.on(model, call -> call.error(400, "its_code"));
         for (String stream : List.of("false", "true")) {

@@ -17,7 +17,8 @@ final class ResponseItems {
     static final String COMPLETED = "completed";
     static final String INCOMPLETE = "incomplete";
 
-    private static final List<String> REPEATED = List.of("instructions", "max_output_tokens", "parallel_tool_calls",
+    /** What of a request its response repeats. */
+    static final List<String> REPEATED = List.of("instructions", "max_output_tokens", "parallel_tool_calls",
             "reasoning", "temperature", "text", "tool_choice", "tools", "top_p", "user", "metadata");
 
     private ResponseItems() {

@@ -31,8 +31,8 @@ public final class ResponsesDialect implements Dialect {
         Reader r = new Reader();
         var members = Requests.members(body, r);
         Prompt prompt = ResponsesRequests.read(r.json);
-        // the answer repeats what was asked for, but for the conversation
-        members.remove("input");
+        // no provider gets a member as it is; some are there for the answer, which repeats them
+        members.keySet().retainAll(ResponseItems.REPEATED);
         return new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, null, members, Map.of(), Map.of(),
                 json -> prompt);
     }
