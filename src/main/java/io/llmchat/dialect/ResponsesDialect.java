@@ -1,12 +1,24 @@
 package io.llmchat.dialect;
 
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Operation;
+import io.llmchat.chat.Prompt;
 import io.llmchat.http.ErrorTable;
+import io.llmchat.json.Json;
+import io.llmchat.wire.ResponsesRequests;
 import io.vertx.core.buffer.Buffer;
+import java.io.IOException;
+import java.util.Map;
 import java.util.function.UnaryOperator;
 
-/** The dialect of OpenAI's responses (API reference, "Create a model response"). */
+/**
+ * The dialect of OpenAI's responses (API reference, "Create a model response"). No provider is spoken to in it: every
+ * request goes through the neutral form. Nothing is stored, so that the input has to hold the whole conversation.
+ */
 public final class ResponsesDialect implements Dialect {
 
     public static final ResponsesDialect INSTANCE = new ResponsesDialect();
@@ -16,12 +28,56 @@ public final class ResponsesDialect implements Dialect {
 
     @Override
     public ChatRequest read(byte[] body, UnaryOperator<String> header) {
-        throw new ChatException("NOT_FOUND", "There is nothing at this path.");
+        Reader r = new Reader();
+        var members = Requests.members(body, r);
+        Prompt prompt = ResponsesRequests.read(r.json);
+        // no provider gets a member as it is; some are there for the answer, which repeats them
+        members.keySet().retainAll(ResponseItems.REPEATED);
+        return new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, null, members, Map.of(), Map.of(),
+                json -> prompt);
+    }
+
+    /** Keeps the members it reads: there is no provider to whom they could go as they are. */
+    private static final class Reader implements Requests.Member {
+        private final ObjectNode json = Json.MAPPER.createObjectNode();
+        private String model;
+        private boolean stream;
+
+        @Override
+        public void read(String name, JsonParser p) throws IOException {
+            switch (name) {
+                case "model" -> model = Requests.string(name, p);
+                case "stream" -> stream = Requests.bool(name, p);
+                case "instructions", "user", "prompt_cache_key", "safety_identifier", "service_tier" -> Requests.string(name, p);
+                case "temperature", "top_p" -> Requests.number(name, p);
+                case "max_output_tokens", "top_logprobs" -> Requests.integer(name, p);
+                case "parallel_tool_calls", "store" -> Requests.bool(name, p);
+                case "tools", "include" -> Requests.array(name, p);
+                case "text", "reasoning", "metadata" -> Requests.object(name, p);
+                case "previous_response_id", "conversation" -> refuse(name, p.currentToken() != JsonToken.VALUE_NULL,
+                        "There is no store of responses yet: the input has to hold the whole conversation.");
+                case "background" -> refuse(name, Requests.bool(name, p),
+                        "There is no store of responses yet: an answer cannot be made in the background.");
+                case "prompt" -> refuse(name, p.currentToken() != JsonToken.VALUE_NULL,
+                        "There is no store of prompts: instructions and input have to hold what is asked.");
+                default -> { }
+            }
+            json.remove(name);
+            if (p.currentToken() != JsonToken.VALUE_NULL) {
+                json.set(name, Json.MAPPER.readTree(p));
+            }
+        }
+
+        private static void refuse(String name, boolean said, String why) {
+            if (said) {
+                throw ChatException.invalid(name, why);
+            }
+        }
     }
 
     @Override
     public AnswerWriter writer(ChatRequest request, Names names) {
-        throw new UnsupportedOperationException();
+        return new ResponsesWriter(request, names.answerId());
     }
 
     @Override

@@ -1,0 +1,124 @@
+package io.llmchat.wire;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Prompt;
+import io.llmchat.chat.Tool;
+import io.llmchat.chat.ToolChoice;
+import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.json.Json;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Requests in the words of OpenAI's responses (API reference, "Create a model response") to the neutral form. What has
+ * no meaning without a store or outside OpenAI ({@code store}, {@code truncation} …) is left out.
+ */
+public final class ResponsesRequests {
+
+    /** Options that chat completions knows by the same name. */
+    private static final List<String> SAME = List.of("temperature", "top_p", "parallel_tool_calls", "user", "service_tier",
+            "prompt_cache_key", "safety_identifier");
+    private static final String LOGPROBS = "message.output_text.logprobs";
+
+    private ResponsesRequests() {
+    }
+
+    /**
+     * Reads the members of a request; those that are null must not be among them.
+     *
+     * @throws ChatException that names the field which cannot be used
+     */
+    public static Prompt read(ObjectNode json) {
+        return new Prompt(ResponsesInput.messages(json.path("instructions"), json.path("input")), tools(json.path("tools")),
+                toolChoice(json.path("tool_choice")), options(json));
+    }
+
+    private static List<Tool> tools(JsonNode json) {
+        List<Tool> tools = new ArrayList<>();
+        for (JsonNode tool : json) {
+            String at = "tools[" + tools.size() + "]";
+            if (!tool.isObject()) {
+                throw ChatException.invalid(at, "A tool must be an object.");
+            }
+            if (!"function".equals(tool.path("type").asText())) {
+                throw Unsayable.field(at);
+            }
+            tools.add(new Tool(string(tool, "name", at), tool.path("description").textValue(),
+                    tool.path("parameters").isObject() ? tool.get("parameters") : null,
+                    tool.path("strict").isBoolean() ? tool.path("strict").booleanValue() : null));
+        }
+        return tools;
+    }
+
+    private static ToolChoice toolChoice(JsonNode choice) {
+        if (choice.isMissingNode()) {
+            return null;
+        }
+        if (choice.isObject()) {
+            if (!"function".equals(choice.path("type").asText())) {
+                throw Unsayable.field("tool_choice");
+            }
+            return new ToolChoice(Mode.TOOL, string(choice, "name", "tool_choice"));
+        }
+        return switch (choice.asText()) {
+            case "auto" -> new ToolChoice(Mode.AUTO, null);
+            case "required" -> new ToolChoice(Mode.REQUIRED, null);
+            case "none" -> new ToolChoice(Mode.NONE, null);
+            default -> throw ChatException.invalid("tool_choice", "tool_choice must be auto, required, none or a function.");
+        };
+    }
+
+    private static Map<String, JsonNode> options(ObjectNode json) {
+        Map<String, JsonNode> options = new LinkedHashMap<>();
+        SAME.forEach(name -> option(options, name, json.path(name)));
+        option(options, "max_tokens", json.path("max_output_tokens"));
+        option(options, "reasoning_effort", json.path("reasoning").path("effort"));
+        option(options, "verbosity", json.path("text").path("verbosity"));
+        option(options, "response_format", format(json.path("text").path("format")));
+        for (JsonNode included : json.path("include")) {
+            if (LOGPROBS.equals(included.asText())) {
+                option(options, "logprobs", Json.MAPPER.getNodeFactory().booleanNode(true));
+                option(options, "top_logprobs", json.path("top_logprobs"));
+            }
+        }
+        return options;
+    }
+
+    private static void option(Map<String, JsonNode> options, String name, JsonNode value) {
+        if (!value.isMissingNode() && !value.isNull()) {
+            options.put(name, value);
+        }
+    }
+
+    /** The format of the text as chat completions has it: a schema stands one level deeper there. */
+    private static JsonNode format(JsonNode format) {
+        if (format.isMissingNode() || format.isNull()) {
+            return format;
+        }
+        String type = format.path("type").asText();
+        return switch (type) {
+            case "text" -> Json.MAPPER.missingNode();
+            case "json_object" -> Json.MAPPER.createObjectNode().put("type", type);
+            case "json_schema" -> {
+                if (!format.path("schema").isObject()) {
+                    throw ChatException.invalid("text.format.schema", "schema must be an object.");
+                }
+                string(format, "name", "text.format");
+                yield Json.MAPPER.createObjectNode().put("type", type).set("json_schema", ((ObjectNode) format.deepCopy()).without("type"));
+            }
+            default -> throw ChatException.invalid("text.format.type", "type must be text, json_object or json_schema.");
+        };
+    }
+
+    /** The text of a member that must be there. */
+    static String string(JsonNode json, String name, String at) {
+        if (!json.path(name).isTextual()) {
+            throw ChatException.invalid(at + "." + name, name + " must be a string.");
+        }
+        return json.path(name).textValue();
+    }
+}
