@@ -184,7 +184,7 @@ class ResponsesTest {
     void aTextIsAMessageWithUsage() throws Exception {
         JsonNode r = answer("\"input\":\"Hi\",\"metadata\":{\"a\":\"b\"},\"temperature\":0.5");
         String id = r.path("id").asText().replaceFirst("^resp_", "");
-        assertEquals("response completed openai/" + model, r.path("object").asText() + " " + r.path("status").asText() + " " + r.path("model").asText());
+        assertEquals("response completed " + model, r.path("object").asText() + " " + r.path("status").asText() + " " + r.path("model").asText());
         assertEquals("[{\"id\":\"msg_" + id + "_0\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":"
                 + "[{\"type\":\"output_text\",\"text\":\"Hello there\",\"annotations\":[],\"logprobs\":[]}]}]", r.path("output").toString());
         assertEquals("{\"input_tokens\":3,\"input_tokens_details\":{\"cached_tokens\":0,\"cache_write_tokens\":0},\"output_tokens\":2,"

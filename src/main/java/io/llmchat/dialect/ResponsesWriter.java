@@ -82,7 +82,8 @@ final class ResponsesWriter implements AnswerWriter {
     }
 
     @Override
-    public Buffer whole(WholeAnswer answer) {
+    public Buffer whole(WholeAnswer answer, String model) {
+        this.model = model;
         AnswerMessage m = AnswerMessage.of(answer.parts()).get(0);
         ObjectNode response = response();
         ResponseItems.addAll(response.withArray("output"), m, answerId);
@@ -90,8 +91,8 @@ final class ResponsesWriter implements AnswerWriter {
     }
 
     @Override
-    public void start(String name, Buffer out) {
-        model = name;
+    public void start(String name, String model, Buffer out) {
+        this.model = model;
         say("response.created", response(), out);
         say("response.in_progress", response(), out);
     }

@@ -317,8 +317,8 @@ final class Relay implements Upstream.Receiver {
         length += answer.textLength();
         chat.usage(answer.usage());
         chat.finishReason(answer.finishReason());
-        usage();
-        Buffer body = writer.whole(answer, chat.target().model());
+        Buffer body = writer.whole(new WholeAnswer(answer.json(), answer.parts(), answer.textLength(), answer.finishReason(), usage()),
+                chat.target().model());
         head();
         if (chat.holds()) {
             chat.heldAnswer(body.getBytes());

@@ -28,8 +28,8 @@ public class OpenAiWire implements Wire {
     public Call call(Asked asked) {
         ChatRequest request = asked.request();
         return switch (request.operation()) {
-            case CHAT -> new Call(path(), same(request) ? passed(asked).getBytes() : translated(asked), Map.of(),
-                    request.stream(), warnings(asked));
+            case CHAT -> same(request) ? new Call(path(), passed(asked).getBytes(), Map.of(), request.stream(), List.of())
+                    : translated(asked);
             case EMBEDDINGS -> new Call("/embeddings", renamed(request, asked.model()).getBytes(), Map.of(), false, List.of());
             case COUNT_TOKENS -> throw Unsayable.operation("count tokens");
         };
@@ -43,23 +43,16 @@ public class OpenAiWire implements Wire {
         return "openai".equals(request.wire());
     }
 
-    private List<String> warnings(Asked asked) {
-        if (same(asked.request())) {
-            return List.of();
-        }
-        List<String> warnings = new ArrayList<>();
-        OpenAiRequests.leftOut(asked.request().prompt(), warnings);
-        return warnings;
-    }
-
-    private byte[] translated(Asked asked) {
+    private Call translated(Asked asked) {
         Prompt prompt = asked.prompt();
+        List<String> warnings = new ArrayList<>();
+        OpenAiRequests.leftOut(prompt, warnings);
         ObjectNode json = OpenAiRequests.write(prompt, asked.model());
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
         }
         more(json, asked);
-        return Json.write(json);
+        return new Call(path(), Json.write(json), Map.of(), asked.request().stream(), warnings);
     }
 
     /** Adds what a kin of this wire has besides. */
