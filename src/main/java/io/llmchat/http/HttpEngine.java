@@ -1,21 +1,28 @@
 package io.llmchat.http;
 
-import io.vertx.core.Future;
-import io.vertx.core.Handler;
+import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.RoutingContext;
 import java.util.List;
+import java.util.concurrent.ThreadFactory;
 import org.apache.camel.Exchange;
+import org.apache.camel.ExchangePattern;
+import org.apache.camel.Message;
 import org.apache.camel.Processor;
 import org.apache.camel.component.platform.http.PlatformHttpEndpoint;
 import org.apache.camel.component.platform.http.spi.PlatformHttpConsumer;
 import org.apache.camel.component.platform.http.vertx.HttpMessage;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpConsumer;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpEngine;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * Camel's HTTP consumer with less in its message: the body and the path's parameters. Everything else of the request
- * is read from {@link ClientStream#request()} by whoever needs it, so that nothing from outside can pass for a message
- * header, and no URL is put together that nobody reads.
+ * Camel's HTTP consumer with less on its way: a request is a virtual thread from its first route to its last, and the
+ * message has the body and the path's parameters. Everything else of the request is read from
+ * {@link ClientStream#request()} by whoever needs it, so that nothing from outside can pass for a message header, and
+ * no URL is put together that nobody reads. Of the message that the route leaves, the status, the content type and the
+ * body become the response, unless the route has answered itself.
  */
 public final class HttpEngine extends VertxPlatformHttpEngine {
 
@@ -32,17 +39,58 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
     }
 
     private static final class Consumer extends VertxPlatformHttpConsumer {
+        private static final Logger LOG = LoggerFactory.getLogger(HttpEngine.class);
+        private static final ThreadFactory THREADS = Thread.ofVirtual().name("request-", 0).factory();
+
         Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router) {
-            super(endpoint, processor, List.<Handler<RoutingContext>>of(), router);
+            super(endpoint, processor, List.of(), router);
         }
 
         @Override
-        protected Future<Void> processHttpRequest(Exchange exchange, RoutingContext ctx) {
+        protected void handleRequest(RoutingContext ctx) {
+            if (isSuspended()) {
+                ctx.response().setStatusCode(503).end();
+                return;
+            }
+            Exchange exchange = createExchange(false);
+            exchange.setPattern(ExchangePattern.InOut);
             HttpMessage message = new HttpMessage(exchange, ctx.request(), ctx.response());
             exchange.setMessage(message);
             ctx.pathParams().forEach(message::setHeader);
             message.setBody(ctx.body().buffer());
-            return Future.succeededFuture();
+            // here, on the caller's own event loop, is where its stream is taken hold of
+            ClientStream.open(exchange);
+            THREADS.newThread(() -> run(exchange, ctx)).start();
+        }
+
+        private void run(Exchange exchange, RoutingContext ctx) {
+            try {
+                createUoW(exchange);
+                getProcessor().process(exchange);
+                if (!ctx.response().ended()) {
+                    reply(exchange, ctx.response());
+                }
+            } catch (Exception e) {
+                LOG.error("A request for {} failed outside its route", getEndpoint().getPath(), e);
+                ctx.vertx().runOnContext(v -> ctx.fail(500));
+            } finally {
+                doneUoW(exchange);
+                releaseExchange(exchange, false);
+            }
+        }
+
+        private static void reply(Exchange exchange, HttpServerResponse response) throws Exception {
+            if (exchange.getException() != null) {
+                throw exchange.getException();
+            }
+            Message message = exchange.getMessage();
+            response.setStatusCode(message.getHeader(Exchange.HTTP_RESPONSE_CODE, 200, Integer.class));
+            String type = message.getHeader(Exchange.CONTENT_TYPE, String.class);
+            if (type != null) {
+                response.putHeader("Content-Type", type);
+            }
+            byte[] body = message.getBody(byte[].class);
+            response.end(body == null ? Buffer.buffer() : Buffer.buffer(body));
         }
     }
 }

@@ -9,6 +9,9 @@ public final class OpenClient implements Processor {
 
     @Override
     public void process(Exchange exchange) {
-        ClientStream.open(exchange);
+        // our own HTTP consumer has done it already; Camel's has not
+        if (ClientStream.of(exchange) == null) {
+            ClientStream.open(exchange);
+        }
     }
 }
