@@ -103,4 +103,30 @@ class RoutesTest {
             }
         }
     }
+
+    @Test
+    void everyPropertyOfAKameletIsDescribedAndItsSecretsAreMarked() throws IOException {
+        List<Path> kamelets;
+        try (Stream<Path> all = Files.list(Path.of("kamelets"))) {
+            kamelets = all.sorted().toList();
+        }
+        assertEquals(5, kamelets.size());
+        for (Path file : kamelets) {
+            JsonNode kamelet = new YAMLMapper().readTree(file.toFile());
+            assertEquals(file.getFileName().toString(), kamelet.path("metadata").path("name").asText() + ".kamelet.yaml");
+            JsonNode definition = kamelet.path("spec").path("definition");
+            Set<String> required = new HashSet<>();
+            definition.path("required").forEach(r -> required.add(r.asText()));
+            definition.path("properties").properties().forEach(property -> {
+                String at = file + " " + property.getKey();
+                JsonNode p = property.getValue();
+                assertTrue(p.path("title").isTextual() && p.path("type").isTextual(), at);
+                assertTrue(p.path("description").asText().length() > 10, at);
+                boolean secret = property.getKey().equals("apiKey");
+                assertEquals(secret ? "password" : "", p.path("format").asText(""), at);
+                assertTrue(secret || p.has("default") || p.has("example"), at + " has neither a default nor an example");
+                assertTrue(!required.contains(property.getKey()) || !p.has("default"), at + " is required and has a default");
+            });
+        }
+    }
 }
