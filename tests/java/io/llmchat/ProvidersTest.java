@@ -94,6 +94,16 @@ class ProvidersTest {
     }
 
     @Test
+    void namesOfTheCallersCannotBreakAHeader() throws Exception {
+        anthropicSays("Hello");
+        HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,"
+                + "\"a\\r\\nSet-Cookie: x=\\u00fc\":7,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals(200, response.statusCode());
+        assertTrue(response.headers().firstValue("warning").orElseThrow().endsWith("told: a??Set-Cookie? x??\""));
+        assertTrue(response.headers().firstValue("set-cookie").isEmpty());
+    }
+
+    @Test
     void whatCannotBeSaidIsRefusedWithItsField() throws Exception {
         HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"n\":2,"
                 + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");

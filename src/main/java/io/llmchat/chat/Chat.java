@@ -214,6 +214,12 @@ public final class Chat {
         return earlierFailure;
     }
 
+    /** A provider is about to be asked: what an earlier one told of its own answer is forgotten. */
+    public void begin() {
+        finishReason = null;
+        usage = null;
+    }
+
     public Usage usage() {
         return usage;
     }

@@ -32,6 +32,7 @@ import java.util.concurrent.TimeUnit;
 final class Relay implements Upstream.Receiver {
 
     private static final int MAX_ERROR_BODY = 65_536;
+    private static final int MAX_WARNING = 1_000;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
@@ -85,7 +86,7 @@ final class Relay implements Upstream.Receiver {
         // those who may be asked after this one get their share of the time
         this.patience = chat.candidatesLeft() == 0 ? chat.millisLeft() : Math.max(chat.millisLeft() / (chat.candidatesLeft() + 1),
                 chat.millisLeft() - chat.candidatesLeft() * limits.firstToken());
-        chat.finishReason(null);
+        chat.begin();
         this.events = wire.framing(limits.maxEvent(), this::event);
     }
 
@@ -170,7 +171,10 @@ final class Relay implements Upstream.Receiver {
 
     @Override
     public void broken(Throwable cause) {
-        if (!ended) {
+        if (!ended && begun && unfinished <= 0) {
+            // it had said all
+            guarded(this::complete);
+        } else if (!ended) {
             boolean connect = cause instanceof ConnectException || cause instanceof UnknownHostException;
             if (cause instanceof ConnectTimeoutException) {
                 endpoint.timedOut("connect");
@@ -256,8 +260,10 @@ final class Relay implements Upstream.Receiver {
     private void head() {
         client.header("X-LLMChat-Attempts", chat.attempts());
         if (!chat.leftOut().isEmpty()) {
+            // the names are the caller's: what cannot stand in a header does not
+            String names = String.join(", ", chat.leftOut()).replaceAll("[^A-Za-z0-9_.,()\\[\\] -]", "?");
             client.header("Warning", "299 llmchat \"The provider does not know, and was not told: "
-                    + String.join(", ", chat.leftOut()) + "\"");
+                    + names.substring(0, Math.min(names.length(), MAX_WARNING)) + "\"");
         }
     }
 
