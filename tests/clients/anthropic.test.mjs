@@ -126,7 +126,7 @@ fromBoth('an image reaches the provider as it was sent', async (at) => {
 });
 
 test('the tokens of a message are counted', async () => {
-  const { max_tokens: _, ...message } = chat('anthropic/sdk-text', { system: 'Be brief', tools: [weatherTool] });
+  const { max_tokens: _, ...message } = chat('anthropic/sdk-counted', { system: 'Be brief', tools: [weatherTool] });
   assert.deepEqual(await client.messages.countTokens(message), { input_tokens: 14 });
 });
 

@@ -12,7 +12,7 @@ import java.util.UUID;
 
 /**
  * The models that the tests with official SDKs ask: each does the same on OpenAI's wire ({@code openai/sdk-…}) and on
- * Anthropic's ({@code anthropic/sdk-…}). {@code sdk-text} has no script: it says "Hello there".
+ * Anthropic's ({@code anthropic/sdk-…}).
  */
 public final class SdkScripts {
 
@@ -24,6 +24,7 @@ public final class SdkScripts {
         TestGateway gateway = TestGateway.with("llmchat.retry.max", "0",
                 "camel.resilience4j.sliding-window-size", "1000", "camel.resilience4j.minimum-number-of-calls", "1000");
         gateway.provider()
+                .on("sdk-text", call -> say(call, "Hello", " there"))
                 .on("sdk-split", SdkScripts::everyByteAlone)
                 .on("sdk-thinking", SdkScripts::think)
                 .on("sdk-tool", SdkScripts::askForTheTool)
@@ -55,9 +56,33 @@ public final class SdkScripts {
         };
     }
 
-    private static void say(Call call, String text) throws IOException {
-        call.json(200, AnthropicScript.spoken(call) ? AnthropicScript.message("end_turn", AnthropicScript.text(text))
-                : FakeProvider.completion(text));
+    /** An answer of this text, streamed in these pieces if that was asked for. */
+    private static void say(Call call, String... pieces) throws IOException {
+        boolean anthropic = AnthropicScript.spoken(call);
+        if (!call.body().path("stream").asBoolean()) {
+            String text = String.join("", pieces);
+            call.json(200, anthropic ? AnthropicScript.message("end_turn", AnthropicScript.text(text)) : FakeProvider.completion(text));
+        } else if (anthropic) {
+            AnthropicScript.start(call);
+            AnthropicScript.text(call, 0, pieces);
+            AnthropicScript.stop(call, "end_turn");
+        } else {
+            head(call);
+            for (String piece : pieces) {
+                call.text(piece);
+            }
+            call.finish("stop");
+            if (call.body().path("stream_options").path("include_usage").asBoolean()) {
+                call.usage(3, 2);
+            }
+            call.done();
+        }
+    }
+
+    /** OpenAI's head of a stream: the first chunk says who speaks. */
+    private static void head(Call call) throws IOException {
+        call.sse();
+        call.role();
     }
 
     private static void begin(Call call, String text) throws IOException {
@@ -66,7 +91,7 @@ public final class SdkScripts {
             AnthropicScript.begin(call, 0, AnthropicScript.text(""));
             AnthropicScript.delta(call, 0, "text_delta", "text", text);
         } else {
-            call.sse();
+            head(call);
             call.text(text);
         }
     }
@@ -87,7 +112,7 @@ public final class SdkScripts {
                     "\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"" + text + "\"}")
                     + AnthropicScript.event("content_block_stop", "\"index\":0");
         } else {
-            call.sse();
+            head(call);
             event = "data: " + Call.chunk("{\"content\":\"" + text + "\"}", "null") + "\n\n";
         }
         for (byte b : event.getBytes(StandardCharsets.UTF_8)) {
@@ -111,13 +136,14 @@ public final class SdkScripts {
         } else if (AnthropicScript.spoken(call)) {
             call.json(200, AnthropicScript.message("end_turn", AnthropicScript.thinking("Hm", "c2ln"), AnthropicScript.text("Yes")));
         } else if (stream) {
-            call.sse();
+            head(call);
             call.event(Call.chunk("{\"reasoning_content\":\"Hm\"}", "null"));
             call.text("Yes");
             call.finish("stop");
             call.done();
         } else {
-            call.json(200, FakeProvider.completion("Yes").replace("\"content\":\"Yes\"", "\"content\":\"Yes\",\"reasoning_content\":\"Hm\""));
+            call.json(200, FakeProvider.completion("Yes")
+                    .replace("\"content\":\"Yes\"", "\"content\":\"Yes\",\"reasoning_content\":\"Hm\""));
         }
     }
 
@@ -171,7 +197,7 @@ public final class SdkScripts {
             AnthropicScript.toolUse(call, 2, "call-2", tool, "{\"city\":", "\"Rome\"}");
             AnthropicScript.stop(call, "tool_use");
         } else {
-            call.sse();
+            head(call);
             call.text("Let me");
             call.text(" look");
             call.event(toolStart(call, 0));
