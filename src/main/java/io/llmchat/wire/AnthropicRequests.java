@@ -96,7 +96,11 @@ public final class AnthropicRequests {
             }
         }
         if (!parts.isEmpty()) {
-            to.add(new Message("assistant".equals(m.path("role").asText()) ? Role.ASSISTANT : Role.USER, parts, null));
+            to.add(new Message(switch (m.path("role").asText()) {
+                case "assistant" -> Role.ASSISTANT;
+                case "system" -> Role.SYSTEM;
+                default -> Role.USER;
+            }, parts, null));
         }
     }
 
