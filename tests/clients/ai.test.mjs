@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { APICallError, embed, generateText, stepCountIs, streamText, tool } from 'ai';
+import { APICallError, embed, generateText, Output, stepCountIs, streamText, tool } from 'ai';
 import { test } from 'node:test';
 import { z } from 'zod';
 import { all, errorOf, fromBoth, gateway, image, imageUrl } from './common.mjs';
 
-const openai = createOpenAICompatible({ name: 'llmchat', baseURL: gateway + '/v1', apiKey: 'any', includeUsage: true });
+const openai = createOpenAICompatible({ name: 'llmchat', baseURL: gateway + '/v1', apiKey: 'any', includeUsage: true, supportsStructuredOutputs: true });
 const anthropic = createAnthropic({ baseURL: gateway + '/v1', apiKey: 'any' });
 
 /** A test for each dialect, with a provider of each wire. */
@@ -106,6 +106,15 @@ everyWay('an image reaches the provider as it was sent', async (at) => {
     messages: [{ role: 'user', content: [{ type: 'text', text: 'What is this?' }, { type: 'image', image, mediaType: 'image/png' }] }],
   });
   assert.equal(text, imageUrl);
+});
+
+everyWay('an answer has the form that was asked for', async (at) => {
+  const { output } = await generateText(ask(at('sdk-json'), {
+    output: Output.object({ schema: z.object({ city: z.string() }) }),
+    // models that it does not know by name are otherwise given a tool for it
+    providerOptions: { anthropic: { structuredOutputMode: 'outputFormat' } },
+  }));
+  assert.deepEqual(output, { city: 'Oslo' });
 });
 
 test('a text becomes an embedding', async () => {

@@ -125,6 +125,25 @@ fromBoth('an image reaches the provider as it was sent', async (at) => {
   }
 });
 
+fromBoth('an answer has the form that was asked for', async (at) => {
+  const format = { type: 'json_schema', schema: { ...weatherTool.input_schema, additionalProperties: false }, parse: JSON.parse };
+  const message = await client.messages.parse(chat(at('sdk-json'), { output_config: { format } }));
+  assert.deepEqual(message.parsed_output, { city: 'Oslo' });
+});
+
+fromBoth('the system may speak at the start and in between', async (at) => {
+  const message = await create(at('sdk-roles'), {
+    system: [{ type: 'text', text: 'Be brief', cache_control: { type: 'ephemeral' } }],
+    messages: [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello' },
+      { role: 'system', content: 'Be briefer' },
+      { role: 'user', content: 'And now?' },
+    ],
+  });
+  assert.equal(message.content[0].text, 'system user assistant system user');
+});
+
 test('the tokens of a message are counted', async () => {
   const { max_tokens: _, ...message } = chat('anthropic/sdk-counted', { system: 'Be brief', tools: [weatherTool] });
   assert.deepEqual(await client.messages.countTokens(message), { input_tokens: 14 });

@@ -70,6 +70,11 @@ fromBoth('an image reaches the provider as it was sent', async (at) => {
   assert.equal((await model(at('sdk-image')).invoke([new HumanMessage({ content })])).text, imageUrl);
 });
 
+fromBoth('an answer has the form that was asked for', async (at) => {
+  const formed = model(at('sdk-json')).withStructuredOutput(z.object({ city: z.string() }), { method: 'jsonSchema' });
+  assert.deepEqual(await formed.invoke('Hi'), { city: 'Oslo' });
+});
+
 test('texts become embeddings', async () => {
   const embeddings = new OpenAIEmbeddings({ ...settings, model: 'openai/sdk-embedding' });
   assert.deepEqual((await embeddings.embedDocuments(['One', 'Two'])).map((one) => Array.from(one)), [[0.5, -0.25], [0.5, -0.25]]);

@@ -106,6 +106,15 @@ fromBoth('an image reaches the provider as it was sent', async (at, provider) =>
   assert.equal(completion.choices[0].message.content, provider === 'openai' ? 'low ' + imageUrl : imageUrl);
 });
 
+fromBoth('an answer has the form that was asked for', async (at) => {
+  const response_format = {
+    type: 'json_schema',
+    json_schema: { name: 'place', strict: true, schema: { ...weatherTool.function.parameters, additionalProperties: false } },
+  };
+  const completion = await client.chat.completions.parse(chat(at('sdk-json'), { response_format }));
+  assert.deepEqual(completion.choices[0].message.parsed, { city: 'Oslo' });
+});
+
 test('texts become embeddings', async () => {
   // floats if they are asked for, otherwise the SDK asks for base64 and reads that
   for (const encoding_format of [undefined, 'float']) {

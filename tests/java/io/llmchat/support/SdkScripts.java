@@ -30,6 +30,8 @@ public final class SdkScripts {
                 .on("sdk-tool", SdkScripts::askForTheTool)
                 .on("sdk-two-tools", SdkScripts::askTwice)
                 .on("sdk-image", SdkScripts::tellTheImage)
+                .on("sdk-json", SdkScripts::tellTheCity)
+                .on("sdk-roles", call -> say(call, roles(call)))
                 .on("sdk-embedding", SdkScripts::embed)
                 .on("sdk-once", call -> call.json(200,
                         FakeProvider.completion("Once").replace("chatcmpl-1", "chatcmpl-" + UUID.randomUUID())))
@@ -61,7 +63,7 @@ public final class SdkScripts {
         boolean anthropic = AnthropicScript.spoken(call);
         if (!call.body().path("stream").asBoolean()) {
             String text = String.join("", pieces);
-            call.json(200, anthropic ? AnthropicScript.message("end_turn", AnthropicScript.text(text)) : FakeProvider.completion(text));
+            call.json(200, anthropic ? AnthropicScript.message("end_turn", AnthropicScript.text(text)) : FakeProvider.completion(text.replace("\"", "\\\"")));
         } else if (anthropic) {
             AnthropicScript.start(call);
             AnthropicScript.text(call, 0, pieces);
@@ -243,6 +245,22 @@ public final class SdkScripts {
             String detail = image.at("/image_url/detail").asText();
             say(call, (detail.isEmpty() ? "" : detail + " ") + image.at("/image_url/url").asText());
         }
+    }
+
+    /** Says a city as JSON, if the answer was to have the form of an object with a city. */
+    private static void tellTheCity(Call call) throws IOException {
+        JsonNode format = AnthropicScript.spoken(call) ? call.body().at("/output_config/format") : call.body().path("response_format");
+        JsonNode schema = AnthropicScript.spoken(call) ? format.path("schema") : format.at("/json_schema/schema");
+        boolean right = format.path("type").asText().equals("json_schema") && schema.path("properties").has("city")
+                && (AnthropicScript.spoken(call) || !format.at("/json_schema/name").asText().isEmpty());
+        say(call, right ? "{\"city\":\"Oslo\"}" : "no schema in " + call.text());
+    }
+
+    /** The roles of all messages, where a system prompt of its own is one. */
+    private static String roles(Call call) {
+        StringBuilder roles = new StringBuilder(call.body().has("system") ? "system" : "");
+        call.body().path("messages").forEach(m -> roles.append(roles.isEmpty() ? "" : " ").append(m.path("role").asText()));
+        return roles.toString();
     }
 
     private static void embed(Call call) throws IOException {
