@@ -1,14 +1,14 @@
 // The AI SDK with its providers for both dialects, pointed at the gateway.
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, embed, generateText, Output, stepCountIs, streamText, tool } from 'ai';
-import { test } from 'node:test';
 import { z } from 'zod';
-import { all, errorOf, fromBoth, gateway, image, imageUrl } from './common.mjs';
+import { all, errorOf, fromBoth, gateway, image, imageUrl, key } from './common.mjs';
 
-const openai = createOpenAICompatible({ name: 'llmchat', baseURL: gateway + '/v1', apiKey: 'any', includeUsage: true, supportsStructuredOutputs: true });
-const anthropic = createAnthropic({ baseURL: gateway + '/v1', apiKey: 'any' });
+const openai = createOpenAICompatible({ name: 'llmchat', baseURL: gateway + '/v1', apiKey: key, includeUsage: true, supportsStructuredOutputs: true });
+const anthropic = createAnthropic({ baseURL: gateway + '/v1', apiKey: key });
 
 /** A test for each dialect, with a provider of each wire. */
 function everyWay(name, body) {
@@ -121,6 +121,15 @@ test('a text becomes an embedding', async () => {
   const { embedding, usage } = await embed({ model: openai.textEmbeddingModel('openai/sdk-embedding'), value: 'One', maxRetries: 0 });
   assert.deepEqual(embedding, [0.5, -0.25]);
   assert.equal(usage.tokens, 3);
+});
+
+test('a wrong key is an error of status 401', async () => {
+  const settings = { name: 'llmchat', baseURL: gateway + '/v1', apiKey: 'wrong' };
+  for (const sdk of [createOpenAICompatible(settings), createAnthropic(settings)]) {
+    const error = await callError(generateText(ask(sdk('openai/sdk-text'))));
+    assert.equal(error.statusCode, 401);
+    assert.equal(error.isRetryable, false);
+  }
 });
 
 for (const [dialect, sdk] of [['openai-compatible', openai], ['anthropic', anthropic]]) {

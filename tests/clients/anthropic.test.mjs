@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
-import { all, errorOf, fromBoth, gateway, image, imageUrl } from './common.mjs';
+import { all, errorOf, fromBoth, gateway, image, imageUrl, key } from './common.mjs';
 
 // the SDK would repeat failed requests by itself and hide what the gateway answered first
-const client = new Anthropic({ baseURL: gateway, apiKey: 'any', maxRetries: 0 });
+const client = new Anthropic({ baseURL: gateway, apiKey: key, maxRetries: 0 });
 
 const weatherTool = {
   name: 'weather',
@@ -153,6 +153,17 @@ test('a provider that counts no tokens is a BadRequestError', async () => {
   const { max_tokens: _, ...message } = chat('openai/sdk-text');
   const error = await errorOf(client.messages.countTokens(message), Anthropic.BadRequestError);
   assert.equal(error.type, 'invalid_request_error');
+});
+
+test('a key may come as a token', async () => {
+  const bearer = new Anthropic({ baseURL: gateway, apiKey: null, authToken: key, maxRetries: 0 });
+  assert.equal((await bearer.messages.create(chat('anthropic/sdk-text'))).content[0].text, 'Hello there');
+});
+
+test('a wrong key is an AuthenticationError', async () => {
+  const stranger = new Anthropic({ baseURL: gateway, apiKey: 'wrong', maxRetries: 0 });
+  const error = await errorOf(stranger.messages.create(chat('anthropic/sdk-text')), Anthropic.AuthenticationError);
+  assert.equal(error.type, 'authentication_error');
 });
 
 test('an unknown model is a NotFoundError', async () => {

@@ -7,6 +7,9 @@ if (!gateway) {
   throw new Error('GATEWAY_URL must be the address of a gateway, as in http://127.0.0.1:3001.');
 }
 
+// SdkScripts.java has it too
+export const key = 'sk-of-the-caller';
+
 export const image = 'iVBORw0KGgo=';
 export const imageUrl = 'data:image/png;base64,' + image;
 

@@ -5,10 +5,10 @@ import { HumanMessage, ToolMessage } from '@langchain/core/messages';
 import { tool } from '@langchain/core/tools';
 import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai';
 import { z } from 'zod';
-import { all, errorOf, fromBoth, gateway, imageUrl } from './common.mjs';
+import { all, errorOf, fromBoth, gateway, imageUrl, key } from './common.mjs';
 
 // it would repeat failed requests by itself and hide what the gateway answered first
-const settings = { apiKey: 'any', maxRetries: 0, configuration: { baseURL: gateway + '/v1' } };
+const settings = { apiKey: key, maxRetries: 0, configuration: { baseURL: gateway + '/v1' } };
 
 function model(name, more) {
   return new ChatOpenAI({ ...settings, model: name, ...more });
@@ -78,6 +78,12 @@ fromBoth('an answer has the form that was asked for', async (at) => {
 test('texts become embeddings', async () => {
   const embeddings = new OpenAIEmbeddings({ ...settings, model: 'openai/sdk-embedding' });
   assert.deepEqual((await embeddings.embedDocuments(['One', 'Two'])).map((one) => Array.from(one)), [[0.5, -0.25], [0.5, -0.25]]);
+});
+
+test('a wrong key is an AuthenticationError', async () => {
+  const error = await errorOf(model('openai/sdk-text', { apiKey: 'wrong' }).invoke('Hi'), Error);
+  assert.equal(error.constructor.name, 'AuthenticationError');
+  assert.equal(error.lc_error_code, 'MODEL_AUTHENTICATION');
 });
 
 test('an unknown model is a NotFoundError', async () => {

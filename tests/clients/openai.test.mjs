@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import OpenAI from 'openai';
-import { all, errorOf, fromBoth, gateway, imageUrl } from './common.mjs';
+import { all, errorOf, fromBoth, gateway, imageUrl, key } from './common.mjs';
 
 // the SDK would repeat failed requests by itself and hide what the gateway answered first
-const client = new OpenAI({ baseURL: gateway + '/v1', apiKey: 'any', maxRetries: 0 });
+const client = new OpenAI({ baseURL: gateway + '/v1', apiKey: key, maxRetries: 0 });
 
 const weatherTool = {
   type: 'function',
@@ -145,6 +145,13 @@ test('the list of models has the demo', async () => {
 test('the demo answers a stream', async () => {
   const chunks = await all(await client.chat.completions.create(chat('', { model: 'demo', stream: true })));
   assert.match(textOf(chunks), /demo provider/);
+});
+
+test('a wrong key is an AuthenticationError', async () => {
+  const stranger = new OpenAI({ baseURL: gateway + '/v1', apiKey: 'wrong', maxRetries: 0 });
+  const error = await errorOf(stranger.chat.completions.create(chat('openai/sdk-text')), OpenAI.AuthenticationError);
+  assert.equal(error.status, 401);
+  assert.equal(error.code, 'invalid_api_key');
 });
 
 test('an unknown model is a NotFoundError', async () => {

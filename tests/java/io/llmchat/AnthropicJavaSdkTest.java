@@ -13,6 +13,7 @@ import com.anthropic.errors.BadRequestException;
 import com.anthropic.errors.InternalServerException;
 import com.anthropic.errors.NotFoundException;
 import com.anthropic.errors.RateLimitException;
+import com.anthropic.errors.UnauthorizedException;
 import com.anthropic.helpers.MessageAccumulator;
 import com.anthropic.models.messages.Base64ImageSource;
 import com.anthropic.models.messages.ContentBlock;
@@ -46,7 +47,7 @@ class AnthropicJavaSdkTest {
     static void start() throws Exception {
         gateway = SdkScripts.gateway();
         // the SDK would repeat failed requests by itself and hide what the gateway answered first
-        client = AnthropicOkHttpClient.builder().baseUrl(gateway.url()).apiKey("any").maxRetries(0).build();
+        client = AnthropicOkHttpClient.builder().baseUrl(gateway.url()).apiKey(SdkScripts.KEY).maxRetries(0).build();
     }
 
     @AfterAll
@@ -127,6 +128,13 @@ class AnthropicJavaSdkTest {
                 MessageCountTokensParams.builder().model("anthropic/sdk-counted").addUserMessage("Hi").build()).inputTokens());
         assertThrows(BadRequestException.class, () -> client.messages().countTokens(
                 MessageCountTokensParams.builder().model("openai/sdk-counted").addUserMessage("Hi").build()));
+    }
+
+    @Test
+    void aWrongKeyIsAnUnauthorizedException() {
+        AnthropicClient stranger = AnthropicOkHttpClient.builder().baseUrl(gateway.url()).apiKey("wrong").maxRetries(0).build();
+        assertThrows(UnauthorizedException.class, () -> stranger.messages().create(chat("openai/sdk-text").build()));
+        stranger.close();
     }
 
     @Test

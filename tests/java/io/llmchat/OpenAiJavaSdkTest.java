@@ -13,6 +13,7 @@ import com.openai.errors.InternalServerException;
 import com.openai.errors.NotFoundException;
 import com.openai.errors.OpenAIServiceException;
 import com.openai.errors.RateLimitException;
+import com.openai.errors.UnauthorizedException;
 import com.openai.helpers.ChatCompletionAccumulator;
 import com.openai.models.FunctionDefinition;
 import com.openai.models.FunctionParameters;
@@ -48,7 +49,7 @@ class OpenAiJavaSdkTest {
     static void start() throws Exception {
         gateway = SdkScripts.gateway();
         // the SDK would repeat failed requests by itself and hide what the gateway answered first
-        client = OpenAIOkHttpClient.builder().baseUrl(gateway.url() + "/v1").apiKey("any").maxRetries(0).build();
+        client = OpenAIOkHttpClient.builder().baseUrl(gateway.url() + "/v1").apiKey(SdkScripts.KEY).maxRetries(0).build();
     }
 
     @AfterAll
@@ -133,6 +134,13 @@ class OpenAiJavaSdkTest {
         var made = client.embeddings().create(EmbeddingCreateParams.builder().model("openai/sdk-embedding")
                 .inputOfArrayOfStrings(List.of("One", "Two")).build());
         assertEquals(List.of(List.of(0.5f, -0.25f), List.of(0.5f, -0.25f)), made.data().stream().map(e -> e.embedding()).toList());
+    }
+
+    @Test
+    void aWrongKeyIsAnUnauthorizedException() {
+        OpenAIClient stranger = OpenAIOkHttpClient.builder().baseUrl(gateway.url() + "/v1").apiKey("wrong").maxRetries(0).build();
+        assertThrows(UnauthorizedException.class, () -> stranger.chat().completions().create(chat("openai/sdk-text").build()));
+        stranger.close();
     }
 
     @Test

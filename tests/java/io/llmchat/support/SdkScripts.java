@@ -16,12 +16,16 @@ import java.util.UUID;
  */
 public final class SdkScripts {
 
+    /** The key that callers need; {@code tests/clients/common.mjs} has it too. */
+    public static final String KEY = "sk-of-the-caller";
+
     private SdkScripts() {
     }
 
-    /** A gateway of its own, with these models; it asks once, and its breakers do not mind the failures. */
+    /** A gateway of its own, with these models; it wants a key, asks once, and its breakers do not mind the failures. */
     public static TestGateway gateway() throws Exception {
         TestGateway gateway = TestGateway.with("llmchat.retry.max", "0",
+                "llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", KEY,
                 "camel.resilience4j.sliding-window-size", "1000", "camel.resilience4j.minimum-number-of-calls", "1000");
         gateway.provider()
                 .on("sdk-text", call -> say(call, "Hello", " there"))
