@@ -22,7 +22,8 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * A provider on loopback that plays scripts over raw sockets: it can answer well, slowly, brokenly or not at all, and
- * keeps a log of the calls. The script is chosen by the model that a request names; without one it says "Hello there".
+ * keeps a log of the calls. The script is chosen by the model that a request names; without one it says "Hello there",
+ * on the wire that it was asked on.
  */
 public final class FakeProvider implements AutoCloseable {
 
@@ -52,6 +53,11 @@ public final class FakeProvider implements AutoCloseable {
     public FakeProvider on(String model, Script script) {
         scripts.put(model, script);
         return this;
+    }
+
+    /** All calls so far, the first first. */
+    public List<Call> calls() {
+        return List.copyOf(calls);
     }
 
     /** All calls for this model, the first first. */
@@ -99,7 +105,9 @@ public final class FakeProvider implements AutoCloseable {
     }
 
     private static void hello(Call call) throws IOException {
-        if (call.body().path("stream").asBoolean()) {
+        if (AnthropicScript.spoken(call)) {
+            AnthropicScript.hello(call);
+        } else if (call.body().path("stream").asBoolean()) {
             call.sse();
             call.text("Hello");
             call.text(" there");

@@ -19,7 +19,7 @@ import java.util.concurrent.Callable;
 import javax.sql.DataSource;
 
 /**
- * A gateway in the test's own process, on a free port, with a fake provider behind the provider {@code openai}. Its
+ * A gateway in the test's own process, on a free port, with a fake provider behind all providers that have a key. Its
  * stores are real; all gateways of a test run share them. {@link #shared()} serves all tests that need no settings.
  */
 public final class TestGateway implements AutoCloseable {
@@ -42,6 +42,13 @@ public final class TestGateway implements AutoCloseable {
                 "llmchat.retry.max-delay", "5",
                 "llmchat.retry.budget-floor", "1000",
                 "llmchat.record.batch-interval", "50"));
+        all.putAll(Map.of(
+                "llmchat.anthropic.base-url", provider.url(),
+                "llmchat.anthropic.api-key", "sk-ant-of-the-gateway",
+                "llmchat.dify.base-url", provider.url() + "/v1",
+                "llmchat.dify.api-key", "app-of-the-gateway",
+                "llmchat.fastgpt.base-url", provider.url() + "/api",
+                "llmchat.fastgpt.api-key", "fastgpt-of-the-gateway"));
         all.putAll(settings);
         gateway = new Gateway(all);
         gateway.start();

@@ -87,6 +87,11 @@ public final class AnthropicDialect implements Dialect {
     }
 
     @Override
+    public String requestIdHeader() {
+        return "request-id";
+    }
+
+    @Override
     public Buffer error(ChatException error, ErrorTable.Entry entry, String requestId) {
         return errorOf(error, entry, requestId);
     }

@@ -36,6 +36,11 @@ public interface Dialect {
         return false;
     }
 
+    /** The header in which callers look for the id of their request, beside ours; null: they look for ours. */
+    default String requestIdHeader() {
+        return null;
+    }
+
     /** The body of an error response. */
     Buffer error(ChatException error, ErrorTable.Entry entry, String requestId);
 

@@ -19,7 +19,7 @@ import java.util.Map;
 final class Requests {
 
     static final List<String> OPENAI_ROLES = List.of("system", "developer", "user", "assistant", "tool", "function");
-    static final List<String> ANTHROPIC_ROLES = List.of("user", "assistant");
+    static final List<String> ANTHROPIC_ROLES = List.of("user", "assistant", "system");
 
     /** Looks at the value of one member; the parser stands on its first token, and must stand on its last after. */
     interface Member {

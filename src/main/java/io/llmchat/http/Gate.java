@@ -49,6 +49,10 @@ public final class Gate {
             String given = request.headers().get(ClientStream.REQUEST_ID);
             String id = given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();
             response.headers().set(ClientStream.REQUEST_ID, id);
+            String name = Dialect.of(path(request)).requestIdHeader();
+            if (name != null) {
+                response.headers().set(name, id);
+            }
             long started = System.nanoTime();
             response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
             if (headerBytes(request) > MAX_HEADERS) {
@@ -79,9 +83,13 @@ public final class Gate {
             return;
         }
         ErrorTable.Entry entry = errors.of(error.code());
-        Buffer body = Dialect.of(request.path() == null ? "" : request.path())
+        Buffer body = Dialect.of(path(request))
                 .error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
         response.setStatusCode(entry.status()).putHeader("Content-Type", "application/json").end(body);
+    }
+
+    private static String path(HttpServerRequest request) {
+        return request.path() == null ? "" : request.path();
     }
 
     private static int headerBytes(HttpServerRequest request) {

@@ -22,7 +22,7 @@ import java.util.Set;
 public final class AnthropicRequests {
 
     private static final Set<String> STRUCTURE = Set.of("model", "messages", "system", "tools", "tool_choice", "stream",
-            "stop_sequences", "metadata");
+            "stop_sequences", "metadata", "output_config");
     /** Options that both have, by the name of both, and those that go by another name here. */
     private static final Set<String> KNOWN = Set.of("max_tokens", "temperature", "top_p", "top_k", "stop", "thinking", "user",
             "parallel_tool_calls", "reasoning_effort", "service_tier", "metadata", "max_completion_tokens");
@@ -68,11 +68,27 @@ public final class AnthropicRequests {
         if (json.path("metadata").path("user_id").isTextual()) {
             options.put("user", json.path("metadata").get("user_id"));
         }
+        output(json.path("output_config"), options);
         JsonNode choice = json.path("tool_choice");
         if (choice.path("disable_parallel_tool_use").asBoolean()) {
             options.put("parallel_tool_calls", Json.MAPPER.getNodeFactory().booleanNode(false));
         }
         return new Prompt(messages, tools, toolChoice(choice), options);
+    }
+
+    /** The form that the answer is to have is an option of its own elsewhere; the rest is Anthropic's. */
+    private static void output(JsonNode config, Map<String, JsonNode> options) {
+        JsonNode format = config.path("format");
+        if (format.path("type").asText().equals("json_schema")) {
+            ObjectNode same = Json.MAPPER.createObjectNode().put("type", "json_schema");
+            same.putObject("json_schema").put("name", "answer").put("strict", true).set("schema", format.path("schema"));
+            options.put("response_format", same);
+        } else if (format.isObject()) {
+            throw Unsayable.field("output_config.format");
+        }
+        if (config.size() > (config.has("format") ? 1 : 0)) {
+            options.put("output_config", config);
+        }
     }
 
     private static ToolChoice toolChoice(JsonNode choice) {
@@ -96,7 +112,11 @@ public final class AnthropicRequests {
             }
         }
         if (!parts.isEmpty()) {
-            to.add(new Message("assistant".equals(m.path("role").asText()) ? Role.ASSISTANT : Role.USER, parts, null));
+            to.add(new Message(switch (m.path("role").asText()) {
+                case "assistant" -> Role.ASSISTANT;
+                case "system" -> Role.SYSTEM;
+                default -> Role.USER;
+            }, parts, null));
         }
     }
 
@@ -152,9 +172,13 @@ public final class AnthropicRequests {
      * @param warnings takes the names of what was left out
      */
     public static ObjectNode write(Prompt prompt, String model, int defaultMaxTokens, List<String> warnings) {
-        Map<String, JsonNode> options = prompt.options();
-        Unsayable.options(options, KNOWN, NEEDED, warnings);
+        Map<String, JsonNode> options = new LinkedHashMap<>(prompt.options());
         ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
+        if (options.containsKey("response_format") && options.get("response_format").path("json_schema").path("schema").isObject()) {
+            json.putObject("output_config").putObject("format").put("type", "json_schema")
+                    .set("schema", options.remove("response_format").path("json_schema").get("schema"));
+        }
+        Unsayable.options(options, KNOWN, NEEDED, warnings);
         JsonNode max = options.get("max_tokens");
         json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue() : defaultMaxTokens);
         system(json, prompt);

@@ -11,6 +11,7 @@ import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -140,10 +141,19 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     parts.add(new AnswerPart.Finish(choice, finishReason));
                 }
             }
+            if (parts.size() > at + 1) {
+                // JSON has no order: some write the thoughts behind the text that came of them
+                parts.subList(at, parts.size()).sort(Comparator.comparing(part -> !thought(part)));
+            }
             if (choice > 0) {
                 otherChoice = true;
                 renumber(at);
             }
+        }
+
+        private static boolean thought(AnswerPart part) {
+            return part instanceof AnswerPart.Reasoning || part instanceof AnswerPart.Signature
+                    || part instanceof AnswerPart.SealedReasoning;
         }
 
         /** The index may stand behind the message that it is for. */

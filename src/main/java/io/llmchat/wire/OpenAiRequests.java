@@ -27,7 +27,7 @@ public final class OpenAiRequests {
     private static final Set<String> OWN = Set.of("file", "input_audio");
     /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
-            "inference_geo", "variables", "output_config", "cache_control");
+            "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics");
 
     private OpenAiRequests() {
     }
