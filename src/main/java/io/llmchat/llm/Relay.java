@@ -18,6 +18,7 @@ import io.vertx.core.buffer.Buffer;
 import java.net.ConnectException;
 import java.net.UnknownHostException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -57,6 +58,8 @@ final class Relay implements Upstream.Receiver {
     private String retryAfter;
     private Buffer whole;
     private Buffer out = Buffer.buffer();
+    /** What came before the first token: it is only said once there is one, as another provider may be asked instead. */
+    private final List<ChatEvent> held = new ArrayList<>(2);
     private boolean begun;
     private boolean paused;
     private boolean ended;
@@ -216,7 +219,7 @@ final class Relay implements Upstream.Receiver {
             chat.firstToken();
             if (streams) {
                 chat.attempted("200");
-                commit(out);
+                commit();
             }
         }
         lastToken = System.nanoTime();
@@ -226,20 +229,33 @@ final class Relay implements Upstream.Receiver {
             chat.finishReason(event.finishReason());
             unfinished--;
         }
-        if (streams) {
+        if (streams && begun) {
             writer.event(event, out);
+        } else if (streams) {
+            held.add(kept(event));
         } else {
             collected.addAll(event.parts());
         }
     }
 
-    /** The head of the stream, and what comes before its first event; {@code held} came before its first token. */
-    private void commit(Buffer held) {
+    /** The head of the stream, what comes before its first event, and what came before its first token. */
+    private void commit() {
         head();
         client.commit();
-        out = Buffer.buffer(held.length() + 1024);
+        out = Buffer.buffer(1024);
         writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), out);
-        out.appendBuffer(held);
+        held.forEach(event -> writer.event(event, out));
+        held.clear();
+    }
+
+    /** An event whose bytes stay. */
+    private static ChatEvent kept(ChatEvent event) {
+        if (event.bytes() == null) {
+            return event;
+        }
+        byte[] bytes = Arrays.copyOfRange(event.bytes(), event.from(), event.to());
+        return new ChatEvent(event.type(), bytes, 0, bytes.length, event.parts(), event.token(), event.textLength(),
+                event.finishReason(), event.usage(), event.usageOnly());
     }
 
     private void head() {
