@@ -157,20 +157,20 @@ class WireFuzzTest {
 
     // --- with jazzer
 
-    @FuzzTest
     @MethodSource("seeds")
+    @FuzzTest
     void anyBytesAsAStream(byte[] bytes) {
         framings(bytes, 1 + bytes.length % 13);
     }
 
-    @FuzzTest
     @MethodSource("seeds")
+    @FuzzTest
     void anyBytesAsAnAnswer(byte[] bytes) {
         answers(bytes);
     }
 
-    @FuzzTest
     @MethodSource("seeds")
+    @FuzzTest
     void anyBytesAsARequest(byte[] bytes) {
         requests(bytes);
     }
