@@ -152,7 +152,7 @@ everyWay('a provider that limits us is an error to repeat, with the time to wait
   const error = await callError(generateText(ask(at('sdk-limited'))));
   assert.equal(error.statusCode, 429);
   assert.equal(error.isRetryable, true);
-  assert.equal(error.responseHeaders['retry-after'], '7');
+  assert.match(error.responseHeaders['retry-after'], /^[1-7]$/);
 });
 
 everyWay('a provider that fails is an error to repeat', async (at) => {

@@ -159,7 +159,7 @@ class OpenAiJavaSdkTest {
                 .getMessage().contains("the provider says 400"));
         RateLimitException limited = assertThrows(RateLimitException.class, () -> create(chat(provider + "/sdk-limited")));
         assertEquals("rate_limit_exceeded", limited.code().orElseThrow());
-        assertEquals(List.of("7"), limited.headers().values("Retry-After"));
+        assertTrue(limited.headers().values("Retry-After").get(0).matches("[1-7]"));
         assertEquals(502, assertThrows(InternalServerException.class, () -> create(chat(provider + "/sdk-failing"))).statusCode());
         assertEquals(502, assertThrows(InternalServerException.class, () -> stream(chat(provider + "/sdk-hanging-up"))).statusCode());
     }

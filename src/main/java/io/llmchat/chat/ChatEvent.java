@@ -1,5 +1,6 @@
 package io.llmchat.chat;
 
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -57,5 +58,15 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
             }
         }
         return new ChatEvent(type, bytes, from, to, parts, content, tool, other, token, length, finish, usage, false);
+    }
+
+    /** The same event with bytes that stay. */
+    public ChatEvent kept() {
+        if (bytes == null) {
+            return this;
+        }
+        byte[] copy = Arrays.copyOfRange(bytes, from, to);
+        return new ChatEvent(type, copy, 0, copy.length, parts, content, toolCall, otherChoice, token, textLength, finishReason,
+                usage, usageOnly);
     }
 }

@@ -178,8 +178,11 @@ final class AnthropicWriter implements AnswerWriter {
                 finishReason = "content_filter";
             }
             case AnswerPart.Reasoning r when r.choice() == 0 -> delta(THINKING, "thinking_delta", "thinking", r.text(), out);
-            case AnswerPart.Signature s when s.choice() == 0 ->
-                    delta(THINKING, "signature_delta", "signature", s.signature(), out);
+            case AnswerPart.Signature s when s.choice() == 0 -> {
+                delta(THINKING, "signature_delta", "signature", s.signature(), out);
+                // it stands for the thoughts before it; more of them are another block
+                close(out);
+            }
             case AnswerPart.SealedReasoning s when s.choice() == 0 -> {
                 close(out);
                 Json.quote(block(out, "redacted_thinking").appendString(",\"data\":"), s.data()).appendString("}}\n\n");

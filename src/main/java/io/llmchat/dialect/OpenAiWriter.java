@@ -127,14 +127,14 @@ final class OpenAiWriter implements AnswerWriter {
             return;
         }
         if (firstPassed != null && begun.add(0)) {
-            goOn();
+            underTheSameNames();
         }
         for (AnswerPart part : event.parts()) {
             part(part, out);
         }
     }
 
-    private void goOn() {
+    private void underTheSameNames() {
         try {
             JsonNode first = Json.read(firstPassed);
             id = first.path("id").asText(id);
@@ -209,6 +209,9 @@ final class OpenAiWriter implements AnswerWriter {
     @Override
     public void end(Usage usage, Buffer out) {
         if (request.includeUsage() && !usageSent) {
+            if (firstPassed != null) {
+                underTheSameNames();
+            }
             head(out).appendString("],\"usage\":").appendBytes(Json.write(usage(usage))).appendString("}").appendBytes(END_OF_EVENT);
         }
         out.appendBytes(DONE);

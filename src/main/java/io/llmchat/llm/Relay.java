@@ -33,6 +33,7 @@ final class Relay implements Upstream.Receiver {
 
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
+    private static final int MAX_HELD = 1_000;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
@@ -62,6 +63,8 @@ final class Relay implements Upstream.Receiver {
     private String retryAfter;
     private Buffer whole;
     private Buffer out = Buffer.buffer();
+    /** What came before the first token: it is only said once there is one, as another provider may be asked instead. */
+    private final List<ChatEvent> held = new ArrayList<>(2);
     private boolean begun;
     private boolean paused;
     private boolean ended;
@@ -229,8 +232,10 @@ final class Relay implements Upstream.Receiver {
             if (streams) {
                 chat.attempted("200");
                 if (!client.committed()) {
-                    commit(out);
+                    commit();
                 }
+                held.forEach(early -> writer.event(early, out));
+                held.clear();
             }
         }
         lastToken = System.nanoTime();
@@ -240,21 +245,25 @@ final class Relay implements Upstream.Receiver {
             chat.finishReason(said.finishReason());
             unfinished--;
         }
-        if (streams) {
+        if (streams && begun) {
             chat.sent(event);
             writer.event(event, out);
+        } else if (streams) {
+            if (held.size() >= MAX_HELD) {
+                throw new Wire.MalformedAnswer("event after event without a token");
+            }
+            held.add(event.kept());
         } else {
             collected.addAll(event.parts());
         }
     }
 
-    /** The head of the stream, and what comes before its first event; {@code held} came before its first token. */
-    private void commit(Buffer held) {
+    /** The head of the stream, and what comes before its first event. */
+    private void commit() {
         head();
         client.commit();
-        out = Buffer.buffer(held.length() + 1024);
+        out = Buffer.buffer(1024);
         writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), chat.target().model(), out);
-        out.appendBuffer(held);
     }
 
     private void head() {

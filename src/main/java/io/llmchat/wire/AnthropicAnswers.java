@@ -22,6 +22,8 @@ final class AnthropicAnswers implements Wire.AnswerReader {
     private final boolean raw;
     /** Of the blocks that are tool calls: their place among the tool calls. */
     private final Map<Integer, Integer> tools = new HashMap<>();
+    /** Of the tool calls that are open and have told no arguments: their input, as the block began with it. */
+    private final Map<Integer, String> silent = new HashMap<>();
     private Usage usage = new Usage(0, 0);
 
     AnthropicAnswers(boolean raw) {
@@ -45,6 +47,12 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             case "message_start" -> counted = count(json.path("message").path("usage"));
             case "content_block_start" -> begin(json.path("index").asInt(), json.path("content_block"), parts);
             case "content_block_delta" -> delta(json.path("index").asInt(), json.path("delta"), parts);
+            case "content_block_stop" -> {
+                int index = json.path("index").asInt();
+                if (silent.containsKey(index)) {
+                    parts.add(new AnswerPart.ToolArguments(0, tools.get(index), silent.remove(index)));
+                }
+            }
             case "message_delta" -> {
                 counted = count(json.path("usage"));
                 if (json.path("delta").path("stop_reason").isTextual()) {
@@ -67,6 +75,7 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         switch (block.path("type").asText()) {
             case "tool_use" -> {
                 tools.put(index, tools.size());
+                silent.put(index, block.path("input").isObject() ? block.path("input").toString() : "{}");
                 parts.add(new AnswerPart.ToolStart(0, tools.get(index), block.path("id").asText(), block.path("name").asText()));
             }
             case "redacted_thinking" -> parts.add(new AnswerPart.SealedReasoning(0, block.path("data").asText()));
@@ -89,6 +98,7 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             case "input_json_delta" -> {
                 String fragment = delta.path("partial_json").asText();
                 if (tools.containsKey(index) && !fragment.isEmpty()) {
+                    silent.remove(index);
                     parts.add(new AnswerPart.ToolArguments(0, tools.get(index), fragment));
                 }
             }

@@ -107,6 +107,9 @@ public final class DifyWire implements Wire {
     private static final class Reader implements AnswerReader {
         private String conversation;
         private boolean told;
+        private boolean agent;
+        private String thoughtId;
+        private String thought = "";
 
         @Override
         public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
@@ -126,7 +129,12 @@ public final class DifyWire implements Wire {
             Usage usage = null;
             String event = json.path("event").asText(type == null ? "" : type);
             switch (event) {
-                case "message", "agent_message" -> text(json.path("answer").asText(), parts);
+                case "agent_message" -> {
+                    agent = true;
+                    text(json.path("answer").asText(), parts);
+                }
+                // an agent says all of its answer once more at the end
+                case "message" -> text(agent ? "" : json.path("answer").asText(), parts);
                 // content that moderation puts in place of all before it; what was sent cannot be taken back
                 case "message_replace" -> {
                     if (told) {
@@ -135,11 +143,8 @@ public final class DifyWire implements Wire {
                         text(json.path("answer").asText(), parts);
                     }
                 }
-                case "agent_thought" -> {
-                    if (!json.path("thought").asText().isEmpty()) {
-                        parts.add(new AnswerPart.Reasoning(0, json.path("thought").asText()));
-                    }
-                }
+                case "agent_thought" -> thought(json.path("id").asText(), json.path("thought").asText(), parts);
+                case "reasoning_chunk" -> reasoning(json.path("data").path("reasoning").asText(), parts);
                 case "message_end" -> {
                     usage = usage(json.path("metadata").path("usage"));
                     parts.add(new AnswerPart.Finish(0, "stop"));
@@ -153,6 +158,19 @@ public final class DifyWire implements Wire {
                 sink.accept(ChatEvent.of(parts, usage));
             }
             return !event.equals("message_end");
+        }
+
+        /** A thought is told again as it grows, and when its tool has answered. */
+        private void thought(String id, String all, List<AnswerPart> parts) {
+            reasoning(id.equals(thoughtId) && all.startsWith(thought) ? all.substring(thought.length()) : all, parts);
+            thoughtId = id;
+            thought = all;
+        }
+
+        private static void reasoning(String text, List<AnswerPart> parts) {
+            if (!text.isEmpty()) {
+                parts.add(new AnswerPart.Reasoning(0, text));
+            }
         }
 
         private void text(String text, List<AnswerPart> parts) {
@@ -171,7 +189,8 @@ public final class DifyWire implements Wire {
             if (!json.path("total_tokens").isNumber()) {
                 return null;
             }
-            return new Usage(json.path("prompt_tokens").asLong(), json.path("completion_tokens").asLong());
+            return new Usage(json.path("prompt_tokens").asLong(), json.path("completion_tokens").asLong(),
+                    json.path("total_tokens").asLong(), 0, 0, 0, false);
         }
 
         @Override

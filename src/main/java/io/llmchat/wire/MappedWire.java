@@ -192,11 +192,13 @@ public final class MappedWire implements Wire {
     private final class Reader implements AnswerReader {
         private long promptTokens = -1;
         private long completionTokens = -1;
+        private boolean finished;
 
         @Override
         public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
             boolean named = !options.end().isBlank();
             if (named && to - from <= 64 && options.end().equals(new String(bytes, from, to - from, StandardCharsets.UTF_8))) {
+                finish(sink);
                 return false;
             }
             JsonNode json;
@@ -210,12 +212,20 @@ public final class MappedWire implements Wire {
             if (!parts.isEmpty() || usage != null) {
                 sink.accept(ChatEvent.of(parts, usage));
             }
-            boolean finished = parts.stream().anyMatch(AnswerPart.Finish.class::isInstance);
+            finished |= parts.stream().anyMatch(AnswerPart.Finish.class::isInstance);
             boolean last = named ? options.end().equals(type) : finished;
-            if (last && !finished) {
-                sink.accept(ChatEvent.of(List.of(new AnswerPart.Finish(0, "stop")), null));
+            if (last) {
+                finish(sink);
             }
             return !last;
+        }
+
+        /** The end of the stream is a reason to finish where none was told. */
+        private void finish(Consumer<ChatEvent> sink) {
+            if (!finished) {
+                finished = true;
+                sink.accept(ChatEvent.of(List.of(new AnswerPart.Finish(0, "stop")), null));
+            }
         }
 
         private Usage read(JsonNode json, String textPointer, List<AnswerPart> parts) {

@@ -85,6 +85,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private String content;
         private boolean toolCall;
         private boolean otherChoice;
+        private boolean detailed;
         private int textLength;
         private int choices;
         private int choice;
@@ -141,19 +142,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     parts.add(new AnswerPart.Finish(choice, finishReason));
                 }
             }
-            if (parts.size() > at + 1) {
-                // JSON has no order: some write the thoughts behind the text that came of them
-                parts.subList(at, parts.size()).sort(Comparator.comparing(part -> !thought(part)));
-            }
             if (choice > 0) {
                 otherChoice = true;
                 renumber(at);
             }
-        }
-
-        private static boolean thought(AnswerPart part) {
-            return part instanceof AnswerPart.Reasoning || part instanceof AnswerPart.Signature
-                    || part instanceof AnswerPart.SealedReasoning;
         }
 
         /** The index may stand behind the message that it is for. */
@@ -174,6 +166,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         }
 
         private void message(JsonParser p) throws IOException {
+            int at = parts.size();
+            detailed = false;
             while (p.nextToken() == JsonToken.FIELD_NAME) {
                 String name = p.currentName();
                 JsonToken value = p.nextToken();
@@ -184,7 +178,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (!raw && name.equals("function_call") && value == JsonToken.START_OBJECT) {
                     toolCall(Json.MAPPER.createObjectNode().put("index", 0).set("function", Json.MAPPER.readTree(p)), 0);
                 } else if (!raw && name.equals("reasoning_details") && value == JsonToken.START_ARRAY) {
-                    reasoning(Json.MAPPER.readTree(p));
+                    reasoning(Json.MAPPER.readTree(p), at);
                 } else if (value == JsonToken.START_ARRAY || value == JsonToken.START_OBJECT) {
                     // an empty list of tool calls is no more of the answer than an empty text
                     JsonStreamContext children = p.getParsingContext();
@@ -193,6 +187,15 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     toolCall |= children.hasCurrentIndex();
                 }
             }
+            if (parts.size() > at + 1) {
+                // thoughts come before what they led to, wherever they stand in the message
+                parts.subList(at, parts.size()).sort(Comparator.comparing(part -> !thought(part)));
+            }
+        }
+
+        private static boolean thought(AnswerPart part) {
+            return part instanceof AnswerPart.Reasoning || part instanceof AnswerPart.Signature
+                    || part instanceof AnswerPart.SealedReasoning;
         }
 
         private void text(JsonParser p, String name) throws IOException {
@@ -211,7 +214,11 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
             switch (name) {
                 case "content" -> parts.add(new AnswerPart.Text(choice, text));
-                case "reasoning_content", "reasoning" -> parts.add(new AnswerPart.Reasoning(choice, text));
+                case "reasoning_content", "reasoning" -> {
+                    if (!detailed) {
+                        parts.add(new AnswerPart.Reasoning(choice, text));
+                    }
+                }
                 case "refusal" -> parts.add(new AnswerPart.Refusal(choice, text));
                 default -> { }
             }
@@ -239,9 +246,24 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
         }
 
-        /** What OpenRouter and others send beside the plain thoughts: their signature, or thoughts that are sealed. */
-        private void reasoning(JsonNode details) {
+        /**
+         * What OpenRouter and others send beside the plain thoughts: their signature, or thoughts that are sealed. Where
+         * a signature comes with its thoughts, the plain ones say no more than that.
+         */
+        private void reasoning(JsonNode details, int from) {
+            boolean complete = false;
             for (JsonNode detail : details) {
+                complete |= detail.path("signature").isTextual() && !detail.path("text").asText().isEmpty();
+            }
+            if (complete) {
+                parts.subList(from, parts.size()).removeIf(AnswerPart.Reasoning.class::isInstance);
+            }
+            detailed |= complete;
+            token |= !details.isEmpty();
+            for (JsonNode detail : details) {
+                if (complete && !detail.path("text").asText().isEmpty()) {
+                    parts.add(new AnswerPart.Reasoning(choice, detail.path("text").asText()));
+                }
                 if (detail.path("signature").isTextual()) {
                     parts.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
                 } else if (detail.path("data").isTextual()) {

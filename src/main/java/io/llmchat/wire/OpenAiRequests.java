@@ -246,6 +246,9 @@ public final class OpenAiRequests {
     }
 
     private static JsonNode content(List<Part> parts, String at) {
+        if (parts.isEmpty()) {
+            return Json.MAPPER.getNodeFactory().textNode("");
+        }
         if (parts.size() == 1 && parts.get(0) instanceof Part.Text text) {
             return Json.MAPPER.getNodeFactory().textNode(text.text());
         }

@@ -29,10 +29,10 @@ final class Unsayable {
      */
     static void options(Map<String, JsonNode> options, Set<String> known, Set<String> needed, List<String> warnings) {
         options.forEach((name, value) -> {
-            if (known.contains(name) || value.isNull()) {
+            if (known.contains(name) || value.isNull() || harmless(name, value)) {
                 return;
             }
-            if (needed.contains(name) && !harmless(name, value)) {
+            if (needed.contains(name)) {
                 throw field(name);
             }
             warnings.add(name);
