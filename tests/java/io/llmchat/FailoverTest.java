@@ -68,6 +68,28 @@ class FailoverTest {
     }
 
     @Test
+    void whatAFailedProviderSaidBeforeItsFirstTokenIsNotOfTheAnswer() throws Exception {
+        AtomicInteger n = new AtomicInteger();
+        provider.on(model, call -> {
+            call.sse();
+            call.role();
+            if (n.incrementAndGet() == 1) {
+                call.reset();
+            } else {
+                call.text("at last");
+                call.finish("stop");
+                call.done();
+            }
+        });
+        HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":9,\"stream\":true,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals("openai=reset,openai=200", attempts(response));
+        assertTrue(response.body().startsWith("event: message_start\n"), response.body());
+        assertEquals(2, response.body().split("event: message_start", -1).length, response.body());
+        assertTrue(response.body().contains("\"model\":\"openai/" + model + "\""), response.body());
+    }
+
+    @Test
     void aProviderThatKeepsFailingIsAskedAsOftenAsSaidAndThenNamed() throws Exception {
         provider.on(model, call -> call.error(503, "down"));
         HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, false));
