@@ -60,9 +60,9 @@ public final class NativeDialect implements Dialect {
             throw ChatException.invalid("messages", "messages is missing.");
         }
         Map<String, ChatRequest.Slice> passed = new LinkedHashMap<>();
-        PASSED.forEach((ours, openAi) -> {
-            if (members.containsKey(ours)) {
-                passed.put(openAi, members.get(ours));
+        members.forEach((ours, value) -> {
+            if (PASSED.containsKey(ours)) {
+                passed.put(PASSED.get(ours), value);
             }
         });
         Map<String, ChatRequest.Slice> extras = new LinkedHashMap<>(members);

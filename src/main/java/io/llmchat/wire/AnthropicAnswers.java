@@ -64,7 +64,9 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         }
         boolean stop = json.path("type").asText().equals("message_stop");
         if (raw) {
-            sink.accept(ChatEvent.of(json.path("type").asText(), bytes, from, to, parts, counted));
+            // the name of the event is a line of its own: what is told in JSON only has to fit there
+            String name = type != null ? type : json.path("type").asText().replaceAll("[^a-z_]", "");
+            sink.accept(ChatEvent.of(name, bytes, from, to, parts, counted));
         } else if (!parts.isEmpty() || counted != null) {
             sink.accept(ChatEvent.of(parts, counted));
         }
