@@ -9,10 +9,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.sql.Connection;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import javax.sql.DataSource;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
@@ -76,35 +80,171 @@ class IdempotencyTest {
         assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
     }
 
-    @Test
-    void aSecondRequestWhileTheFirstIsAnsweredIsAskedToWait() throws Exception {
+    /** Sends the same request so many times while the provider waits, and returns the responses. */
+    private List<HttpResponse<String>> together(TestGateway at, int times, boolean stream) throws Exception {
         CountDownLatch asked = new CountDownLatch(1);
         CountDownLatch go = new CountDownLatch(1);
-        provider.on(model, call -> {
+        at.provider().on(model, call -> {
             asked.countDown();
+            if (stream) {
+                call.sse();
+                call.text("Hel");
+            }
             go.await(10, TimeUnit.SECONDS);
-            call.json(200, FakeProvider.completion("well"));
-        });
-        CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
-        Thread.ofVirtual().start(() -> {
-            try {
-                first.complete(ask(PATH, chat("openai/" + model, false)));
-            } catch (Exception e) {
-                first.completeExceptionally(e);
+            if (stream) {
+                call.text("lo");
+                call.finish("stop");
+                call.done();
+            } else {
+                call.json(200, FakeProvider.completion("well"));
             }
         });
-        assertTrue(asked.await(10, TimeUnit.SECONDS));
-        HttpResponse<String> second = ask(PATH, chat("openai/" + model, false));
-        assertEquals(409, second.statusCode());
-        assertTrue(second.headers().firstValue("retry-after").isPresent());
+        List<CompletableFuture<HttpResponse<String>>> responses = new ArrayList<>();
+        for (int i = 0; i < times; i++) {
+            CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
+            Thread.ofVirtual().start(() -> {
+                try {
+                    response.complete(at.post(PATH, chat("openai/" + model, stream), "Idempotency-Key", key));
+                } catch (Exception e) {
+                    response.completeExceptionally(e);
+                }
+            });
+            responses.add(response);
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
+        }
         go.countDown();
-        assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
+        List<HttpResponse<String>> all = new ArrayList<>();
+        for (CompletableFuture<HttpResponse<String>> response : responses) {
+            all.add(response.get(10, TimeUnit.SECONDS));
+        }
+        return all;
+    }
+
+    @Test
+    void requestsWithTheSameKeyJoinTheOneThatIsBeingAnswered() throws Exception {
+        for (HttpResponse<String> response : together(gateway, 20, false)) {
+            assertEquals(200, response.statusCode());
+            assertEquals("well", json(response.body()).path("choices").path(0).path("message").path("content").asText());
+        }
         assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void streamsAreJoinedFromTheirFirstEventOn() throws Exception {
+        List<HttpResponse<String>> all = together(gateway, 20, true);
+        for (HttpResponse<String> response : all) {
+            assertEquals("text/event-stream; charset=utf-8", response.headers().firstValue("content-type").orElseThrow());
+            assertEquals(all.get(0).body(), response.body());
+        }
+        assertTrue(all.get(0).body().contains("Hel") && all.get(0).body().endsWith("data: [DONE]\n\n"));
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void aStreamIsRepeatedAsTheStreamThatItWas() throws Exception {
+        HttpResponse<String> first = ask(PATH, chat("openai/" + model, true));
+        HttpResponse<String> again = ask(PATH, chat("openai/" + model, true));
+        assertEquals(first.body(), again.body());
+        assertTrue(again.body().endsWith("data: [DONE]\n\n"));
+        assertEquals("true", again.headers().firstValue("idempotent-replayed").orElseThrow());
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void aStreamThatBrokeOffIsMadeAgain() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.cut();
+        });
+        assertTrue(ask(PATH, chat("openai/" + model, true)).body().contains("\"error\""));
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Whole");
+            call.finish("stop");
+            call.done();
+        });
+        HttpResponse<String> again = ask(PATH, chat("openai/" + model, true));
+        assertTrue(again.body().contains("Whole") && again.headers().firstValue("idempotent-replayed").isEmpty());
+        assertEquals(again.body(), ask(PATH, chat("openai/" + model, true)).body());
+    }
+
+    @Test
+    void anotherInstanceGivesTheSameAnswer() throws Exception {
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
+            CountDownLatch asked = new CountDownLatch(1);
+            CountDownLatch go = new CountDownLatch(1);
+            provider.on(model, call -> {
+                asked.countDown();
+                go.await(10, TimeUnit.SECONDS);
+                call.json(200, FakeProvider.completion("well"));
+            });
+            CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
+            CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
+            Thread.ofVirtual().start(() -> complete(first, gateway));
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
+            Thread.ofVirtual().start(() -> complete(second, other));
+            go.countDown();
+            assertEquals(first.get(10, TimeUnit.SECONDS).body(), second.get(10, TimeUnit.SECONDS).body());
+            assertEquals(1, provider.calls(model).size());
+        }
+    }
+
+    private void complete(CompletableFuture<HttpResponse<String>> response, TestGateway at) {
+        try {
+            response.complete(at.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key));
+        } catch (Exception e) {
+            response.completeExceptionally(e);
+        }
+    }
+
+    @Test
+    void whereJoiningIsOffASecondRequestIsAskedToWait() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.deduplicate.in-flight", "reject")) {
+            CountDownLatch asked = new CountDownLatch(1);
+            CountDownLatch go = new CountDownLatch(1);
+            own.provider().on(model, call -> {
+                asked.countDown();
+                go.await(10, TimeUnit.SECONDS);
+                call.json(200, FakeProvider.completion("well"));
+            });
+            CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
+            Thread.ofVirtual().start(() -> complete(first, own));
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
+            HttpResponse<String> second = own.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key);
+            assertEquals(409, second.statusCode());
+            assertTrue(second.headers().firstValue("retry-after").isPresent());
+            go.countDown();
+            assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
+        }
+    }
+
+    @Test
+    void theClaimOfAnInstanceThatDiedEndsByItself() throws Exception {
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("INSERT INTO answers (key, claimed_by, claimed_until) VALUES ('anonymous " + PATH + " " + key + "', 'dead', now() - interval '1 s')");
+        }
+        assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void whatAnSdkRepeatsByItselfIsRecognisedWithoutAKey() throws Exception {
+        HttpResponse<String> first = gateway.post(PATH, chat("openai/" + model, false), "X-Stainless-Retry-Count", "0");
+        HttpResponse<String> same = gateway.post(PATH, chat("openai/" + model, false), "X-Stainless-Retry-Count", "0");
+        assertEquals(2, provider.calls(model).size(), "the same question twice is two questions");
+        HttpResponse<String> again = gateway.post(PATH, chat("openai/" + model, false), "X-Stainless-Retry-Count", "1");
+        assertEquals(same.body(), again.body());
+        assertEquals("true", again.headers().firstValue("idempotent-replayed").orElseThrow());
+        assertEquals(2, provider.calls(model).size());
+        assertEquals(200, first.statusCode());
+        gateway.post(PATH, chat("openai/" + model + "x", false), "X-Stainless-Retry-Count", "1");
+        assertEquals(1, provider.calls(model + "x").size(), "a retry of what was not answered is a question");
     }
 
     @Test
     void theAnswerIsKeptBeforeItIsSeen() throws Exception {
         ask(PATH, chat("openai/" + model, false));
-        assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = '" + PATH + " " + key + "' AND body IS NOT NULL"));
+        assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = 'anonymous " + PATH + " " + key + "' AND body IS NOT NULL"));
     }
 }

@@ -42,6 +42,8 @@ public final class Settings {
         number("RETRY_BASE_DELAY", 0, 600_000);
         number("RETRY_MAX_DELAY", 0, 600_000);
         text("RETRY_BACKOFF_FACTOR", "[1-9]\\d?(\\.\\d+)?", "a number from 1 to 99");
+        text("IDEMPOTENCY_IN_FLIGHT", "join|reject", "join or reject");
+        number("RESUME_GRACE", 0, 3_600_000);
         text("MIDSTREAM", "continue|error", "continue or error");
         text("RETRY_ENABLE_JITTER", "true|false", "true or false");
         url("OPENAI_BASE_URL");

@@ -15,14 +15,21 @@ public final class Sse implements AutoCloseable {
 
     /** Posts a body and reads the response head. */
     public Sse(int port, String path, String body) throws IOException {
+        this(port, "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                + body.getBytes(StandardCharsets.UTF_8).length + "\r\n\r\n" + body);
+    }
+
+    /** Gets a stream; {@code header} is a header line. */
+    public static Sse get(int port, String path, String header) throws IOException {
+        return new Sse(port, "GET " + path + " HTTP/1.1\r\nHost: x\r\n" + header + "\r\n\r\n");
+    }
+
+    private Sse(int port, String request) throws IOException {
         socket = new Socket("127.0.0.1", port);
         socket.setSoTimeout(10_000);
         in = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
-        byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
         OutputStream out = socket.getOutputStream();
-        out.write(("POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + bytes.length
-                + "\r\n\r\n").getBytes(StandardCharsets.UTF_8));
-        out.write(bytes);
+        out.write(request.getBytes(StandardCharsets.UTF_8));
         out.flush();
     }
 

@@ -1,8 +1,11 @@
 package io.llmchat.chat;
 
 import io.llmchat.dialect.AnswerWriter;
+import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Ids;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.List;
@@ -39,6 +42,9 @@ public final class Chat {
     private ChatException earlierFailure;
     private String idempotencyKey;
     private byte[] heldAnswer;
+    private String userId;
+    private byte[] fingerprint;
+    private AnswerLog log;
     private List<String> leftOut = List.of();
     private long firstTokenNanos;
     private long deadlineMillis;
@@ -152,6 +158,37 @@ public final class Chat {
             attempts.append(',');
         }
         attempts.append(target.provider()).append('=').append(result);
+    }
+
+    /** Whose chat it is. */
+    public String userId() {
+        return userId;
+    }
+
+    public void userId(String user) {
+        this.userId = user;
+    }
+
+    /** SHA-256 of the request body: what makes two requests the same. */
+    public byte[] fingerprint() {
+        if (fingerprint == null) {
+            try {
+                fingerprint = MessageDigest.getInstance("SHA-256").digest(request.body());
+            } catch (NoSuchAlgorithmException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+        return fingerprint;
+    }
+
+    /** Where the answer is kept while it is made; null: nowhere, nobody else can want it. */
+    public AnswerLog log() {
+        return log;
+    }
+
+    public void log(AnswerLog answer) {
+        this.log = answer;
+        client.record(answer);
     }
 
     public String attempts() {

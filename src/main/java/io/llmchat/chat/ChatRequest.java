@@ -15,6 +15,7 @@ import java.util.function.Function;
  * @param wire the wire by whose names the members go: {@code openai} or {@code anthropic}; null: no provider's
  * @param model what the caller named: an agent's id or {@code <provider>/<model>}; null if nothing
  * @param includeUsage whether the caller asked for a usage chunk at the end of the stream
+ * @param resumable whether the events of the stream are numbered, so that the caller can come back for the rest
  * @param chatId the session the caller named, or null
  * @param members what the provider shall get, in order, with the place of each value in {@code body}
  * @param extras what belongs to no wire (variables, metadata), by the dialect's names; it is in {@link #prompt()} only
@@ -22,7 +23,7 @@ import java.util.function.Function;
  * @param reader how the members are read in neutral form; called when a provider needs that
  */
 public record ChatRequest(Operation operation, String wire, byte[] body, String model, boolean stream, boolean includeUsage,
-                          String chatId, Map<String, Slice> members, Map<String, Slice> extras,
+                          boolean resumable, String chatId, Map<String, Slice> members, Map<String, Slice> extras,
                           Map<String, String> headers, Function<ObjectNode, Prompt> reader) {
 
     /** A value's bytes: from {@code start} up to, not including, {@code end}. */

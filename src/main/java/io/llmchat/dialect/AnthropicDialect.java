@@ -48,7 +48,7 @@ public final class AnthropicDialect implements Dialect {
                 headers.put(name, value);
             }
         }
-        return new ChatRequest(operation, "anthropic", body, r.model, r.stream && operation == Operation.CHAT, true, null, members,
+        return new ChatRequest(operation, "anthropic", body, r.model, r.stream && operation == Operation.CHAT, true, false, null, members,
                 Map.of(), headers, AnthropicRequests::read);
     }
 

@@ -67,7 +67,7 @@ public final class NativeDialect implements Dialect {
         });
         Map<String, ChatRequest.Slice> extras = new LinkedHashMap<>(members);
         extras.keySet().retainAll(EXTRAS);
-        return new ChatRequest(Operation.CHAT, "openai", body, r.agentId, r.stream, true, r.chatId, passed, extras, Map.of(),
+        return new ChatRequest(Operation.CHAT, "openai", body, r.agentId, r.stream, true, r.stream, r.chatId, passed, extras, Map.of(),
                 OpenAiRequests::read);
     }
 

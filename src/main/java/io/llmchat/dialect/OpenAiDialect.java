@@ -34,7 +34,8 @@ public final class OpenAiDialect implements Dialect {
         if (!members.containsKey(needed)) {
             throw ChatException.invalid(needed, needed + " is missing.");
         }
-        return new ChatRequest(operation, "openai", body, r.model, r.stream, r.includeUsage, null, members, Map.of(), Map.of(),
+        return new ChatRequest(operation, "openai", body, r.model, r.stream, r.includeUsage,
+                r.stream && "true".equalsIgnoreCase(header.apply("X-Resumable")), null, members, Map.of(), Map.of(),
                 OpenAiRequests::read);
     }
 

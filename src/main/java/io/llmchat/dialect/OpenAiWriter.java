@@ -24,9 +24,9 @@ final class OpenAiWriter implements AnswerWriter {
 
     private static final byte[] DATA = Json.utf8("data: ");
     private static final byte[] END_OF_EVENT = Json.utf8("\n\n");
-    private static final byte[] DONE = Json.utf8("data: [DONE]\n\n");
 
     private final ChatRequest request;
+    private final String answerId;
     private String id;
     private long created = System.currentTimeMillis() / 1000;
     /** The first chunk of a provider whose bytes pass: should another provider go on, it does so under the same names. */
@@ -34,9 +34,11 @@ final class OpenAiWriter implements AnswerWriter {
     private final Set<Integer> begun = new HashSet<>();
     private String model;
     private boolean usageSent;
+    private int n;
 
     OpenAiWriter(ChatRequest request, String answerId) {
         this.request = request;
+        this.answerId = answerId;
         this.id = "chatcmpl-" + answerId;
         this.model = request.model();
     }
@@ -121,7 +123,7 @@ final class OpenAiWriter implements AnswerWriter {
             }
             if (!event.usageOnly() || request.includeUsage()) {
                 usageSent |= event.usage() != null;
-                out.appendBytes(DATA).appendBytes(event.bytes(), event.from(), event.to() - event.from())
+                data(out).appendBytes(event.bytes(), event.from(), event.to() - event.from())
                         .appendBytes(END_OF_EVENT);
             }
             return;
@@ -191,9 +193,17 @@ final class OpenAiWriter implements AnswerWriter {
     }
 
     private Buffer head(Buffer out) {
-        out.appendBytes(DATA).appendString("{\"id\":\"" + id + "\",\"object\":\"chat.completion.chunk\",\"created\":" + created
+        data(out).appendString("{\"id\":\"" + id + "\",\"object\":\"chat.completion.chunk\",\"created\":" + created
                 + ",\"model\":");
         return Json.quote(out, model).appendString(",\"choices\":[");
+    }
+
+    /** Begins an event; a caller who may come back for the rest gets its number. */
+    private Buffer data(Buffer out) {
+        if (request.resumable()) {
+            out.appendString("id: ").appendString(answerId).appendString(":").appendString(Integer.toString(++n)).appendString("\n");
+        }
+        return out.appendBytes(DATA);
     }
 
     private static void close(Buffer out, String finishReason) {
@@ -214,11 +224,11 @@ final class OpenAiWriter implements AnswerWriter {
             }
             head(out).appendString("],\"usage\":").appendBytes(Json.write(usage(usage))).appendString("}").appendBytes(END_OF_EVENT);
         }
-        out.appendBytes(DONE);
+        data(out).appendString("[DONE]\n\n");
     }
 
     @Override
     public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
-        out.appendBytes(DATA).appendBuffer(OpenAiDialect.errorOf(error, entry)).appendBytes(END_OF_EVENT);
+        data(out).appendBuffer(OpenAiDialect.errorOf(error, entry)).appendBytes(END_OF_EVENT);
     }
 }

@@ -33,7 +33,7 @@ public final class ResponsesDialect implements Dialect {
         Prompt prompt = ResponsesRequests.read(r.json);
         // no provider gets a member as it is; some are there for the answer, which repeats them
         members.keySet().retainAll(ResponseItems.REPEATED);
-        return new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, null, members, Map.of(), Map.of(),
+        return new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, false, null, members, Map.of(), Map.of(),
                 json -> prompt);
     }
 

@@ -28,6 +28,7 @@ public final class ClientStream {
     public static final String REQUEST_ID = "X-Request-Id";
 
     private static final long CLOSE_MILLIS = 100;
+    private static final long WATCH_MILLIS = 250;
     private static final Set<HttpConnection> CLOSING = ConcurrentHashMap.newKeySet();
     private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n\n");
 
@@ -35,6 +36,7 @@ public final class ClientStream {
     private final HttpServerResponse response;
     private final Context context;
     private final Dialect dialect;
+    private AnswerLog log;
     private Runnable whenGone;
     private boolean committed;
     private volatile boolean gone;
@@ -64,15 +66,32 @@ public final class ClientStream {
         return exchange.getProperty(PROPERTY, ClientStream.class);
     }
 
+    /** Keeps everything that is sent from now on; the answer goes on for those who follow it, though its caller leave. */
+    public void record(AnswerLog answer) {
+        this.log = answer;
+    }
+
     private void left() {
         if (response.ended()) {
             return;
         }
         gone = true;
-        Runnable action = whenGone;
-        whenGone = null;
-        if (action != null) {
-            action.run();
+        if (log != null) {
+            log.callerLeft();
+        }
+        watch();
+    }
+
+    /** Says that nobody is there any more, as soon as that is so. */
+    private void watch() {
+        if (gone()) {
+            Runnable action = whenGone;
+            whenGone = null;
+            if (action != null) {
+                action.run();
+            }
+        } else if (!log.isOver()) {
+            context.owner().setTimer(WATCH_MILLIS, t -> context.runOnContext(v -> watch()));
         }
     }
 
@@ -98,9 +117,9 @@ public final class ClientStream {
         return request.getHeader(name);
     }
 
-    /** Whether the caller has closed the connection before its answer was complete. */
+    /** Whether the caller has closed the connection before its answer was complete, and nobody else follows it. */
     public boolean gone() {
-        return gone;
+        return gone && (log == null || log.abandoned());
     }
 
     /** Runs {@code action} once on {@link #context()} if the caller leaves; replaces an earlier one; null: nothing. */
@@ -123,6 +142,9 @@ public final class ClientStream {
     /** Sends the head of a stream. */
     public void commit() {
         committed = true;
+        if (log != null) {
+            log.begin();
+        }
         if (gone) {
             return;
         }
@@ -135,6 +157,9 @@ public final class ClientStream {
 
     /** Sends events. */
     public void write(Buffer events) {
+        if (log != null) {
+            log.append(events);
+        }
         if (!gone) {
             response.write(events);
         }
@@ -142,7 +167,9 @@ public final class ClientStream {
 
     /** Sends a comment line, so that nobody between takes the stream for dead. */
     public void keepAlive() {
-        write(COMMENT);
+        if (!gone) {
+            response.write(COMMENT);
+        }
     }
 
     /** Whether more is waiting to be sent than should be. */
@@ -160,13 +187,29 @@ public final class ClientStream {
 
     /** Sends the last events of a stream and ends it well. */
     public void end(Buffer events) {
-        if (!response.ended()) {
+        if (log != null) {
+            log.complete(events);
+        }
+        if (!response.ended() && !gone) {
             response.end(events);
+        }
+    }
+
+    /** The caller has left, and nobody else wants the answer: what there is of it is all. */
+    public void leave(ChatException why) {
+        if (log != null) {
+            log.fail(why);
+        }
+        if (!response.ended()) {
+            response.end();
         }
     }
 
     /** Answers with JSON. */
     public void json(int status, Buffer body) {
+        if (log != null && status == 200) {
+            log.complete(body);
+        }
         if (!response.headWritten() && !response.ended()) {
             response.setStatusCode(status).putHeader("Content-Type", "application/json").end(body);
         }
@@ -175,6 +218,9 @@ public final class ClientStream {
     /** Answers with an error: a response if nothing was sent yet, else the last event, and the connection's end. */
     public void fail(ChatException error, ErrorTable table, AnswerWriter writer) {
         ErrorTable.Entry entry = table.of(error.code());
+        if (log != null && !committed) {
+            log.fail(error);
+        }
         if (!committed) {
             if (error.retryAfterSeconds() >= 0) {
                 header("Retry-After", Integer.toString(error.retryAfterSeconds()));
@@ -183,6 +229,10 @@ public final class ClientStream {
         } else if (!response.ended()) {
             Buffer last = Buffer.buffer();
             writer.error(error, entry, last);
+            if (log != null) {
+                log.append(last);
+                log.fail(error);
+            }
             response.end(last).onComplete(v -> closeUnlessReused());
         }
     }

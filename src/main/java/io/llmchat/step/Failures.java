@@ -9,7 +9,6 @@ import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.ErrorTable;
-import io.vertx.core.buffer.Buffer;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 import org.slf4j.Logger;
@@ -92,7 +91,7 @@ public final class Failures {
                 }
             }
             if (error instanceof ClientGone) {
-                client.end(Buffer.buffer());
+                client.leave(error);
             } else {
                 client.fail(error, table, chat == null ? null : chat.writer());
             }

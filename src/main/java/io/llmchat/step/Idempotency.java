@@ -2,88 +2,206 @@ package io.llmchat.step;
 
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.store.AnswerRepository;
+import io.llmchat.store.AnswerRepository.Kept;
+import io.llmchat.store.AnswersInProgress;
 import io.vertx.core.buffer.Buffer;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
-/** The steps of {@code deduplicate}: which key a request has, and what was answered to it before. */
+/** The steps of {@code deduplicate} and {@code resume}: an answer is made once, for all who ask for it. */
 public final class Idempotency {
 
     /** The exchange property with the key; absent: the request has none. */
     public static final String KEY = "idempotencyKey";
 
-    private final AnswerRepository answers;
+    private static final String SDK_RETRIES = "X-Stainless-Retry-Count";
+    private static final long POLL_MILLIS = 200;
 
-    public Idempotency(AnswerRepository answers) {
+    private final AnswerRepository answers;
+    private final AnswersInProgress inProgress;
+    private final boolean join;
+    private final long graceMillis;
+    private final long patienceMillis;
+
+    /**
+     * @param inFlight join or reject: what becomes of a request while the first one with its key is being answered
+     * @param graceMillis how long a stream goes on for a caller who may come back
+     * @param patienceMillis how long a request waits for an answer that another instance makes
+     */
+    public Idempotency(AnswerRepository answers, AnswersInProgress inProgress, String inFlight, long graceMillis, long patienceMillis) {
         this.answers = answers;
+        this.inProgress = inProgress;
+        this.join = inFlight.equals("join");
+        this.graceMillis = graceMillis;
+        this.patienceMillis = patienceMillis;
     }
 
-    /** A step that reads the key. It is kept apart by path, so that the same key can be used on two of them. */
+    /**
+     * A step that reads how the answer may be asked for again. A key is kept apart by caller and path, so that the same
+     * key can be used by others and elsewhere.
+     */
     public Processor readKey() {
         return exchange -> {
-            ClientStream client = ClientStream.of(exchange);
-            String given = client.request().headers().get("Idempotency-Key");
-            if (given == null) {
-                return;
-            }
-            String key = given.length() >= 2 && given.startsWith("\"") && given.endsWith("\"")
-                    ? given.substring(1, given.length() - 1) : given;
-            if (!key.matches("[\\x21-\\x7e]{1,255}")) {
-                throw ChatException.invalid("Idempotency-Key", "Idempotency-Key takes 1 to 255 visible characters.");
-            }
             Chat chat = Chat.of(exchange);
-            if (!chat.request().stream()) {
-                chat.idempotencyKey(client.request().path() + " " + key);
+            var headers = chat.client().request().headers();
+            String given = headers.get("Idempotency-Key");
+            if (given != null) {
+                String key = given.length() >= 2 && given.startsWith("\"") && given.endsWith("\"")
+                        ? given.substring(1, given.length() - 1) : given;
+                if (!key.matches("[\\x21-\\x7e]{1,255}")) {
+                    throw ChatException.invalid("Idempotency-Key", "Idempotency-Key takes 1 to 255 visible characters.");
+                }
+                chat.idempotencyKey(chat.userId() + " " + chat.client().request().path() + " " + key);
                 exchange.setProperty(KEY, chat.idempotencyKey());
+            }
+            boolean sdk = headers.contains(SDK_RETRIES);
+            if (given != null || sdk || chat.request().resumable()) {
+                chat.log(new AnswerLog(chat.answerId(), chat.userId(), chat.request().resumable() ? graceMillis : 0));
+            }
+            if (chat.request().resumable()) {
+                inProgress.resumable(chat.log());
+            }
+            if (given == null && sdk && !"0".equals(headers.get(SDK_RETRIES))) {
+                AnswerLog earlier = inProgress.madeLately(question(chat));
+                if (earlier != null) {
+                    exchange.setProperty("answeredBefore", earlier);
+                }
             }
         };
     }
 
-    /** A step for the first request with a key: notes what it asks. */
-    public Processor noteFirst() {
-        return exchange -> answers.fingerprint(exchange, Chat.of(exchange).idempotencyKey(), fingerprint(exchange));
+    /** What an SDK asks again, without a key: the same body, by the same caller, in the same place. */
+    private static String question(Chat chat) {
+        return chat.userId() + " " + chat.client().request().path() + " " + HexFormat.of().formatHex(chat.fingerprint());
     }
 
-    /** A step for a repeated request: answers it as the first was answered. */
+    /** A step for a request that an SDK repeats by itself though it was answered: it gets that answer. */
+    public Processor giveAgain() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            chat.client().header("Idempotent-Replayed", "true");
+            exchange.getProperty("answeredBefore", AnswerLog.class).follow(chat.client(), 0);
+        };
+    }
+
+    /** A step for the first request with a key: from now on others can join it. */
+    public Processor first() {
+        return exchange -> inProgress.keyed(exchange.getProperty(KEY, String.class), Chat.of(exchange).log());
+    }
+
+    /** A step for a repeated request: answers it as the first was answered, or is being answered. */
     public Processor replay() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
-            AnswerRepository.Kept kept = answers.get(chat.idempotencyKey());
-            if (kept != null && kept.fingerprint() != null && !MessageDigest.isEqual(kept.fingerprint(), fingerprint(exchange))) {
-                throw new ChatException("IDEMPOTENCY_KEY_REUSED",
-                        "This Idempotency-Key was used for a request with another body.");
+            long end = System.nanoTime() + patienceMillis * 1_000_000;
+            while (true) {
+                Kept kept = answers.get(chat.idempotencyKey());
+                if (kept != null && !MessageDigest.isEqual(kept.fingerprint(), chat.fingerprint())) {
+                    throw new ChatException("IDEMPOTENCY_KEY_REUSED",
+                            "This Idempotency-Key was used for a request with another body.");
+                }
+                if (kept != null && kept.body() != null) {
+                    chat.client().header("Idempotent-Replayed", "true");
+                    give(chat.client(), kept, 0);
+                    return;
+                }
+                AnswerLog made = inProgress.ofKey(chat.idempotencyKey());
+                if (join && made != null) {
+                    made.follow(chat.client(), 0);
+                    return;
+                }
+                if (!join || kept == null || !kept.claimed() || System.nanoTime() > end || chat.client().gone()) {
+                    throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
+                            "A request with this Idempotency-Key is being answered.").retryAfter(1);
+                }
+                Thread.sleep(POLL_MILLIS);
             }
-            if (kept == null || kept.body() == null) {
-                throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
-                        "A request with this Idempotency-Key is being answered.").retryAfter(1);
-            }
-            chat.client().header("Idempotent-Replayed", "true");
-            chat.client().json(200, Buffer.buffer(kept.body()));
         };
+    }
+
+    /** A step for a caller who comes back: the events of its answer after the last one that it has. */
+    public Processor resume() {
+        return exchange -> {
+            ClientStream client = ClientStream.of(exchange);
+            String id = exchange.getMessage().getHeader("answerId", String.class);
+            int event = lastEvent(client.request().getHeader("Last-Event-ID"), id);
+            String user = exchange.getProperty("userId", "anonymous", String.class);
+            AnswerLog made = inProgress.ofId(id);
+            if (made != null && made.owner().equals(user)) {
+                made.follow(client, event);
+                return;
+            }
+            Kept kept = answers.ofId(id);
+            if (kept == null || kept.body() == null || !user.equals(kept.owner())) {
+                throw new ChatException("NOT_FOUND", "There is no answer '" + id + "'.");
+            }
+            give(client, kept, event);
+        };
+    }
+
+    private static int lastEvent(String given, String answerId) {
+        if (given == null) {
+            return 0;
+        }
+        if (!given.startsWith(answerId + ":") || !given.substring(answerId.length() + 1).matches("\\d{1,9}")) {
+            throw ChatException.invalid("Last-Event-ID", "Last-Event-ID must be the id of an event of this answer.");
+        }
+        return Integer.parseInt(given.substring(answerId.length() + 1));
+    }
+
+    private static void give(ClientStream client, Kept kept, int event) {
+        Buffer body = Buffer.buffer(kept.body());
+        if (kept.stream()) {
+            client.commit();
+            client.end(AnswerLog.after(body, kept.answerId(), event));
+        } else {
+            client.json(200, body);
+        }
     }
 
     /** A step for a request that failed: the next one with its key is a first one again. */
     public Processor release() {
-        return exchange -> answers.remove(exchange, exchange.getProperty(KEY, String.class));
-    }
-
-    /** A step at the end: keeps the answer, before it is sent. */
-    public Processor keep() {
         return exchange -> {
-            Chat chat = Chat.of(exchange);
-            answers.keep(exchange, chat.idempotencyKey(), chat.heldAnswer());
+            String key = exchange.getProperty(KEY, String.class);
+            inProgress.forgetKey(key, Chat.of(exchange).log());
+            answers.remove(exchange, key);
         };
     }
 
-    private static byte[] fingerprint(Exchange exchange) {
-        try {
-            return MessageDigest.getInstance("SHA-256").digest(Chat.of(exchange).request().body());
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
+    /** A step at the end: keeps the answer to a key, before the caller sees its end. */
+    public Processor keep() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            boolean stream = chat.log().isStream();
+            byte[] body = stream ? chat.log().bytes().appendBytes(chat.heldAnswer()).getBytes() : chat.heldAnswer();
+            answers.keep(exchange, chat.idempotencyKey(), body, stream);
+        };
+    }
+
+    /** A step after the end: who comes back for the answer finds it in the store, whether it was whole or broke off. */
+    public Processor settle() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            AnswerLog log = chat.log();
+            if (log == null) {
+                return;
+            }
+            if (chat.idempotencyKey() != null) {
+                inProgress.forgetKey(chat.idempotencyKey(), log);
+            } else if (log.isComplete() && chat.client().request().headers().contains(SDK_RETRIES)) {
+                inProgress.made(question(chat), log);
+            }
+            if (chat.request().resumable()) {
+                if (log.isStream() && (chat.idempotencyKey() == null || !log.isComplete())) {
+                    answers.keep(exchange, log.answerId(), log.owner(), log.bytes().getBytes());
+                }
+                inProgress.forgetId(log);
+            }
+        };
     }
 }

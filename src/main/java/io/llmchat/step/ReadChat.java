@@ -22,6 +22,7 @@ public final class ReadChat implements Processor {
         ClientStream client = ClientStream.of(exchange);
         Chat chat = new Chat(client);
         exchange.setProperty(Chat.PROPERTY, chat);
+        chat.userId(exchange.getProperty("userId", "anonymous", String.class));
         if (!(exchange.getMessage().getBody() instanceof Buffer body) || body.length() == 0) {
             throw ChatException.invalid("body", "The request body is missing: send a JSON object.");
         }

@@ -1,75 +1,125 @@
 package io.llmchat.store;
 
+import io.llmchat.chat.Chat;
+import java.sql.Array;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import javax.sql.DataSource;
 import org.apache.camel.Exchange;
 import org.apache.camel.spi.IdempotentRepository;
 import org.apache.camel.support.service.ServiceSupport;
 
 /**
- * Answers by idempotency key, in PostgreSQL: who is answering, and, when it is complete, what was answered. Camel's
- * own repositories keep keys only; the answer to repeat is kept here. A claim that was not redeemed within
- * {@code claimMillis} (its instance has died) can be taken over. Safe for all threads.
+ * Answers by idempotency key and by answer id, in PostgreSQL: who is answering, and, when it is complete, what was
+ * answered. Camel's own repositories keep keys only; the answer to repeat is kept here. A claim is a lease: it is
+ * renewed while its answer is made, and can be taken over when its instance has died. Safe for all threads.
  */
 public final class AnswerRepository extends ServiceSupport implements IdempotentRepository {
 
-    /** A kept answer; {@code body} is null while it is still being made. */
-    public record Kept(byte[] fingerprint, byte[] body) {
+    /**
+     * A kept answer.
+     *
+     * @param body null while it is still being made
+     * @param stream whether it was given as a stream
+     * @param claimed whether somebody is making it
+     */
+    public record Kept(byte[] fingerprint, String answerId, byte[] body, boolean stream, String owner, boolean claimed) {
     }
 
     private final DataSource database;
     private final Duration keep;
-    private final Duration claim;
+    private final Duration lease;
+    private final Set<String> claims = ConcurrentHashMap.newKeySet();
 
     /**
      * @param keepHours how long an answer is kept
-     * @param claimMillis longer than any answer that is not streamed may take
+     * @param leaseMillis how long a claim lasts unless it is renewed
      */
-    public AnswerRepository(DataSource database, int keepHours, long claimMillis) {
+    public AnswerRepository(DataSource database, int keepHours, long leaseMillis) {
         this.database = database;
         this.keep = Duration.ofHours(keepHours);
-        this.claim = Duration.ofMillis(claimMillis);
+        this.lease = Duration.ofMillis(leaseMillis);
     }
 
     /** Claims a key for this exchange; false if it is claimed or answered already. */
     @Override
     public boolean add(Exchange exchange, String key) {
-        return update("""
-                INSERT INTO answers (key, claimed_by) VALUES (?, ?)
-                ON CONFLICT (key) DO UPDATE SET claimed_by = excluded.claimed_by, created_at = now(), fingerprint = NULL, body = NULL
-                WHERE answers.created_at < now() - make_interval(secs => CASE WHEN answers.body IS NULL THEN ? ELSE ? END)
-                """, key, exchange.getExchangeId(), claim.toSeconds(), keep.toSeconds()) == 1;
+        Chat chat = Chat.of(exchange);
+        boolean first = update("""
+                INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until)
+                VALUES (?, ?, ?, ?, ?, now() + make_interval(secs => ?))
+                ON CONFLICT (key) DO UPDATE SET claimed_by = excluded.claimed_by, fingerprint = excluded.fingerprint,
+                answer_id = excluded.answer_id, owner = excluded.owner, claimed_until = excluded.claimed_until, created_at = now(),
+                body = NULL, stream = NULL
+                WHERE answers.body IS NULL AND answers.claimed_until < now()
+                OR answers.created_at < now() - make_interval(secs => ?)
+                """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
+                keep.toSeconds()) == 1;
+        if (first) {
+            claims.add(exchange.getExchangeId());
+        }
+        return first;
     }
 
     /** Gives up the claim of this exchange; somebody else's claim and a kept answer stay. */
     @Override
     public boolean remove(Exchange exchange, String key) {
+        claims.remove(exchange.getExchangeId());
         return update("DELETE FROM answers WHERE key = ? AND claimed_by = ? AND body IS NULL", key,
                 exchange.getExchangeId()) == 1;
     }
 
-    /** Notes which request the claim is for. */
-    public void fingerprint(Exchange exchange, String key, byte[] fingerprint) {
-        update("UPDATE answers SET fingerprint = ? WHERE key = ? AND claimed_by = ?", fingerprint, key,
+    /** Renews the claims of all answers that are being made here. */
+    public void renew() {
+        if (claims.isEmpty()) {
+            return;
+        }
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
+                "UPDATE answers SET claimed_until = now() + make_interval(secs => ?) WHERE body IS NULL AND claimed_by = ANY (?)")) {
+            Array all = c.createArrayOf("text", claims.toArray());
+            s.setLong(1, lease.toSeconds());
+            s.setArray(2, all);
+            s.executeUpdate();
+        } catch (SQLException e) {
+            throw new StoreUnavailable(e);
+        }
+    }
+
+    /** Keeps the answer to a claimed key; on return it is on disk. */
+    public void keep(Exchange exchange, String key, byte[] body, boolean stream) {
+        claims.remove(exchange.getExchangeId());
+        update("UPDATE answers SET body = ?, stream = ?, created_at = now() WHERE key = ? AND claimed_by = ?", body, stream, key,
                 exchange.getExchangeId());
     }
 
-    /** Keeps the answer; on return it is on disk. */
-    public void keep(Exchange exchange, String key, byte[] body) {
-        update("UPDATE answers SET body = ? WHERE key = ? AND claimed_by = ?", body, key, exchange.getExchangeId());
+    /** Keeps an answer that has no key, for callers that come back for it. */
+    public void keep(Exchange exchange, String answerId, String owner, byte[] body) {
+        update("INSERT INTO answers (key, claimed_by, answer_id, owner, claimed_until, body, stream) VALUES (?, ?, ?, ?, now(), ?, true)",
+                "answer " + answerId, exchange.getExchangeId(), answerId, owner, body);
     }
 
     /** What is kept under a key, or null. */
     public Kept get(String key) {
-        try (Connection c = database.getConnection();
-                PreparedStatement s = c.prepareStatement("SELECT fingerprint, body FROM answers WHERE key = ?")) {
-            s.setString(1, key);
+        return find("key", key);
+    }
+
+    /** The answer of this id, or null. */
+    public Kept ofId(String answerId) {
+        return find("answer_id", answerId);
+    }
+
+    private Kept find(String column, String value) {
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
+                "SELECT fingerprint, answer_id, body, coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?")) {
+            s.setString(1, value);
             try (ResultSet row = s.executeQuery()) {
-                return row.next() ? new Kept(row.getBytes(1), row.getBytes(2)) : null;
+                return row.next() ? new Kept(row.getBytes(1), row.getString(2), row.getBytes(3), row.getBoolean(4), row.getString(5),
+                        row.getBoolean(6)) : null;
             }
         } catch (SQLException e) {
             throw new StoreUnavailable(e);

@@ -1,0 +1,243 @@
+package io.llmchat.http;
+
+import io.llmchat.chat.ChatException;
+import io.vertx.core.buffer.Buffer;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * One answer as its caller gets it, kept while it is made, so that others can follow it from any event on: requests
+ * with the same key, and callers that come back. Each follower reads at its own pace. Safe for all threads.
+ */
+public final class AnswerLog {
+
+    private final String answerId;
+    private final String owner;
+    private final long graceNanos;
+    private final List<Buffer> chunks = new ArrayList<>();
+    private final Set<Follower> followers = new HashSet<>();
+    private boolean begun;
+    private boolean stream;
+    private boolean over;
+    private ChatException failure;
+    private long aloneSince;
+
+    /**
+     * @param owner the user whose answer it is
+     * @param graceMillis how long it is made for nobody, once its caller and all followers have left
+     */
+    public AnswerLog(String answerId, String owner, long graceMillis) {
+        this.answerId = answerId;
+        this.owner = owner;
+        this.graceNanos = TimeUnit.MILLISECONDS.toNanos(graceMillis);
+    }
+
+    public String answerId() {
+        return answerId;
+    }
+
+    public String owner() {
+        return owner;
+    }
+
+    // --- the one who makes it
+
+    /** The head of a stream was sent. */
+    synchronized void begin() {
+        begun = true;
+        stream = true;
+    }
+
+    /** More events. */
+    void append(Buffer events) {
+        if (events.length() > 0) {
+            synchronized (this) {
+                chunks.add(events.copy());
+            }
+            wake();
+        }
+    }
+
+    /** It is whole: as a stream, or with {@code body} in one piece. */
+    void complete(Buffer body) {
+        synchronized (this) {
+            begun = true;
+            if (body != null) {
+                chunks.add(body.copy());
+            }
+            over = true;
+        }
+        wake();
+    }
+
+    /** It will not be whole; followers of a stream that has begun have the error as its last event. */
+    void fail(ChatException why) {
+        synchronized (this) {
+            failure = why;
+            over = true;
+        }
+        wake();
+    }
+
+    /** Its caller has left. */
+    synchronized void callerLeft() {
+        aloneSince = System.nanoTime();
+    }
+
+    /** Whether nobody has wanted it for the time of grace. */
+    synchronized boolean abandoned() {
+        return followers.isEmpty() && System.nanoTime() - aloneSince >= graceNanos;
+    }
+
+    /** All of it so far, byte for byte. */
+    public synchronized Buffer bytes() {
+        Buffer all = Buffer.buffer();
+        chunks.forEach(all::appendBuffer);
+        return all;
+    }
+
+    /** Whether it is a stream. */
+    public synchronized boolean isStream() {
+        return stream;
+    }
+
+    /** Whether it was given whole, and can be given again. */
+    public synchronized boolean isComplete() {
+        return over && failure == null;
+    }
+
+    /** Whether no more of it will come. */
+    public synchronized boolean isOver() {
+        return over;
+    }
+
+    private void wake() {
+        List<Follower> all;
+        synchronized (this) {
+            all = List.copyOf(followers);
+        }
+        all.forEach(f -> f.client.context().runOnContext(v -> f.pump()));
+    }
+
+    // --- those who follow
+
+    /**
+     * Gives it to another caller, from the event after {@code event} on, and returns when that one has all of it.
+     *
+     * @param event the number of the last event that the caller has; 0: none
+     * @throws ChatException why there is no answer, if it failed before anything of it was sent
+     */
+    public void follow(ClientStream client, int event) throws InterruptedException {
+        Follower follower = new Follower(client, event);
+        synchronized (this) {
+            followers.add(follower);
+        }
+        client.context().runOnContext(v -> {
+            client.whenGone(follower::leave);
+            follower.pump();
+        });
+        try {
+            follower.done.get();
+        } catch (java.util.concurrent.ExecutionException e) {
+            throw e.getCause() instanceof ChatException c ? c : new IllegalStateException(e.getCause());
+        } finally {
+            follower.leave();
+        }
+    }
+
+    /** The events after the one of this number; all of them for 0. Events begin with their id, as {@code <answerId>:<n>}. */
+    public static Buffer after(Buffer events, String answerId, int event) {
+        if (event == 0) {
+            return events;
+        }
+        byte[] next = ("id: " + answerId + ":" + (event + 1) + "\n").getBytes(StandardCharsets.UTF_8);
+        byte[] all = events.getBytes();
+        for (int i = 0; i + next.length <= all.length; i++) {
+            if ((i == 0 || all[i - 1] == '\n') && java.util.Arrays.equals(all, i, i + next.length, next, 0, next.length)) {
+                return events.slice(i, all.length);
+            }
+        }
+        return Buffer.buffer();
+    }
+
+    private final class Follower {
+        private final ClientStream client;
+        private final int event;
+        private final CompletableFuture<Void> done = new CompletableFuture<>();
+        private int at = -1;
+        private boolean waits;
+
+        Follower(ClientStream client, int event) {
+            this.client = client;
+            this.event = event;
+        }
+
+        /** Sends what there is, as fast as the caller reads. On the caller's context. */
+        void pump() {
+            while (!done.isDone() && !waits) {
+                Buffer next;
+                synchronized (AnswerLog.this) {
+                    if (!begun) {
+                        if (over) {
+                            done.completeExceptionally(failure);
+                        }
+                        return;
+                    }
+                    next = next();
+                    if (next == null && !over) {
+                        return;
+                    }
+                }
+                send(next);
+            }
+        }
+
+        private Buffer next() {
+            if (at < 0) {
+                at = chunks.size();
+                return stream ? after(bytes(), answerId, event) : bytes();
+            }
+            return at < chunks.size() ? chunks.get(at++) : null;
+        }
+
+        private void send(Buffer next) {
+            if (!stream) {
+                client.json(200, next);
+                done.complete(null);
+                return;
+            }
+            if (!client.committed()) {
+                client.commit();
+            }
+            if (next == null) {
+                client.end(Buffer.buffer());
+                done.complete(null);
+                return;
+            }
+            if (next.length() > 0) {
+                client.write(next);
+            }
+            if (client.full()) {
+                waits = true;
+                client.whenDrained(() -> {
+                    waits = false;
+                    pump();
+                });
+            }
+        }
+
+        void leave() {
+            synchronized (AnswerLog.this) {
+                if (followers.remove(this) && followers.isEmpty()) {
+                    aloneSince = System.nanoTime();
+                }
+            }
+            done.complete(null);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+package io.llmchat.store;
+
+import io.llmchat.http.AnswerLog;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * The answers that this instance is making, by idempotency key and by answer id, and those that it has made lately, by
+ * what was asked: an SDK that repeats a request by itself names no key. Safe for all threads.
+ */
+public final class AnswersInProgress {
+
+    private static final int MAX_LATELY = 10_000;
+    private static final long LATELY_NANOS = TimeUnit.SECONDS.toNanos(60);
+
+    private record Made(AnswerLog log, long atNanos) {
+    }
+
+    private final Map<String, AnswerLog> byKey = new ConcurrentHashMap<>();
+    private final Map<String, AnswerLog> byId = new ConcurrentHashMap<>();
+    /** The oldest first. */
+    private final Map<String, Made> lately = new LinkedHashMap<>();
+    private final long maxBytes;
+    private long bytes;
+
+    /** @param maxBytes how much of what was made lately is kept for SDKs that ask again */
+    public AnswersInProgress(long maxBytes) {
+        this.maxBytes = maxBytes;
+    }
+
+    public void keyed(String key, AnswerLog log) {
+        byKey.put(key, log);
+    }
+
+    public AnswerLog ofKey(String key) {
+        return byKey.get(key);
+    }
+
+    public void forgetKey(String key, AnswerLog log) {
+        byKey.remove(key, log);
+    }
+
+    public void resumable(AnswerLog log) {
+        byId.put(log.answerId(), log);
+    }
+
+    public AnswerLog ofId(String answerId) {
+        return byId.get(answerId);
+    }
+
+    public void forgetId(AnswerLog log) {
+        byId.remove(log.answerId(), log);
+    }
+
+    /** An answer was given to this question; it is kept for a minute, or until there is no more room. */
+    public synchronized void made(String question, AnswerLog log) {
+        long now = System.nanoTime();
+        Made before = lately.remove(question);
+        bytes -= before == null ? 0 : before.log.bytes().length();
+        lately.put(question, new Made(log, now));
+        bytes += log.bytes().length();
+        var oldest = lately.values().iterator();
+        while (oldest.hasNext()) {
+            Made made = oldest.next();
+            if (now - made.atNanos < LATELY_NANOS && bytes <= maxBytes && lately.size() <= MAX_LATELY) {
+                break;
+            }
+            bytes -= made.log.bytes().length();
+            oldest.remove();
+        }
+    }
+
+    /** What was answered to this question within the last minute, or null. */
+    public synchronized AnswerLog madeLately(String question) {
+        Made made = lately.get(question);
+        return made == null || System.nanoTime() - made.atNanos > LATELY_NANOS ? null : made.log;
+    }
+}
