@@ -24,13 +24,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.function.Executable;
 
 /**
  * A table of faults: each is met by a caller who wants a stream and one who does not, with a fallback and without. What
@@ -45,6 +48,8 @@ class FaultsTest {
     private static final long DEADLINE = 1_500;
     /** How much longer than its deadline a request may take on a busy machine. */
     private static final long SLACK = 1_500;
+
+    private static final ExecutorService ROWS = Executors.newFixedThreadPool(6);
 
     private static TestGateway gateway;
     private static FakeProvider provider;
@@ -225,17 +230,40 @@ class FaultsTest {
 
     @AfterAll
     static void stop() throws Exception {
+        ROWS.shutdownNow();
         gateway.close();
         spare.close();
     }
 
     @TestFactory
-    Stream<DynamicTest> faults() {
-        return TABLE.stream().flatMap(f -> Stream.of(
-                DynamicTest.dynamicTest(f.name + ", stream", () -> meet(f, true, false, f.stream)),
-                DynamicTest.dynamicTest(f.name + ", stream, fallback", () -> meet(f, true, true, f.streamWithFallback)),
-                DynamicTest.dynamicTest(f.name + ", plain", () -> meet(f, false, false, f.plain)),
-                DynamicTest.dynamicTest(f.name + ", plain, fallback", () -> meet(f, false, true, f.plainWithFallback))));
+    List<DynamicTest> faults() {
+        List<DynamicTest> rows = new ArrayList<>();
+        for (Fault f : TABLE) {
+            rows.add(row(f.name + ", stream", () -> meet(f, true, false, f.stream)));
+            rows.add(row(f.name + ", stream, fallback", () -> meet(f, true, true, f.streamWithFallback)));
+            rows.add(row(f.name + ", plain", () -> meet(f, false, false, f.plain)));
+            rows.add(row(f.name + ", plain, fallback", () -> meet(f, false, true, f.plainWithFallback)));
+        }
+        return rows;
+    }
+
+    /** Some rows run side by side, as most of them wait. */
+    private static DynamicTest row(String name, Executable test) {
+        CompletableFuture<Throwable> failure = new CompletableFuture<>();
+        ROWS.execute(() -> {
+            try {
+                test.execute();
+                failure.complete(null);
+            } catch (Throwable e) {
+                failure.complete(e);
+            }
+        });
+        return DynamicTest.dynamicTest(name, () -> {
+            Throwable thrown = failure.get(60, TimeUnit.SECONDS);
+            if (thrown != null) {
+                throw thrown;
+            }
+        });
     }
 
     private void meet(Fault fault, boolean stream, boolean fallback, Outcome expected) throws Exception {

@@ -152,10 +152,8 @@ final class Relay implements Upstream.Receiver {
             if (whole == null) {
                 events.end();
                 flush();
-                if (!ended && chat.finishReason() != null) {
+                if (!ended) {
                     complete();
-                } else if (!ended) {
-                    failed("cut", "The provider '" + provider() + "' closed the stream before its end.");
                 }
             } else if (status != 200) {
                 fail(wire.failure(provider(), status, retryAfter, whole.getBytes()));
@@ -170,7 +168,10 @@ final class Relay implements Upstream.Receiver {
 
     @Override
     public void broken(Throwable cause) {
-        if (!ended) {
+        if (!ended && begun && unfinished <= 0) {
+            // it has said why it stops: only its farewell is missing
+            guarded(this::complete);
+        } else if (!ended) {
             boolean connect = cause instanceof ConnectException || cause instanceof UnknownHostException;
             if (cause instanceof ConnectTimeoutException) {
                 endpoint.timedOut("connect");
@@ -352,7 +353,7 @@ final class Relay implements Upstream.Receiver {
             }
         } else if (streamed && begun && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
             complete();
-        } else if (streamed && begun && now - lastToken > millis(limits.idle())) {
+        } else if (streamed && begun && unfinished > 0 && now - lastToken > millis(limits.idle())) {
             timedOut("idle", "stall", "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms.");
         } else if (client.committed() && now - lastWrite > millis(limits.heartbeat())) {
             client.keepAlive();
