@@ -46,7 +46,7 @@ public final class Retry {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             int asked = chat.asked();
-            if (asked > maxRetries || asked > 0 && chat.failure() == null) {
+            if (exchange.getException() != null || asked > maxRetries || asked > 0 && chat.failure() == null) {
                 return false;
             }
             if (asked == 0) {
