@@ -1,5 +1,6 @@
 package io.llmchat.chat;
 
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -27,6 +28,12 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
     /** An event in parts. */
     public static ChatEvent of(List<AnswerPart> parts, Usage usage) {
         return of(null, null, 0, 0, parts, usage);
+    }
+
+    /** The same event, with bytes of its own. */
+    public ChatEvent kept() {
+        return bytes == null ? this : new ChatEvent(type, Arrays.copyOfRange(bytes, from, to), 0, to - from, parts, content, toolCall,
+                otherChoice, token, textLength, finishReason, usage, usageOnly);
     }
 
     /** An event in bytes and parts. */

@@ -53,6 +53,8 @@ final class Relay implements Upstream.Receiver {
     private final Framing events;
     /** The answer so far, of a provider that streams to a caller who wants it in one piece. */
     private final List<AnswerPart> collected = new ArrayList<>();
+    /** What came before the first token: should there be none, the caller's stream has nothing of it. */
+    private final List<ChatEvent> early = new ArrayList<>();
 
     private final long started = System.nanoTime();
     private long lastToken = started;
@@ -226,7 +228,7 @@ final class Relay implements Upstream.Receiver {
             if (streams) {
                 chat.attempted("200");
                 if (!client.committed()) {
-                    commit(out);
+                    commit();
                 }
             }
         }
@@ -237,21 +239,27 @@ final class Relay implements Upstream.Receiver {
             chat.finishReason(said.finishReason());
             unfinished--;
         }
-        if (streams) {
-            chat.sent(event);
-            writer.event(event, out);
-        } else {
+        if (!streams) {
             collected.addAll(event.parts());
+        } else if (client.committed()) {
+            send(event);
+        } else {
+            early.add(event.kept());
         }
     }
 
-    /** The head of the stream, and what comes before its first event; {@code held} came before its first token. */
-    private void commit(Buffer held) {
+    private void send(ChatEvent event) {
+        chat.sent(event);
+        writer.event(event, out);
+    }
+
+    /** The head of the stream, and what comes before its first token. */
+    private void commit() {
         head();
         client.commit();
-        out = Buffer.buffer(held.length() + 1024);
         writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), chat.target().model(), out);
-        out.appendBuffer(held);
+        early.forEach(this::send);
+        early.clear();
     }
 
     private void head() {
