@@ -7,6 +7,7 @@ import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
 import io.llmchat.chat.ProviderFailure;
+import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.AnswerWriter;
@@ -388,12 +389,15 @@ final class Relay implements Upstream.Receiver {
         fail(new ProviderFailure("UPSTREAM_ERROR", message).withOutcome(outcome));
     }
 
-    /** Once something of this answer was sent, its failure is another one: it cannot be made good by asking again. */
+    /**
+     * Once something of this answer was sent, its failure is another one: it cannot be made good by asking again. Of one
+     * that is refused because it does not go on where another broke off, nothing was.
+     */
     private void fail(ChatException failure) {
         if (failure.getOutcome() != null) {
             chat.attempted(failure.getOutcome());
         }
-        finish(begun && streams ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
+        finish(begun && streams && !(failure instanceof ProviderRefusal) ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
     private void finish(RuntimeException failure) {
