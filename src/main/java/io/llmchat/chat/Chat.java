@@ -195,9 +195,14 @@ public final class Chat {
         return said.toString();
     }
 
-    /** Whether somebody else can go on where a provider broke off: there is text, and text only. */
+    /** Whether somebody else can go on where a provider broke off: there is text, and text only, and time. */
     public boolean isContinuable() {
         return continuable;
+    }
+
+    /** The time for the whole of it is over: nobody else goes on. */
+    public void tooLate() {
+        continuable = false;
     }
 
     /** Why the last call brought no answer, or null if it brought one. */

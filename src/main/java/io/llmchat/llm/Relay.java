@@ -347,6 +347,7 @@ final class Relay implements Upstream.Receiver {
 
     private void look(long now) {
         if (streams && chat.durationMillis() > limits.stream()) {
+            chat.tooLate();
             timedOut("total", "timeout", "The answer took too long.");
         } else if (!begun && (streamed && now - started > millis(limits.firstToken()) || now - started > millis(patience))) {
             timedOut(streamed ? "first_token" : "total", "timeout", streamed
