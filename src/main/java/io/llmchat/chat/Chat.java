@@ -141,6 +141,12 @@ public final class Chat {
         this.asked = times;
     }
 
+    /** A call begins: what an earlier one has told of its end and its usage is over. */
+    public void calling() {
+        finishReason = null;
+        usage = null;
+    }
+
     /** Whom we ask now, or asked last; null before the first. */
     public Target target() {
         return target;

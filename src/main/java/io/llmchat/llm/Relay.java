@@ -88,7 +88,7 @@ final class Relay implements Upstream.Receiver {
         // those who may be asked after this one get their share of the time
         this.patience = chat.candidatesLeft() == 0 ? chat.millisLeft() : Math.max(chat.millisLeft() / (chat.candidatesLeft() + 1),
                 chat.millisLeft() - chat.candidatesLeft() * limits.firstToken());
-        chat.finishReason(null);
+        chat.calling();
         this.events = wire.framing(limits.maxEvent(), this::event);
     }
 
@@ -292,7 +292,8 @@ final class Relay implements Upstream.Receiver {
     /** What the provider counted, or, where it told nothing, what the texts come to. */
     private Usage usage() {
         if (chat.usage() == null) {
-            chat.usage(Usage.estimate(chat.request().body().length, length));
+            // of a stream that several have told, all
+            chat.usage(Usage.estimate(chat.request().body().length, Math.max(length, chat.said().length())));
         }
         return chat.usage();
     }
