@@ -221,8 +221,8 @@ class FaultsTest {
     static void start() throws Exception {
         spare = new FakeProvider();
         // a breaker that stays closed, so that the rows do not meet in it
-        gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "100000",
-                "camel.resilience4j.sliding-window-size", "100000",
+        gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "1000",
+                "camel.resilience4j.sliding-window-size", "1000",
                 "camel.component.llm.first-token-timeout", "400", "camel.component.llm.idle-timeout", "300",
                 "llmchat.complete.deadline", Long.toString(DEADLINE), "llmchat.retry.max", "2",
                 "llmchat.anthropic.base-url", spare.url(), "llmchat.anthropic.api-key", "key",
