@@ -30,8 +30,8 @@ class FailoverTest {
     @BeforeAll
     static void start() throws Exception {
         // a breaker that stays closed, so that the tests do not meet in it
-        gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "100000",
-                "camel.resilience4j.sliding-window-size", "100000",
+        gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "1000",
+                "camel.resilience4j.sliding-window-size", "1000",
                 "camel.component.llm.first-token-timeout", "300", "camel.component.llm.idle-timeout", "300",
                 "llmchat.complete.deadline", "1500", "llmchat.retry.max", "2");
         provider = gateway.provider();

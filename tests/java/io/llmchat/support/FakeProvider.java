@@ -19,6 +19,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * A provider on loopback that plays scripts over raw sockets: it can answer well, slowly, brokenly or not at all, and
@@ -127,6 +128,60 @@ public final class FakeProvider implements AutoCloseable {
                 + "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"" + text
                 + "\"},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
                 + "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5},\"system_fingerprint\":\"fp_1\"}";
+    }
+
+    // --- scripts: they answer on the wire, and in the form, in which they are asked
+
+    /** A whole answer of these tokens. */
+    public static Script says(List<String> tokens) {
+        return call -> {
+            if (call.streamed()) {
+                call.begin();
+                call.tokens(tokens);
+                call.close("stop");
+            } else {
+                call.json(200, call.whole(String.join("", tokens)));
+            }
+        };
+    }
+
+    /** Goes on where an assistant's message at the end of the request stops, as providers do that take a prefill. */
+    public static Script goesOn(List<String> tokens) {
+        return call -> says(List.of(String.join("", tokens).substring(call.prefill().length()))).play(call);
+    }
+
+    /** Refuses an assistant's message at the end of the request, and answers without one. */
+    public static Script refusesPrefill(List<String> tokens) {
+        return call -> {
+            if (call.prefill().isEmpty()) {
+                says(tokens).play(call);
+            } else {
+                call.error(400, "prefill_not_supported");
+            }
+        };
+    }
+
+    /** Half an answer, then something else: {@code tokens} of a stream, or some bytes of a whole answer. */
+    public static Script breaks(List<String> tokens, Script then) {
+        return call -> {
+            if (call.streamed()) {
+                call.begin();
+                call.tokens(tokens);
+            } else {
+                call.raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n{\"choices\":");
+            }
+            then.play(call);
+        };
+    }
+
+    public static Script fails(int status, String code, String... headers) {
+        return call -> call.error(status, code, headers);
+    }
+
+    /** One script for so many calls of a model, another one after that. */
+    public static Script first(int times, Script bad, Script good) {
+        Map<String, AtomicInteger> n = new ConcurrentHashMap<>();
+        return call -> (n.computeIfAbsent(call.model(), m -> new AtomicInteger()).incrementAndGet() <= times ? bad : good).play(call);
     }
 
     @Override
@@ -266,6 +321,74 @@ public final class FakeProvider implements AutoCloseable {
         public static String chunk(String delta, String finishReason) {
             return "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"fake-1\","
                     + "\"choices\":[{\"index\":0,\"delta\":" + delta + ",\"finish_reason\":" + finishReason + "}]}";
+        }
+
+        /** Whether it was asked on Anthropic's wire. */
+        private boolean anthropic() {
+            return line().endsWith("/v1/messages");
+        }
+
+        boolean streamed() {
+            return body().path("stream").asBoolean();
+        }
+
+        /** The text of an assistant's message at the end of the request, or nothing. */
+        public String prefill() {
+            JsonNode messages = body().path("messages");
+            JsonNode last = messages.path(messages.size() - 1);
+            if (!last.path("role").asText().equals("assistant")) {
+                return "";
+            }
+            return last.path("content").isTextual() ? last.path("content").asText() : last.path("content").path(0).path("text").asText();
+        }
+
+        /** The head of a stream, and what comes before its first token. */
+        public void begin() throws IOException {
+            sse();
+            if (anthropic()) {
+                named("message_start", "\"message\":{\"id\":\"msg_fake\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"fake-1\","
+                        + "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}");
+                named("content_block_start", "\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+            } else {
+                role();
+            }
+        }
+
+        public void tokens(List<String> tokens) throws IOException {
+            for (String token : tokens) {
+                if (anthropic()) {
+                    named("content_block_delta", "\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":"
+                            + new String(Json.write(token), StandardCharsets.UTF_8) + "}");
+                } else {
+                    text(token);
+                }
+            }
+        }
+
+        /** Why the answer ends, and the end of the stream. */
+        public void close(String reason) throws IOException {
+            if (anthropic()) {
+                named("content_block_stop", "\"index\":0");
+                named("message_delta", "\"delta\":{\"stop_reason\":\"" + (reason.equals("stop") ? "end_turn" : reason)
+                        + "\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":4}");
+                named("message_stop", null);
+                end();
+            } else {
+                finish(reason);
+                done();
+            }
+        }
+
+        /** An event of Anthropic's wire; {@code members} beside its type, or null. */
+        public void named(String event, String members) throws IOException {
+            bytes(("event: " + event + "\ndata: {\"type\":\"" + event + "\"" + (members == null ? "" : "," + members) + "}\n\n")
+                    .getBytes(StandardCharsets.UTF_8));
+        }
+
+        private String whole(String text) {
+            return anthropic() ? "{\"id\":\"msg_fake\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"fake-1\",\"content\":[{\"type\":"
+                    + "\"text\",\"text\":\"" + text + "\"}],\"stop_reason\":\"end_turn\",\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}"
+                    : completion(text);
         }
 
         /** The closing event, and the end of the response. */

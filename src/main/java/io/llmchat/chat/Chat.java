@@ -147,6 +147,12 @@ public final class Chat {
         this.asked = times;
     }
 
+    /** A call begins: what an earlier one has told of its end and its usage is over. */
+    public void calling() {
+        finishReason = null;
+        usage = null;
+    }
+
     /** Whom we ask now, or asked last; null before the first. */
     public Target target() {
         return target;
@@ -232,9 +238,14 @@ public final class Chat {
         return said.toString();
     }
 
-    /** Whether somebody else can go on where a provider broke off: there is text, and text only. */
+    /** Whether somebody else can go on where a provider broke off: there is text, and text only, and time. */
     public boolean isContinuable() {
         return continuable;
+    }
+
+    /** The time for the whole of it is over: nobody else goes on. */
+    public void tooLate() {
+        continuable = false;
     }
 
     /** Why the last call brought no answer, or null if it brought one. */
@@ -249,12 +260,6 @@ public final class Chat {
     /** Why the candidates before this one brought no answer: the last of the reasons, or null. */
     public ChatException earlierFailure() {
         return earlierFailure;
-    }
-
-    /** A provider is about to be asked: what an earlier one told of its own answer is forgotten. */
-    public void begin() {
-        finishReason = null;
-        usage = null;
     }
 
     public Usage usage() {

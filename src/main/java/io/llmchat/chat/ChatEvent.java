@@ -30,6 +30,12 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
         return of(null, null, 0, 0, parts, usage);
     }
 
+    /** The same event, with bytes of its own. */
+    public ChatEvent kept() {
+        return bytes == null ? this : new ChatEvent(type, Arrays.copyOfRange(bytes, from, to), 0, to - from, parts, content, toolCall,
+                otherChoice, token, textLength, finishReason, usage, usageOnly);
+    }
+
     /** An event in bytes and parts. */
     public static ChatEvent of(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, Usage usage) {
         boolean token = false;
@@ -58,15 +64,5 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
             }
         }
         return new ChatEvent(type, bytes, from, to, parts, content, tool, other, token, length, finish, usage, false);
-    }
-
-    /** The same event with bytes that stay. */
-    public ChatEvent kept() {
-        if (bytes == null) {
-            return this;
-        }
-        byte[] copy = Arrays.copyOfRange(bytes, from, to);
-        return new ChatEvent(type, copy, 0, copy.length, parts, content, toolCall, otherChoice, token, textLength, finishReason,
-                usage, usageOnly);
     }
 }

@@ -33,6 +33,7 @@ final class AnthropicWriter implements AnswerWriter {
     private String model;
     private boolean started;
     private boolean passing;
+    private boolean stopped;
     private String[] open = NO_BLOCK;
     private int index = -1;
     private int openTool = -1;
@@ -156,6 +157,7 @@ final class AnthropicWriter implements AnswerWriter {
                 open = NO_BLOCK;
                 openTool = -1;
             }
+            case "message_stop" -> stopped = true;
             default -> { }
         }
         for (AnswerPart part : event.parts()) {
@@ -267,12 +269,19 @@ final class AnthropicWriter implements AnswerWriter {
     @Override
     public void end(Usage usage, Buffer out) {
         if (passing) {
+            if (!stopped) {
+                end(out);
+            }
             return;
         }
         close(out);
         begin("message_delta", out).appendString("{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\""
                 + stopReason(finishReason) + "\",\"stop_sequence\":null},\"usage\":").appendBytes(Json.write(usage(usage)))
                 .appendString("}\n\n");
+        end(out);
+    }
+
+    private static void end(Buffer out) {
         begin("message_stop", out).appendString("{\"type\":\"message_stop\"}\n\n");
     }
 

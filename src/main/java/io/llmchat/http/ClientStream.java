@@ -9,7 +9,7 @@ import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
-import java.util.Set;
+import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
 import org.apache.camel.component.platform.http.vertx.HttpMessage;
@@ -29,7 +29,8 @@ public final class ClientStream {
 
     private static final long CLOSE_MILLIS = 100;
     private static final long WATCH_MILLIS = 250;
-    private static final Set<HttpConnection> CLOSING = ConcurrentHashMap.newKeySet();
+    /** Connections that are about to be closed, and after which stream. */
+    private static final Map<HttpConnection, ClientStream> CLOSING = new ConcurrentHashMap<>();
     private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n\n");
 
     private final HttpServerRequest request;
@@ -233,6 +234,8 @@ public final class ClientStream {
                 log.append(last);
                 log.fail(error);
             }
+            // before the end: the next request may be here before we learn that the end is sent
+            CLOSING.put(request.connection(), this);
             response.end(last).onComplete(v -> closeUnlessReused());
         }
     }
@@ -243,9 +246,8 @@ public final class ClientStream {
      */
     private void closeUnlessReused() {
         HttpConnection connection = request.connection();
-        CLOSING.add(connection);
         context.owner().setTimer(CLOSE_MILLIS, t -> {
-            if (CLOSING.remove(connection)) {
+            if (CLOSING.remove(connection, this)) {
                 connection.close();
             }
         });

@@ -1,7 +1,7 @@
 package io.llmchat.llm;
 
 import io.llmchat.chat.AnswerPart;
-import io.llmchat.chat.ProviderFailure;
+import io.llmchat.chat.ProviderRefusal;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -30,7 +30,7 @@ final class Continuation {
     /**
      * What of these parts the caller is to get.
      *
-     * @throws ProviderFailure if the new answer is another one
+     * @throws ProviderRefusal if the new answer is another one: that is no fault of who gave it
      */
     List<AnswerPart> fit(List<AnswerPart> parts) {
         if (fitted) {
@@ -67,7 +67,7 @@ final class Continuation {
 
     private void differs(List<AnswerPart> fit) {
         if (repeats) {
-            throw (ProviderFailure) new ProviderFailure("UPSTREAM_ERROR", "The answer broke off, and another provider began a different one.")
+            throw new ProviderRefusal("UPSTREAM_ERROR", "The answer broke off, and another provider began a different one.")
                     .withOutcome("differs");
         }
         fitted = true;

@@ -7,6 +7,7 @@ import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
 import io.llmchat.chat.ProviderFailure;
+import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.AnswerWriter;
@@ -33,7 +34,7 @@ final class Relay implements Upstream.Receiver {
 
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
-    private static final int MAX_HELD = 1_000;
+    private static final int MAX_EARLY = 1_000;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
@@ -55,6 +56,8 @@ final class Relay implements Upstream.Receiver {
     private final Framing events;
     /** The answer so far, of a provider that streams to a caller who wants it in one piece. */
     private final List<AnswerPart> collected = new ArrayList<>();
+    /** What came before the first token: should there be none, the caller's stream has nothing of it. */
+    private final List<ChatEvent> early = new ArrayList<>();
 
     private final long started = System.nanoTime();
     private long lastToken = started;
@@ -63,8 +66,6 @@ final class Relay implements Upstream.Receiver {
     private String retryAfter;
     private Buffer whole;
     private Buffer out = Buffer.buffer();
-    /** What came before the first token: it is only said once there is one, as another provider may be asked instead. */
-    private final List<ChatEvent> held = new ArrayList<>(2);
     private boolean begun;
     private boolean paused;
     private boolean ended;
@@ -89,7 +90,7 @@ final class Relay implements Upstream.Receiver {
         // those who may be asked after this one get their share of the time
         this.patience = chat.candidatesLeft() == 0 ? chat.millisLeft() : Math.max(chat.millisLeft() / (chat.candidatesLeft() + 1),
                 chat.millisLeft() - chat.candidatesLeft() * limits.firstToken());
-        chat.begin();
+        chat.calling();
         this.events = wire.framing(limits.maxEvent(), this::event);
     }
 
@@ -156,10 +157,8 @@ final class Relay implements Upstream.Receiver {
             if (whole == null) {
                 events.end();
                 flush();
-                if (!ended && chat.finishReason() != null) {
+                if (!ended) {
                     complete();
-                } else if (!ended) {
-                    failed("cut", "The provider '" + provider() + "' closed the stream before its end.");
                 }
             } else if (status != 200) {
                 fail(wire.failure(provider(), status, retryAfter, whole.getBytes()));
@@ -175,7 +174,7 @@ final class Relay implements Upstream.Receiver {
     @Override
     public void broken(Throwable cause) {
         if (!ended && begun && unfinished <= 0) {
-            // it had said all
+            // it has said why it stops: only its farewell is missing
             guarded(this::complete);
         } else if (!ended) {
             boolean connect = cause instanceof ConnectException || cause instanceof UnknownHostException;
@@ -234,8 +233,6 @@ final class Relay implements Upstream.Receiver {
                 if (!client.committed()) {
                     commit();
                 }
-                held.forEach(early -> writer.event(early, out));
-                held.clear();
             }
         }
         lastToken = System.nanoTime();
@@ -245,25 +242,30 @@ final class Relay implements Upstream.Receiver {
             chat.finishReason(said.finishReason());
             unfinished--;
         }
-        if (streams && begun) {
-            chat.sent(event);
-            writer.event(event, out);
-        } else if (streams) {
-            if (held.size() >= MAX_HELD) {
+        if (!streams) {
+            collected.addAll(event.parts());
+        } else if (client.committed()) {
+            send(event);
+        } else {
+            if (early.size() >= MAX_EARLY) {
                 throw new Wire.MalformedAnswer("event after event without a token");
             }
-            held.add(event.kept());
-        } else {
-            collected.addAll(event.parts());
+            early.add(event.kept());
         }
     }
 
-    /** The head of the stream, and what comes before its first event. */
+    private void send(ChatEvent event) {
+        chat.sent(event);
+        writer.event(event, out);
+    }
+
+    /** The head of the stream, and what comes before its first token. */
     private void commit() {
         head();
         client.commit();
-        out = Buffer.buffer(1024);
         writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), chat.target().model(), out);
+        early.forEach(this::send);
+        early.clear();
     }
 
     private void head() {
@@ -297,7 +299,8 @@ final class Relay implements Upstream.Receiver {
     /** What the provider counted, or, where it told nothing, what the texts come to. */
     private Usage usage() {
         if (chat.usage() == null) {
-            chat.usage(Usage.estimate(chat.request().body().length, length));
+            // of a stream that several have told, all
+            chat.usage(Usage.estimate(chat.request().body().length, Math.max(length, chat.said().length())));
         }
         return chat.usage();
     }
@@ -352,6 +355,7 @@ final class Relay implements Upstream.Receiver {
 
     private void look(long now) {
         if (streams && chat.durationMillis() > limits.stream()) {
+            chat.tooLate();
             timedOut("total", "timeout", "The answer took too long.");
         } else if (!begun && (streamed && now - started > millis(limits.firstToken()) || now - started > millis(patience))) {
             timedOut(streamed ? "first_token" : "total", "timeout", streamed
@@ -367,7 +371,7 @@ final class Relay implements Upstream.Receiver {
             }
         } else if (streamed && begun && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
             complete();
-        } else if (streamed && begun && now - lastToken > millis(limits.idle())) {
+        } else if (streamed && begun && unfinished > 0 && now - lastToken > millis(limits.idle())) {
             timedOut("idle", "stall", "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms.");
         } else if (client.committed() && now - lastWrite > millis(limits.heartbeat())) {
             client.keepAlive();
@@ -394,12 +398,15 @@ final class Relay implements Upstream.Receiver {
         fail(new ProviderFailure("UPSTREAM_ERROR", message).withOutcome(outcome));
     }
 
-    /** Once something of this answer was sent, its failure is another one: it cannot be made good by asking again. */
+    /**
+     * Once something of this answer was sent, its failure is another one: it cannot be made good by asking again. Of one
+     * that is refused because it does not go on where another broke off, nothing was.
+     */
     private void fail(ChatException failure) {
         if (failure.getOutcome() != null) {
             chat.attempted(failure.getOutcome());
         }
-        finish(begun && streams ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
+        finish(begun && streams && !(failure instanceof ProviderRefusal) ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
     private void finish(RuntimeException failure) {

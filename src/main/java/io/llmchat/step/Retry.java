@@ -46,7 +46,11 @@ public final class Retry {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             int asked = chat.asked();
-            if (asked > maxRetries || asked > 0 && chat.failure() == null) {
+            if (exchange.getException() != null || asked > maxRetries || asked > 0 && chat.failure() == null) {
+                return false;
+            }
+            if (chat.millisLeft() <= 0 && chat.earlierFailure() != null) {
+                chat.failure(chat.failure() == null ? chat.earlierFailure() : chat.failure());
                 return false;
             }
             if (asked == 0) {
@@ -60,6 +64,7 @@ public final class Retry {
                 budget.asked(chat.target().provider());
             }
             chat.asked(asked + 1);
+            chat.failure(null);
             Breakers.entering(chat.target());
             return true;
         };
@@ -83,8 +88,10 @@ public final class Retry {
             @Override
             public Object evaluate(Exchange exchange) {
                 Chat chat = Chat.of(exchange);
-                long delay = delay(chat);
-                boolean again = chat.asked() <= maxRetries && delay < chat.millisLeft() && budget.take(chat.target().provider());
+                long delay = delay(chat, exchange.getProperty(Exchange.EXCEPTION_CAUGHT, ChatException.class));
+                // who has begun to read is not left waiting for longer than an ordinary back-off
+                boolean fits = chat.client().committed() ? delay <= maxDelay : delay < chat.millisLeft();
+                boolean again = chat.asked() <= maxRetries && fits && budget.take(chat.target().provider());
                 if (!again) {
                     chat.asked(maxRetries + 1);
                 }
@@ -93,8 +100,7 @@ public final class Retry {
         };
     }
 
-    private long delay(Chat chat) {
-        ChatException failure = chat.failure();
+    private long delay(Chat chat, ChatException failure) {
         if (failure.retryAfterSeconds() >= 0) {
             long wait = failure.retryAfterSeconds() * 1_000L;
             if ("429".equals(failure.getOutcome())) {

@@ -161,7 +161,8 @@ public final class Targets {
             @Override
             public boolean matches(Exchange exchange) {
                 Chat chat = Chat.of(exchange);
-                if (!chat.nextCandidate()) {
+                // a loop looks for its next round even where the last one has raised what ends the request
+                if (exchange.getException() != null || !chat.nextCandidate()) {
                     return false;
                 }
                 exchange.setProperty("provider", chat.target().provider());

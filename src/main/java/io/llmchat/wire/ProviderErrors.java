@@ -41,7 +41,8 @@ final class ProviderErrors {
                     .as(status, type, code != null || said == null || !TOO_LONG.matcher(said).find() ? code : "context_length_exceeded");
             case 429 -> new ProviderRefusal("UPSTREAM_RATE_LIMITED", "The provider '" + provider + "' limits our requests"
                     + (said == null ? "" : ": " + said)).retryAfter(seconds(retryAfter));
-            default -> status == 408 || status == 409 || status >= 500
+            // 408 and 409 are asked again like 5xx, but tell nothing of the provider's health
+            default -> status >= 500
                     ? new ProviderFailure("UPSTREAM_ERROR", "The provider '" + provider + "' answered " + status + ".")
                             .retryAfter(status == 503 ? seconds(retryAfter) : -1)
                     : new ProviderRefusal("UPSTREAM_ERROR", "The provider '" + provider + "' answered " + status + ".");

@@ -1,0 +1,373 @@
+package io.llmchat;
+
+import static io.llmchat.support.FakeProvider.breaks;
+import static io.llmchat.support.FakeProvider.fails;
+import static io.llmchat.support.FakeProvider.goesOn;
+import static io.llmchat.support.FakeProvider.refusesPrefill;
+import static io.llmchat.support.FakeProvider.says;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.support.Answer;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider.Script;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpClient;
+import java.net.http.HttpResponse;
+import java.util.List;
+import java.util.Set;
+import java.util.UUID;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** A stream breaks off after its first token: who goes on, how, and what the caller gets when nobody can. */
+class MidstreamTest {
+
+    private static final List<String> TOKENS = FaultsTest.TOKENS;
+    private static final List<String> OTHER = List.of("Something", " else", " altogether");
+
+    private static TestGateway gateway;
+    private static FakeProvider provider;
+    private static FakeProvider spare;
+
+    private final String id = UUID.randomUUID().toString();
+    private final String agent = "a-" + id.substring(0, 8);
+    private final String first = "p-" + id;
+    private final String second = "f-" + id;
+    private final String third = "g-" + id;
+
+    @BeforeAll
+    static void start() throws Exception {
+        spare = new FakeProvider();
+        gateway = gateway();
+        provider = gateway.provider();
+    }
+
+    private static TestGateway gateway(String... more) throws Exception {
+        String[] settings = {"camel.resilience4j.minimum-number-of-calls", "1000", "camel.resilience4j.sliding-window-size", "1000",
+            "camel.component.llm.first-token-timeout", "400", "camel.component.llm.idle-timeout", "300",
+            "llmchat.complete.deadline", "1500", "llmchat.retry.max", "1",
+            "llmchat.anthropic.base-url", spare.url(), "llmchat.anthropic.api-key", "key", "llmchat.ollama.base-url", spare.url() + "/v1"};
+        String[] all = java.util.Arrays.copyOf(settings, settings.length + more.length);
+        System.arraycopy(more, 0, all, settings.length, more.length);
+        return TestGateway.with(all);
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        gateway.close();
+        spare.close();
+    }
+
+    private static void on(String target, Script script) {
+        String model = target.substring(target.indexOf('/') + 1);
+        (target.startsWith("openai/") ? provider : spare).on(model, script);
+    }
+
+    /** An agent of these targets, the first first. */
+    private void asks(TestGateway of, String... targets) throws Exception {
+        String fallbacks = java.util.Arrays.stream(targets).skip(1).map(t -> "\"" + t + "\"").collect(Collectors.joining(","));
+        String[] main = targets[0].split("/", 2);
+        assertEquals(201, of.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"" + main[0] + "\",\"model\":\""
+                + main[1] + "\",\"fallbacks\":[" + fallbacks + "]}").statusCode());
+    }
+
+    /** A stream in one of the three dialects. */
+    private Answer stream(TestGateway of, String dialect) throws Exception {
+        String rest = "\"stream\":true,\"max_tokens\":100,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+        try (HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build()) {
+            return new Answer(client.send(switch (dialect) {
+                case "native" -> of.request("POST", "/api/chat/completions", "{\"agentId\":\"" + agent + "\"," + rest);
+                case "anthropic" -> of.request("POST", "/v1/messages", "{\"model\":\"" + agent + "\"," + rest);
+                default -> of.request("POST", "/v1/chat/completions", "{\"model\":\"" + agent + "\"," + rest);
+            }, HttpResponse.BodyHandlers.ofString()));
+        }
+    }
+
+    private Answer stream() throws Exception {
+        return stream(gateway, "openai");
+    }
+
+    private static void assertWhole(Answer answer) {
+        assertEquals(200, answer.status(), answer.body());
+        assertEquals(FaultsTest.TEXT, answer.text(), answer.body());
+        assertEquals(0, answer.errors(), answer.body());
+        assertEquals(1, answer.ends(), answer.body());
+    }
+
+    private static void assertBroken(Answer answer, String message) {
+        assertEquals(200, answer.status(), answer.body());
+        assertTrue(FaultsTest.TEXT.startsWith(answer.text()), answer.body());
+        assertEquals(1, answer.errors(), answer.body());
+        assertEquals(0, answer.ends(), answer.body());
+        List<Answer.Event> events = answer.events();
+        assertTrue(events.get(events.size() - 1).data().contains(message), answer.body());
+    }
+
+    /** A stream on Anthropic's wire is one message, with blocks one after the other. */
+    private static void assertWellFormed(Answer answer) {
+        int open = -1;
+        int next = 0;
+        List<Answer.Event> events = answer.events();
+        assertEquals("message_start", events.get(0).name(), answer.body());
+        for (Answer.Event event : events) {
+            JsonNode json = event.json();
+            assertEquals(event.name(), json.path("type").asText());
+            switch (event.name()) {
+                case "content_block_start" -> {
+                    assertEquals(-1, open, answer.body());
+                    assertEquals(next++, json.path("index").asInt(), answer.body());
+                    open = json.path("index").asInt();
+                }
+                case "content_block_delta" -> assertEquals(open, json.path("index").asInt(), answer.body());
+                case "content_block_stop" -> {
+                    assertEquals(open, json.path("index").asInt(), answer.body());
+                    open = -1;
+                }
+                case "message_delta" -> assertEquals(-1, open, answer.body());
+                default -> { }
+            }
+        }
+        assertEquals(1, events.stream().filter(e -> e.name().equals("message_start")).count(), answer.body());
+        assertEquals("message_stop", events.get(events.size() - 1).name(), answer.body());
+    }
+
+    private static Script cutAfter(int tokens) {
+        return breaks(TOKENS.subList(0, tokens), Call::cut);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"openai,openai,anthropic", "openai,openai,ollama", "openai,anthropic,ollama", "openai,ollama,anthropic", "openai,openai,openai",
+        "anthropic,anthropic,ollama", "anthropic,anthropic,openai", "anthropic,openai,anthropic", "anthropic,ollama,ollama",
+        "native,openai,anthropic", "native,anthropic,openai", "native,ollama,ollama"})
+    void anotherProviderGoesOnInTheSameStream(String dialect, String from, String to) throws Exception {
+        asks(gateway, from + "/" + first, to + "/" + second);
+        on(from + "/" + first, cutAfter(25));
+        on(to + "/" + second, goesOn(TOKENS));
+        Answer answer = stream(gateway, dialect);
+        assertWhole(answer);
+        List<Call> calls = (to.equals("openai") ? provider : spare).calls(second);
+        assertEquals(1, calls.size());
+        assertEquals(to.equals("openai") ? "" : String.join("", TOKENS.subList(0, 25)), calls.get(0).prefill());
+        if (dialect.equals("anthropic")) {
+            assertWellFormed(answer);
+        } else if (dialect.equals("openai")) {
+            List<JsonNode> chunks = answer.events().stream().filter(e -> !e.data().equals("[DONE]")).map(Answer.Event::json).toList();
+            for (String name : new String[] {"id", "model", "created"}) {
+                assertEquals(1, chunks.stream().map(c -> c.path(name).asText()).collect(Collectors.toSet()).size(), "one " + name);
+            }
+            assertEquals(1, chunks.stream().filter(c -> c.path("choices").path(0).path("delta").has("role")).count(), "one role");
+        } else {
+            Set<String> ids = answer.body().lines().filter(l -> l.startsWith("id: ")).collect(Collectors.toSet());
+            assertEquals(answer.events().size(), ids.size(), "every event has an id of its own");
+        }
+    }
+
+    @Test
+    void blanksWhereItBrokeOffAreThereOnce() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, breaks(List.of("w0 "), Call::cut));
+        on("anthropic/" + second, goesOn(TOKENS));
+        assertWhole(stream());
+        assertEquals("w0", spare.call(second).prefill(), "blanks at the end are not taken everywhere");
+    }
+
+    @Test
+    void aPrefillThatIsRefusedIsNotWhatTheCallerSees() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, cutAfter(25));
+        on("anthropic/" + second, refusesPrefill(TOKENS));
+        assertWhole(stream());
+        assertEquals(2, spare.calls(second).size());
+        assertEquals("", spare.calls(second).get(1).prefill());
+    }
+
+    @Test
+    void aPrefillThatIsRefusedByOneThatThenSaysSomethingElse() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, cutAfter(25));
+        on("anthropic/" + second, refusesPrefill(OTHER));
+        Answer answer = stream();
+        assertBroken(answer, "connection to the provider 'openai' broke");
+        assertFalse(answer.body().contains("Something"));
+    }
+
+    @Test
+    void aTextThatDiffersIsNotSentAndTheNextProviderIsAsked() throws Exception {
+        asks(gateway, "openai/" + first, "openai/" + second, "openai/" + third);
+        on("openai/" + first, cutAfter(25));
+        // the same at first: what the caller has got is not sent again, what differs is not sent at all
+        on("openai/" + second, says(List.of("w0 w1", " w2 and", " so on")));
+        on("openai/" + third, says(TOKENS));
+        assertWhole(stream());
+        assertEquals(1, provider.calls(second).size(), "it is not asked again");
+    }
+
+    @Test
+    void aTextThatIsShorterThanWhatTheCallerHasIsAnotherOne() throws Exception {
+        asks(gateway, "openai/" + first, "openai/" + second);
+        on("openai/" + first, cutAfter(25));
+        on("openai/" + second, says(TOKENS.subList(0, 10)));
+        assertBroken(stream(), "connection to the provider 'openai' broke");
+    }
+
+    @Test
+    void textsThatDifferAreNoReasonToOpenABreaker() throws Exception {
+        try (TestGateway own = gateway("camel.resilience4j.minimum-number-of-calls", "2", "camel.resilience4j.sliding-window-size", "2")) {
+            asks(own, "anthropic/" + first, "ollama/" + second);
+            on("anthropic/" + first, cutAfter(25));
+            on("ollama/" + second, refusesPrefill(OTHER));
+            for (int i = 0; i < 3; i++) {
+                stream(own, "openai");
+            }
+            JsonNode breakers = TestGateway.json(own.get("/health/detailed").body()).path("breakers");
+            assertEquals("open", breakers.path("anthropic/" + first).asText());
+            assertEquals("closed", breakers.path("ollama/" + second).asText());
+        }
+    }
+
+    @Test
+    void itBreaksOffTwice() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second, "ollama/" + third);
+        on("openai/" + first, cutAfter(10));
+        on("anthropic/" + second, call -> {
+            call.begin();
+            call.tokens(TOKENS.subList(10, 30));
+            call.hang();
+        });
+        on("ollama/" + third, goesOn(TOKENS));
+        assertWhole(stream());
+        assertTrue(spare.call(second).leftWithin(1_000));
+        assertEquals(String.join("", TOKENS.subList(0, 30)), spare.call(third).prefill());
+    }
+
+    @Test
+    void anErrorEventOfTheProviderIsABreakToo() throws Exception {
+        asks(gateway, "anthropic/" + first, "ollama/" + second);
+        on("anthropic/" + first, breaks(TOKENS.subList(0, 10), call -> {
+            call.named("error", "\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}");
+            call.end();
+        }));
+        on("ollama/" + second, goesOn(TOKENS));
+        Answer answer = stream(gateway, "anthropic");
+        assertWhole(answer);
+        assertWellFormed(answer);
+    }
+
+    @Test
+    void aProviderThatCannotGoOnNowIsNotWaitedForLong() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second, "ollama/" + third);
+        on("openai/" + first, cutAfter(10));
+        on("anthropic/" + second, fails(429, "slow", "Retry-After: 20"));
+        on("ollama/" + third, goesOn(TOKENS));
+        assertWhole(stream());
+        assertEquals(1, spare.calls(second).size(), "it has said when it takes requests again");
+    }
+
+    @Test
+    void whatComesBeforeTheFirstTokenOfOneIsNotMixedWithTheAnswerOfAnother() throws Exception {
+        for (String dialect : new String[] {"anthropic", "openai", "native"}) {
+            for (String[] from : new String[][] {{"anthropic", "ollama"}, {"openai", "anthropic"}}) {
+                String agentBefore = "b-" + UUID.randomUUID().toString().substring(0, 8);
+                assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + agentBefore + "\",\"name\":\"A\",\"provider\":\"" + from[0]
+                        + "\",\"model\":\"" + first + "\",\"fallbacks\":[\"" + from[1] + "/" + second + "\"]}").statusCode());
+                on(from[0] + "/" + first, breaks(List.of(), Call::hang));
+                on(from[1] + "/" + second, says(TOKENS));
+                String path = dialect.equals("anthropic") ? "/v1/messages" : dialect.equals("native") ? "/api/chat/completions" : "/v1/chat/completions";
+                Answer answer = new Answer(gateway.post(path, "{\"model\":\"" + agentBefore + "\",\"agentId\":\"" + agentBefore
+                        + "\",\"stream\":true,\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"));
+                assertWhole(answer);
+                if (dialect.equals("anthropic")) {
+                    assertWellFormed(answer);
+                } else if (dialect.equals("openai")) {
+                    JsonNode chunk = answer.events().get(0).json();
+                    assertEquals("assistant", chunk.path("choices").path(0).path("delta").path("role").asText(), answer.body());
+                    assertEquals(from[1].equals("anthropic") ? second : "fake-1", chunk.path("model").asText());
+                }
+            }
+        }
+    }
+
+    @Test
+    void anAnswerWhoseClosingEventIsMissingGetsOne() throws Exception {
+        asks(gateway, "anthropic/" + first);
+        on("anthropic/" + first, call -> {
+            call.begin();
+            call.tokens(TOKENS);
+            call.named("content_block_stop", "\"index\":0");
+            call.named("message_delta", "\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":4}");
+            call.end();
+        });
+        Answer answer = stream(gateway, "anthropic");
+        assertWhole(answer);
+        assertWellFormed(answer);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"openai", "anthropic", "native"})
+    void aToolCallThatIsCutIsNeverGoneOnWith(String dialect) throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, call -> {
+            call.begin();
+            call.text("w0");
+            call.event(Call.chunk("{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+                    + "\"arguments\":\"\"}}]}", "null"));
+            call.event(Call.chunk("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"city\\\":\\\"Be\"}}]}", "null"));
+            call.cut();
+        });
+        assertBroken(stream(gateway, dialect), "connection to the provider 'openai' broke");
+        assertEquals(0, spare.calls(second).size());
+    }
+
+    @Test
+    void whereItIsNotWantedNobodyGoesOn() throws Exception {
+        try (TestGateway own = gateway("llmchat.complete.midstream", "error")) {
+            asks(own, "anthropic/" + first, "ollama/" + second);
+            on("anthropic/" + first, cutAfter(25));
+            assertBroken(stream(own, "openai"), "connection to the provider 'anthropic' broke");
+            assertEquals(0, spare.calls(second).size());
+        }
+    }
+
+    @Test
+    void aStreamThatTakesTooLongInAllEndsThere() throws Exception {
+        try (TestGateway own = gateway("camel.component.llm.stream-timeout", "500")) {
+            asks(own, "anthropic/" + first, "ollama/" + second);
+            on("anthropic/" + first, call -> {
+                call.begin();
+                for (String token : TOKENS) {
+                    call.tokens(List.of(token));
+                    TimeUnit.MILLISECONDS.sleep(50);
+                }
+                call.close("stop");
+            });
+            assertBroken(stream(own, "openai"), "took too long");
+            assertEquals(0, spare.calls(second).size(), "there is no time for another one");
+            assertEquals(1.0, own.metric("llmchat_provider_timeouts_total{kind=\"total\",provider=\"anthropic\"}"));
+        }
+    }
+
+    @Test
+    void whoWentOnIsWrittenDownAndTheirUsage() throws Exception {
+        asks(gateway, "anthropic/" + first, "ollama/" + second);
+        // it says 9 tokens of prompt before it breaks off; the one that goes on counts nothing
+        on("anthropic/" + first, cutAfter(25));
+        on("ollama/" + second, goesOn(TOKENS));
+        Answer answer = stream();
+        assertWhole(answer);
+        String row = "SELECT count(*) FROM usage_records WHERE request_id = '" + answer.header("x-request-id") + "'";
+        until("the request is written down", () -> gateway.count(row) == 1);
+        assertEquals(1, gateway.count(row + " AND provider = 'ollama' AND model = '" + second + "' AND outcome = 'completed'"
+                + " AND attempts = 'anthropic=200,anthropic=cut,ollama=200' AND usage_estimated"
+                + " AND completion_tokens >= " + FaultsTest.TEXT.length() / 5), "as it was");
+    }
+}
