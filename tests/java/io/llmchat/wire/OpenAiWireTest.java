@@ -245,8 +245,8 @@ class OpenAiWireTest {
         "400, RequestRejected, UPSTREAM_REJECTED",     "401, ProviderRefusal, UPSTREAM_UNAUTHORIZED",
         "403, ProviderRefusal, UPSTREAM_UNAUTHORIZED", "404, RequestRejected, UPSTREAM_REJECTED",
         "413, RequestRejected, UPSTREAM_REJECTED",     "422, RequestRejected, UPSTREAM_REJECTED",
-        "429, ProviderRefusal, UPSTREAM_RATE_LIMITED", "408, ProviderFailure, UPSTREAM_ERROR",
-        "409, ProviderFailure, UPSTREAM_ERROR",        "500, ProviderFailure, UPSTREAM_ERROR",
+        "429, ProviderRefusal, UPSTREAM_RATE_LIMITED", "408, ProviderRefusal, UPSTREAM_ERROR",
+        "409, ProviderRefusal, UPSTREAM_ERROR",        "500, ProviderFailure, UPSTREAM_ERROR",
         "502, ProviderFailure, UPSTREAM_ERROR",        "503, ProviderFailure, UPSTREAM_ERROR",
         "529, ProviderFailure, UPSTREAM_ERROR",        "402, ProviderRefusal, UPSTREAM_ERROR",
         "302, ProviderRefusal, UPSTREAM_ERROR",        "201, ProviderRefusal, UPSTREAM_ERROR"})
