@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.sql.Connection;
@@ -186,6 +187,36 @@ class IdempotencyTest {
             Thread.ofVirtual().start(() -> complete(second, other));
             go.countDown();
             assertEquals(first.get(10, TimeUnit.SECONDS).body(), second.get(10, TimeUnit.SECONDS).body());
+            assertEquals(1, provider.calls(model).size());
+        }
+    }
+
+    @Test
+    void aStreamIsJoinedOnAnotherInstanceBeforeItHasEnded() throws Exception {
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
+            CountDownLatch go = new CountDownLatch(1);
+            CountDownLatch asked = new CountDownLatch(1);
+            provider.on(model, call -> {
+                asked.countDown();
+                call.sse();
+                call.text("Hel");
+                go.await(10, TimeUnit.SECONDS);
+                call.text("lo");
+                call.finish("stop");
+                call.done();
+            });
+            String header = "\r\nIdempotency-Key: " + key;
+            try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+                assertTrue(asked.await(10, TimeUnit.SECONDS));
+                first.lineWith("Hel");
+                try (Sse second = new Sse(other.port(), PATH, chat("openai/" + model, true), header)) {
+                    second.lineWith("Hel");
+                    go.countDown();
+                    second.lineWith("lo");
+                    second.lineWith("[DONE]");
+                }
+                first.lineWith("[DONE]");
+            }
             assertEquals(1, provider.calls(model).size());
         }
     }

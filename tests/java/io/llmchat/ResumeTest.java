@@ -83,6 +83,38 @@ class ResumeTest {
     }
 
     @Test
+    void anotherInstanceGivesTheLiveRestToo() throws Exception {
+        CountDownLatch more = new CountDownLatch(1);
+        CountDownLatch end = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("one ");
+            more.await(10, TimeUnit.SECONDS);
+            call.text("two ");
+            end.await(10, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        try (TestGateway other = TestGateway.with();
+                Sse client = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            String id = answerId(client.lineWith("id: "));
+            client.lineWith("one ");
+            TestGateway.until("the other instance knows it", () -> {
+                try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":2")) {
+                    return back.lineWith("HTTP/1.1").contains("200");
+                }
+            });
+            try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
+                more.countDown();
+                assertEquals("id: " + id + ":4", back.lineWith("id: "));
+                assertTrue(back.lineWith("data: ").contains("two"));
+                end.countDown();
+                back.lineWith("event: end");
+            }
+        }
+    }
+
+    @Test
     void openAiStreamsAreNumberedAndResumedWhereTheCallerAsksForIt() throws Exception {
         String plain = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
         assertFalse(plain.contains("id: "));

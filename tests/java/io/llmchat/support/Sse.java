@@ -15,7 +15,12 @@ public final class Sse implements AutoCloseable {
 
     /** Posts a body and reads the response head. */
     public Sse(int port, String path, String body) throws IOException {
-        this(port, "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+        this(port, path, body, "");
+    }
+
+    /** Posts a body with more header lines, each after a line break, and reads the response head. */
+    public Sse(int port, String path, String body, String headers) throws IOException {
+        this(port, "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json" + headers + "\r\nContent-Length: "
                 + body.getBytes(StandardCharsets.UTF_8).length + "\r\n\r\n" + body);
     }
 

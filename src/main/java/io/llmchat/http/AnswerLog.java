@@ -101,6 +101,11 @@ public final class AnswerLog {
         return all;
     }
 
+    /** What was added since there were so many pieces. */
+    public synchronized List<Buffer> from(int pieces) {
+        return List.copyOf(chunks.subList(pieces, chunks.size()));
+    }
+
     /** Whether it is a stream. */
     public synchronized boolean isStream() {
         return stream;

@@ -4,6 +4,7 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
+import io.llmchat.store.AnswerMirror;
 import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.store.AnswersInProgress;
@@ -24,6 +25,7 @@ public final class Idempotency {
 
     private final AnswerRepository answers;
     private final AnswersInProgress inProgress;
+    private final AnswerMirror mirror;
     private final boolean join;
     private final long graceMillis;
     private final long patienceMillis;
@@ -33,9 +35,11 @@ public final class Idempotency {
      * @param graceMillis how long a stream goes on for a caller who may come back
      * @param patienceMillis how long a request waits for an answer that another instance makes
      */
-    public Idempotency(AnswerRepository answers, AnswersInProgress inProgress, String inFlight, long graceMillis, long patienceMillis) {
+    public Idempotency(AnswerRepository answers, AnswersInProgress inProgress, AnswerMirror mirror, String inFlight,
+                       long graceMillis, long patienceMillis) {
         this.answers = answers;
         this.inProgress = inProgress;
+        this.mirror = mirror;
         this.join = inFlight.equals("join");
         this.graceMillis = graceMillis;
         this.patienceMillis = patienceMillis;
@@ -65,6 +69,9 @@ public final class Idempotency {
             }
             if (chat.request().resumable()) {
                 inProgress.resumable(chat.log());
+            }
+            if (chat.request().resumable() || given != null && chat.request().stream()) {
+                mirror.mirror(chat.log());
             }
             if (given == null && sdk && !"0".equals(headers.get(SDK_RETRIES))) {
                 AnswerLog earlier = inProgress.madeLately(question(chat));
@@ -115,6 +122,10 @@ public final class Idempotency {
                     made.follow(chat.client(), 0);
                     return;
                 }
+                if (join && kept != null && kept.claimed() && chat.request().stream()
+                        && mirror.follow(chat.client(), kept.answerId(), chat.userId(), 0)) {
+                    return;
+                }
                 if (!join || kept == null || !kept.claimed() || System.nanoTime() > end || chat.client().gone()) {
                     throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
                             "A request with this Idempotency-Key is being answered.").retryAfter(1);
@@ -134,6 +145,9 @@ public final class Idempotency {
             AnswerLog made = inProgress.ofId(id);
             if (made != null && made.owner().equals(user)) {
                 made.follow(client, event);
+                return;
+            }
+            if (mirror.follow(client, id, user, event)) {
                 return;
             }
             Kept kept = answers.ofId(id);

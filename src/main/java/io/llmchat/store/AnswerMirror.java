@@ -1,0 +1,170 @@
+package io.llmchat.store;
+
+import io.llmchat.http.AnswerLog;
+import io.llmchat.http.ClientStream;
+import io.vertx.core.buffer.Buffer;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.redisson.api.BatchOptions;
+import org.redisson.api.RBatch;
+import org.redisson.api.RScript;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.RedisException;
+import org.redisson.client.codec.ByteArrayCodec;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * The streams that are being made, in Redis, so that other instances can follow them: one string of bytes for each, to
+ * which all instances' streams are added four times a second, all of an instance in one round trip. Without Redis there
+ * is no mirror, and other instances wait for the whole answer. Safe for all threads.
+ */
+public final class AnswerMirror {
+
+    private static final Logger LOG = LoggerFactory.getLogger(AnswerMirror.class);
+    private static final long INTERVAL_MILLIS = 250;
+    private static final long POLL_MILLIS = 100;
+    /** Milliseconds; renewed while the answer is made, so that it vanishes if its instance does. */
+    private static final long TTL = 30_000;
+
+    /** Adds bytes where they belong, or gives the mirror up if earlier ones were lost. */
+    private static final String ADD = """
+            if redis.call('strlen', KEYS[1]) ~= tonumber(ARGV[1]) then redis.call('del', KEYS[1], KEYS[2]) return 0 end
+            redis.call('append', KEYS[1], ARGV[2])
+            redis.call('hset', KEYS[2], 'owner', ARGV[3], 'over', ARGV[4])
+            redis.call('pexpire', KEYS[1], ARGV[5]) redis.call('pexpire', KEYS[2], ARGV[5])
+            return 1
+            """;
+    private static final String READ = """
+            return {redis.call('hget', KEYS[2], 'owner'), redis.call('hget', KEYS[2], 'over'), redis.call('getrange', KEYS[1], ARGV[1], -1)}
+            """;
+
+    private static final class Mirrored {
+        private int chunk;
+        private long bytes;
+        private long written;
+    }
+
+    private final RedissonClient redis;
+    private final Map<AnswerLog, Mirrored> logs = new ConcurrentHashMap<>();
+    private volatile boolean running = true;
+
+    public AnswerMirror(RedissonClient redis) {
+        this.redis = redis;
+    }
+
+    /** Begins to mirror what is registered. */
+    public void start() {
+        Thread.ofPlatform().daemon().name("answer-mirror").start(() -> {
+            while (running) {
+                try {
+                    Thread.sleep(INTERVAL_MILLIS);
+                    flush();
+                } catch (InterruptedException e) {
+                    return;
+                } catch (RuntimeException e) {
+                    LOG.debug("Redis is away: streams are not mirrored", e);
+                }
+            }
+        });
+    }
+
+    public void stop() {
+        running = false;
+    }
+
+    /** This answer, if it becomes a stream, is mirrored from its first event to its end. */
+    public void mirror(AnswerLog log) {
+        logs.put(log, new Mirrored());
+    }
+
+    private void flush() {
+        if (logs.isEmpty()) {
+            return;
+        }
+        RBatch batch = redis.createBatch(BatchOptions.defaults().skipResult());
+        boolean any = false;
+        long now = System.currentTimeMillis();
+        for (Map.Entry<AnswerLog, Mirrored> entry : logs.entrySet()) {
+            AnswerLog log = entry.getKey();
+            Mirrored done = entry.getValue();
+            boolean over = log.isOver();
+            List<Buffer> more = log.from(done.chunk);
+            if (log.isStream() && (over || !more.isEmpty() || now - done.written > TTL / 3)) {
+                Buffer bytes = Buffer.buffer();
+                more.forEach(bytes::appendBuffer);
+                batch.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, ADD, RScript.ReturnType.INTEGER,
+                        keys(log.answerId()), utf8(Long.toString(done.bytes)), bytes.getBytes(), utf8(log.owner()), utf8(over ? "1" : "0"),
+                        utf8(Long.toString(TTL)));
+                any = true;
+                done.chunk += more.size();
+                done.bytes += bytes.length();
+                done.written = now;
+            }
+            if (over) {
+                logs.remove(log);
+            }
+        }
+        if (any) {
+            batch.executeAsync();
+        }
+    }
+
+    private static List<Object> keys(String answerId) {
+        // one slot for both, also in a cluster
+        return List.of("llmchat:answer:{" + answerId + "}", "llmchat:answer:{" + answerId + "}:of");
+    }
+
+    private static byte[] utf8(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    /**
+     * Gives an answer that another instance is making to this caller, from the event after {@code event} on.
+     *
+     * @return false if there is nothing of it here, or it is somebody else's: nothing was sent
+     */
+    public boolean follow(ClientStream client, String answerId, String owner, int event) throws InterruptedException {
+        long at = 0;
+        boolean begun = false;
+        while (!client.gone()) {
+            List<byte[]> read = read(answerId, at);
+            if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
+                if (begun) {
+                    // its instance has died: a stream without its end says so
+                    client.abort();
+                }
+                return begun;
+            }
+            Buffer more = Buffer.buffer(read.get(2));
+            at += more.length();
+            Buffer wanted = begun ? more : AnswerLog.after(more, answerId, event);
+            if (!begun) {
+                client.commit();
+                begun = true;
+            }
+            if (wanted.length() > 0) {
+                client.write(wanted);
+            }
+            if ("1".equals(new String(read.get(1), StandardCharsets.UTF_8))) {
+                client.end(Buffer.buffer());
+                return true;
+            }
+            do {
+                Thread.sleep(POLL_MILLIS);
+            } while (client.full() && !client.gone());
+        }
+        return begun;
+    }
+
+    private List<byte[]> read(String answerId, long from) {
+        try {
+            return redis.getScript(ByteArrayCodec.INSTANCE).eval(RScript.Mode.READ_ONLY, READ, RScript.ReturnType.MULTI,
+                    keys(answerId), (Object) utf8(Long.toString(from)));
+        } catch (RedisException e) {
+            return null;
+        }
+    }
+}
