@@ -13,6 +13,7 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
+import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -275,7 +276,7 @@ class LoadFaultsTest {
                 queued.add(socket);
                 try {
                     socket.connect(deaf.getLocalSocketAddress(), 100);
-                } catch (java.io.IOException full) {
+                } catch (IOException full) {
                     break;
                 }
             }

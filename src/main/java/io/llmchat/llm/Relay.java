@@ -155,7 +155,9 @@ final class Relay implements Upstream.Receiver {
             if (whole == null) {
                 events.end();
                 flush();
-                if (!ended) {
+                if (!ended && begun && unfinished > 0) {
+                    failed("cut", "The provider '" + provider() + "' closed the stream before its end.");
+                } else if (!ended) {
                     complete();
                 }
             } else if (status != 200) {
