@@ -276,6 +276,18 @@ class MidstreamTest {
     }
 
     @Test
+    void whyItBrokeOffIsToldRatherThanWhyNobodyWentOn() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, cutAfter(10));
+        on("anthropic/" + second, fails(429, "slow", "Retry-After: 20"));
+        // the second time it is left alone
+        for (int i = 0; i < 2; i++) {
+            assertBroken(stream(), "connection to the provider 'openai' broke");
+            assertEquals(1, spare.calls(second).size());
+        }
+    }
+
+    @Test
     void whatComesBeforeTheFirstTokenOfOneIsNotMixedWithTheAnswerOfAnother() throws Exception {
         for (String dialect : new String[] {"anthropic", "openai", "native"}) {
             for (String[] from : new String[][] {{"anthropic", "ollama"}, {"openai", "anthropic"}}) {

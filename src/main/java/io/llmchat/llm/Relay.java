@@ -401,7 +401,8 @@ final class Relay implements Upstream.Receiver {
         if (failure.getOutcome() != null) {
             chat.attempted(failure.getOutcome());
         }
-        finish(begun && streams && !(failure instanceof ProviderRefusal) ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
+        finish(begun && streams && !(failure instanceof ProviderRefusal)
+                ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
     private void finish(RuntimeException failure) {
