@@ -34,6 +34,7 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.function.Executable;
 
@@ -118,6 +119,8 @@ class FaultsTest {
                 error(429, "openai=429", "limits our requests"), whole("openai=429,anthropic=200"));
         fault("429 until a date, now over", first(1, fails(429, "slow", "Retry-After: " + date(-30)), says(TOKENS)),
                 whole("openai=429,openai=200"), whole("openai=429,openai=200"));
+        fault("429 until a date, within the deadline", first(1, call -> call.error(429, "slow", "Retry-After: " + date(1)), says(TOKENS)),
+                whole("openai=429,openai=200"), whole("openai=429,openai=200"));
         fault("429 until a date, beyond the deadline", fails(429, "slow", "Retry-After: " + date(600)),
                 error(429, "openai=429", "limits our requests"), whole("openai=429,anthropic=200"));
         fault("503 that says when, within the deadline", first(1, fails(503, "slow", "Retry-After: 1"), says(TOKENS)),
@@ -201,6 +204,59 @@ class FaultsTest {
                 whole("dify=connect,dify=connect,dify=connect,anthropic=200"),
                 error(502, "dify=connect,dify=connect,dify=connect", "cannot be reached"),
                 whole("dify=connect,dify=connect,dify=connect,anthropic=200")));
+    }
+
+    private static String agent(String model, String fallbacks) throws Exception {
+        String agent = "a-" + UUID.randomUUID().toString().substring(0, 8);
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\""
+                + model + "\",\"fallbacks\":[" + fallbacks + "]}").statusCode());
+        return agent;
+    }
+
+    @Test
+    void aPromptThatIsTooLongGoesToNobodyButThoseWhoTakeLongerOnes() throws Exception {
+        String id = UUID.randomUUID().toString();
+        provider.on("p-" + id, fails(400, "context_length_exceeded"));
+        spare.on("large-" + id, says(TOKENS));
+        String agent = agent("p-" + id, "\"anthropic/same-" + id + "\",{\"model\":\"anthropic/large-" + id + "\",\"larger\":true}");
+        Answer answer = new Answer(gateway.post(PATH, chat(agent, false)));
+        assertEquals(TEXT, answer.text());
+        assertEquals(0, spare.calls("same-" + id).size());
+
+        Answer none = new Answer(gateway.post(PATH, chat(agent("p-" + id, "\"anthropic/same-" + id + "\""), true)));
+        assertEquals(400, none.status());
+        assertEquals("context_length_exceeded", json(none.body()).path("error").path("code").asText());
+        assertEquals(0, spare.calls("same-" + id).size());
+    }
+
+    @Test
+    void aRefusalOfTheContentIsToldInTheProvidersWords() throws Exception {
+        String id = UUID.randomUUID().toString();
+        provider.on("p-" + id, fails(400, "content_filter"));
+        Answer answer = new Answer(gateway.post(PATH, chat(agent("p-" + id, "\"anthropic/f-" + id + "\""), true)));
+        assertEquals(400, answer.status());
+        JsonNode error = json(answer.body()).path("error");
+        assertEquals("content_filter", error.path("code").asText());
+        assertEquals("the provider says 400", error.path("message").asText());
+    }
+
+    @Test
+    void equalsAreDrawnByTheirWeight() throws Exception {
+        String id = UUID.randomUUID().toString();
+        provider.on("p-" + id, fails(401, "no"));
+        spare.on("light-" + id, says(TOKENS)).on("heavy-" + id, says(TOKENS)).on("last-" + id, says(TOKENS));
+        String agent = agent("p-" + id, "{\"model\":\"anthropic/light-" + id + "\",\"weight\":1},{\"model\":\"anthropic/heavy-" + id
+                + "\",\"weight\":3},\"anthropic/last-" + id + "\"");
+        for (int i = 0; i < 100; i++) {
+            assertEquals(200, gateway.post(PATH, chat(agent, false)).statusCode());
+        }
+        int light = spare.calls("light-" + id).size();
+        // 25 are to be expected; fewer than 6 or more than 50 come about once in a million
+        assertTrue(light >= 6 && light <= 50, light + " of 100");
+        assertEquals(100, light + spare.calls("heavy-" + id).size(), "the one without a weight comes after them");
+        spare.on("heavy-" + id, fails(401, "no")).on("light-" + id, fails(401, "no"));
+        assertEquals(TEXT, new Answer(gateway.post(PATH, chat(agent, false))).text());
+        assertEquals(1, spare.calls("last-" + id).size());
     }
 
     /** A stream whose closing event is missing. */
@@ -301,6 +357,9 @@ class FaultsTest {
                 provider.calls("p-" + id).size(), "calls of the first");
         assertEquals(expected.spareCalls, spare.calls("f-" + id).size(), "calls of the fallback");
         assertTrue(millis < DEADLINE + SLACK, "took " + millis + " ms");
+        if (fault.name.endsWith("within the deadline")) {
+            assertTrue(millis >= 950, "the provider has said when: " + millis + " ms");
+        }
 
         boolean bySpare = expected.spareCalls > 0;
         String model = (bySpare ? "f-" : "p-") + id;

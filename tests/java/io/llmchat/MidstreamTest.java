@@ -15,9 +15,11 @@ import io.llmchat.support.Answer;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpClient;
 import java.net.http.HttpResponse;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
@@ -57,7 +59,7 @@ class MidstreamTest {
             "camel.component.llm.first-token-timeout", "400", "camel.component.llm.idle-timeout", "300",
             "llmchat.complete.deadline", "1500", "llmchat.retry.max", "1",
             "llmchat.anthropic.base-url", spare.url(), "llmchat.anthropic.api-key", "key", "llmchat.ollama.base-url", spare.url() + "/v1"};
-        String[] all = java.util.Arrays.copyOf(settings, settings.length + more.length);
+        String[] all = Arrays.copyOf(settings, settings.length + more.length);
         System.arraycopy(more, 0, all, settings.length, more.length);
         return TestGateway.with(all);
     }
@@ -75,7 +77,7 @@ class MidstreamTest {
 
     /** An agent of these targets, the first first. */
     private void asks(TestGateway of, String... targets) throws Exception {
-        String fallbacks = java.util.Arrays.stream(targets).skip(1).map(t -> "\"" + t + "\"").collect(Collectors.joining(","));
+        String fallbacks = Arrays.stream(targets).skip(1).map(t -> "\"" + t + "\"").collect(Collectors.joining(","));
         String[] main = targets[0].split("/", 2);
         assertEquals(201, of.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"" + main[0] + "\",\"model\":\""
                 + main[1] + "\",\"fallbacks\":[" + fallbacks + "]}").statusCode());
@@ -274,6 +276,18 @@ class MidstreamTest {
     }
 
     @Test
+    void whyItBrokeOffIsToldRatherThanWhyNobodyWentOn() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, cutAfter(10));
+        on("anthropic/" + second, fails(429, "slow", "Retry-After: 20"));
+        // the second time it is left alone
+        for (int i = 0; i < 2; i++) {
+            assertBroken(stream(), "connection to the provider 'openai' broke");
+            assertEquals(1, spare.calls(second).size());
+        }
+    }
+
+    @Test
     void whatComesBeforeTheFirstTokenOfOneIsNotMixedWithTheAnswerOfAnother() throws Exception {
         for (String dialect : new String[] {"anthropic", "openai", "native"}) {
             for (String[] from : new String[][] {{"anthropic", "ollama"}, {"openai", "anthropic"}}) {
@@ -326,6 +340,36 @@ class MidstreamTest {
         });
         assertBroken(stream(gateway, dialect), "connection to the provider 'openai' broke");
         assertEquals(0, spare.calls(second).size());
+    }
+
+    @Test
+    void ofSeveralChoicesAllMustHaveEnded() throws Exception {
+        provider.on(first, call -> {
+            call.begin();
+            call.text("w0");
+            call.event(Call.chunk("{\"content\":\"x\"}", "null").replace("\"index\":0", "\"index\":1"));
+            call.finish("stop");
+            call.end();
+        });
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", "{\"model\":\"openai/" + first
+                + "\",\"n\":2,\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"));
+        assertEquals(1, answer.errors(), answer.body());
+        assertEquals(0, answer.ends(), answer.body());
+    }
+
+    @Test
+    void aCallerWhoLeavesWhileAnotherGoesOnEndsThatToo() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second, "ollama/" + third);
+        on("openai/" + first, cutAfter(10));
+        on("anthropic/" + second, breaks(List.of(" w10"), Call::hang));
+        try (Sse caller = new Sse(gateway.port(), "/v1/chat/completions", TestGateway.chat(agent, true))) {
+            caller.lineWith("w10");
+        }
+        assertTrue(spare.call(second).leftWithin(1_000));
+        String row = "SELECT count(*) FROM usage_records WHERE agent_id = '" + agent + "'";
+        until("the request is written down", () -> gateway.count(row) == 1);
+        assertEquals(1, gateway.count(row + " AND model = '" + second + "' AND outcome = 'CLIENT_CLOSED'"), "under who was asked last");
+        assertEquals(0, spare.calls(third).size(), "nobody goes on for nobody");
     }
 
     @Test

@@ -157,7 +157,9 @@ final class Relay implements Upstream.Receiver {
             if (whole == null) {
                 events.end();
                 flush();
-                if (!ended) {
+                if (!ended && begun && unfinished > 0) {
+                    failed("cut", "The provider '" + provider() + "' closed the stream before its end.");
+                } else if (!ended) {
                     complete();
                 }
             } else if (status != 200) {
@@ -406,7 +408,8 @@ final class Relay implements Upstream.Receiver {
         if (failure.getOutcome() != null) {
             chat.attempted(failure.getOutcome());
         }
-        finish(begun && streams && !(failure instanceof ProviderRefusal) ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
+        finish(begun && streams && !(failure instanceof ProviderRefusal)
+                ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
     private void finish(RuntimeException failure) {

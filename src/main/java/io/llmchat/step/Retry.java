@@ -56,8 +56,9 @@ public final class Retry {
             if (asked == 0) {
                 long wait = leftAloneFor(chat.target());
                 if (wait > 0) {
-                    chat.failure(new ProviderRefusal("UPSTREAM_RATE_LIMITED", "The provider '" + chat.target().provider()
-                            + "' limits our requests, and is left alone until it takes them again.")
+                    // of a stream that broke off, why it did tells more
+                    chat.failure(chat.client().committed() ? chat.earlierFailure() : new ProviderRefusal("UPSTREAM_RATE_LIMITED",
+                            "The provider '" + chat.target().provider() + "' limits our requests, and is left alone until it takes them again.")
                             .retryAfter((int) Math.ceilDiv(wait, 1_000L)));
                     return false;
                 }
