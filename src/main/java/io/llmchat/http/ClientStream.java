@@ -173,6 +173,11 @@ public final class ClientStream {
         }
     }
 
+    /** Whether the response is complete. */
+    public boolean ended() {
+        return response.ended();
+    }
+
     /** Whether more is waiting to be sent than should be. */
     public boolean full() {
         return !gone && response.writeQueueFull();

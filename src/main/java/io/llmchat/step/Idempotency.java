@@ -197,10 +197,14 @@ public final class Idempotency {
         };
     }
 
-    /** A step after the end: who comes back for the answer finds it in the store, whether it was whole or broke off. */
+    /**
+     * The last step of an answer: sends what was held back until something was stored; from then on who comes back for
+     * the answer finds it in the store, whether it was whole or broke off.
+     */
     public Processor settle() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
+            deliver(chat);
             AnswerLog log = chat.log();
             if (log == null) {
                 return;
@@ -217,5 +221,17 @@ public final class Idempotency {
                 inProgress.forgetId(log);
             }
         };
+    }
+
+    private static void deliver(Chat chat) {
+        byte[] held = chat.heldAnswer();
+        if (held == null || chat.client().ended()) {
+            return;
+        }
+        if (chat.client().committed()) {
+            chat.client().end(Buffer.buffer(held));
+        } else {
+            chat.client().json(200, Buffer.buffer(held));
+        }
     }
 }
