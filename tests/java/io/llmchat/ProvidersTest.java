@@ -181,6 +181,9 @@ class ProvidersTest {
         TestGateway.until("the usage is recorded", () -> gateway.count(
                 "SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND prompt_tokens = 5") == 1);
         assertEquals(400, gateway.post("/v1/embeddings", "{\"model\":\"demo\"}").statusCode());
+        HttpResponse<String> cannot = gateway.post("/v1/embeddings", "{\"model\":\"demo\",\"input\":\"Hi\"}");
+        assertEquals(400, cannot.statusCode());
+        assertEquals("unsupported_parameter", json(cannot.body()).path("error").path("code").asText());
     }
 
     // --- Dify

@@ -33,7 +33,7 @@ class OpenAiWireTest {
 
     private static final String MESSAGES = "[ {\"role\":\"user\", \"content\":\"Hi\"} ]";
 
-    private final OpenAiWire wire = new OpenAiWire();
+    private final OpenAiWire wire = new OpenAiWire(true);
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);

@@ -19,6 +19,7 @@ public final class FastGptWire extends OpenAiWire {
 
     /** @param detail whether it tells what its workflow is at */
     public FastGptWire(boolean detail) {
+        super(false);
         this.detail = detail;
     }
 

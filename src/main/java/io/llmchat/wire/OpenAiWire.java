@@ -6,6 +6,7 @@ import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.ChatRequest.Slice;
+import io.llmchat.chat.Operation;
 import io.llmchat.chat.Prompt;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
@@ -19,6 +20,13 @@ import java.util.Map;
  */
 public class OpenAiWire implements Wire {
 
+    private final boolean embeds;
+
+    /** @param embeds whether it makes embeddings: not everybody who speaks this wire does */
+    public OpenAiWire(boolean embeds) {
+        this.embeds = embeds;
+    }
+
     @Override
     public String name() {
         return "openai";
@@ -27,6 +35,9 @@ public class OpenAiWire implements Wire {
     @Override
     public Call call(Asked asked) {
         ChatRequest request = asked.request();
+        if (request.operation() == Operation.EMBEDDINGS && !embeds) {
+            throw Unsayable.operation("make embeddings");
+        }
         return switch (request.operation()) {
             case CHAT -> same(request) ? new Call(path(), passed(asked).getBytes(), Map.of(), request.stream(), List.of())
                     : translated(asked);
