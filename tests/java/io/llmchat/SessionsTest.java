@@ -18,7 +18,10 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.stream.StreamSupport;
+import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -387,6 +390,83 @@ class SessionsTest {
         assertEquals(first, gateway.post(PATH, ask(null, "One?", false), "Idempotency-Key", key).body());
         assertEquals(2, told(json(first).path("data").path("chatId").asText()).size());
         assertEquals(1, gateway.count("SELECT count(*) FROM chat_sessions WHERE agent_id = 'openai/" + model + "'"));
+    }
+
+    @Test
+    void anAnswerThatCannotBeKeptHasNoProperEnd() throws Exception {
+        String refusal = "refuse_" + model.replace("-", "");
+        execute("CREATE FUNCTION " + refusal + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$");
+        execute("CREATE TRIGGER " + refusal + " BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant' AND NEW.content = '"
+                + model + "') EXECUTE FUNCTION " + refusal + "()");
+        try {
+            provider.on(model, call -> {
+                call.sse();
+                call.text(model);
+                call.finish("stop");
+                call.done();
+            });
+            String lost = gateway.post(PATH, ask(null, "One?", true)).body();
+            assertTrue(lost.contains("\"code\":\"STORE_UNAVAILABLE\"") && !lost.contains("event: end"), lost);
+            provider.on(model, call -> {
+                call.sse();
+                call.text(model);
+                call.cut();
+            });
+            String broken = gateway.post(PATH, ask(null, "One?", true)).body();
+            assertTrue(broken.contains("\"code\":\"UPSTREAM_ERROR\""), "why it broke off matters more: " + broken);
+        } finally {
+            execute("DROP FUNCTION " + refusal + " CASCADE");
+        }
+    }
+
+    private static void execute(String sql) throws Exception {
+        try (var c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute(sql);
+        }
+    }
+
+    @Test
+    void theAnswerToARemovedSessionReachesItsCallerAndIsNotKept() throws Exception {
+        CountDownLatch removed = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            removed.await();
+            call.text(" and half");
+            call.finish("stop");
+            call.done();
+        });
+        String session = UUID.randomUUID().toString();
+        Sse stream = new Sse(gateway.port(), "/v1/chat/completions", openAi(session, "One?").replaceFirst("\\{", "{\"stream\":true,"));
+        stream.lineWith("\"Half\"");
+        assertEquals(200, gateway.send("DELETE", "/api/chat/history/" + session, null).statusCode());
+        removed.countDown();
+        stream.lineWith("[DONE]");
+        stream.close();
+        notFound(gateway.get("/api/chat/history/" + session));
+    }
+
+    @Test
+    void aSessionThatTwoRequestsBeginAtOnceIsOne() throws Exception {
+        String session = UUID.randomUUID().toString();
+        CountDownLatch both = new CountDownLatch(2);
+        provider.on(model, call -> {
+            both.countDown();
+            both.await();
+            call.json(200, FakeProvider.completion("Hello"));
+        });
+        var first = CompletableFuture.supplyAsync(() -> status(session, "One?"));
+        var second = CompletableFuture.supplyAsync(() -> status(session, "Two?"));
+        assertEquals(400, first.get() + second.get());
+        assertEquals(4, told(session).size());
+    }
+
+    private int status(String session, String text) {
+        try {
+            return gateway.post("/v1/chat/completions", openAi(session, text)).statusCode();
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     // --- once more

@@ -20,7 +20,7 @@ public final class Sessions {
             Chat chat = Chat.of(exchange);
             chat.hold();
             JsonNode messages = chat.request().member("messages");
-            exchange.setProperty("sessionAgent", chat.agent() != null ? chat.agent().id() : chat.name());
+            exchange.setProperty("sessionAgent", storable(chat.agent() != null ? chat.agent().id() : chat.name()));
             exchange.setProperty("title", first(messages));
             exchange.setProperty("question", last(messages));
             exchange.setProperty("questionId", Ids.next());
