@@ -83,12 +83,13 @@ class NativeChatTest {
 
     @Test
     void theProviderGetsWhatItKnowsByItsNames() throws Exception {
+        String chatId = json(gateway.post(PATH, nativeChat("demo", false)).body()).path("data").path("chatId").asText();
         gateway.post(PATH, "{\"agentId\":\"openai/" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"temperature\":0.25,"
-                + "\"maxTokens\":9,\"chatId\":\"c1\",\"variables\":{\"a\":1},\"metadata\":{\"b\":2}}");
+                + "\"maxTokens\":9,\"chatId\":\"" + chatId + "\",\"variables\":{\"a\":1},\"metadata\":{\"b\":2}}");
         JsonNode sent = provider.call(model).body();
         assertEquals(0.25, sent.path("temperature").asDouble());
         assertEquals(9, sent.path("max_tokens").asInt());
-        assertEquals("Hi", sent.path("messages").path(0).path("content").asText());
+        assertEquals("Hi", sent.path("messages").path(2).path("content").asText());
         for (String ours : List.of("agentId", "maxTokens", "chatId", "variables", "metadata")) {
             assertTrue(sent.path(ours).isMissingNode(), ours);
         }

@@ -49,6 +49,7 @@ public final class Chat {
     private long firstTokenNanos;
     private long deadlineMillis;
     private final StringBuilder said = new StringBuilder();
+    private WholeAnswer whole;
     private boolean continuable = true;
     private boolean answered;
     private boolean holds;
@@ -228,14 +229,25 @@ public final class Chat {
     public void sent(ChatEvent event) {
         if (event.toolCall() || event.otherChoice() || said.length() > MAX_SAID) {
             continuable = false;
-        } else if (continuable && event.content() != null) {
+        }
+        if (event.content() != null && !event.otherChoice() && said.length() <= MAX_SAID) {
             said.append(event.content());
         }
     }
 
-    /** The text that the caller has got. */
+    /** The text that the caller has got of a stream. */
     public String said() {
         return said.toString();
+    }
+
+    /** Notes an answer in one piece. */
+    public void whole(WholeAnswer answer) {
+        whole = answer;
+    }
+
+    /** The text of the answer, streamed or not. */
+    public String text() {
+        return whole == null ? said() : whole.text();
     }
 
     /** Whether somebody else can go on where a provider broke off: there is text, and text only, and time. */

@@ -1,11 +1,14 @@
 package io.llmchat.chat;
 
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.json.Json;
 import java.io.IOException;
+import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Function;
 
 /**
@@ -16,7 +19,7 @@ import java.util.function.Function;
  * @param model what the caller named: an agent's id or {@code <provider>/<model>}; null if nothing
  * @param includeUsage whether the caller asked for a usage chunk at the end of the stream
  * @param resumable whether the events of the stream are numbered, so that the caller can come back for the rest
- * @param chatId the session the caller named, or null
+ * @param chatId the session this is part of, or null
  * @param members what the provider shall get, in order, with the place of each value in {@code body}
  * @param extras what belongs to no wire (variables, metadata), by the dialect's names; it is in {@link #prompt()} only
  * @param headers what of the caller's request head belongs to its wire
@@ -26,8 +29,50 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
                           boolean resumable, String chatId, Map<String, Slice> members, Map<String, Slice> extras,
                           Map<String, String> headers, Function<ObjectNode, Prompt> reader) {
 
+    private static final Set<String> SYSTEM = Set.of("system", "developer");
+
     /** A value's bytes: from {@code start} up to, not including, {@code end}. */
     public record Slice(int start, int end) {
+    }
+
+    /** The same request in this session. */
+    public ChatRequest in(String session) {
+        return new ChatRequest(operation, wire, body, model, stream, includeUsage, resumable, session, members, extras, headers, reader);
+    }
+
+    /**
+     * The same request with these messages, an array in OpenAI's words, before its own. What the system says at the
+     * beginning stays there: many models take it nowhere else.
+     */
+    public ChatRequest withHistory(JsonNode history) {
+        Slice own = members.get("messages");
+        int at = own.start();
+        boolean end = false;
+        try (JsonParser p = Json.MAPPER.createParser(body, own.start(), own.end() - own.start())) {
+            p.nextToken();
+            do {
+                end = p.nextToken() == JsonToken.END_ARRAY;
+                at = own.start() + (int) p.currentTokenLocation().getByteOffset();
+            } while (!end && SYSTEM.contains(p.<JsonNode>readValueAsTree().path("role").asText()));
+        } catch (IOException e) {
+            throw new IllegalStateException("messages that were read before cannot be read again", e);
+        }
+        String list = history.toString();
+        String inside = list.substring(1, list.length() - 1);
+        byte[] more = Json.utf8(end ? "," + inside : inside + ",");
+        byte[] longer = new byte[body.length + more.length];
+        System.arraycopy(body, 0, longer, 0, at);
+        System.arraycopy(more, 0, longer, at, more.length);
+        System.arraycopy(body, at, longer, at + more.length, body.length - at);
+        return new ChatRequest(operation, wire, longer, model, stream, includeUsage, resumable, chatId, moved(members, at, more.length),
+                moved(extras, at, more.length), headers, reader);
+    }
+
+    private static Map<String, Slice> moved(Map<String, Slice> slices, int from, int by) {
+        Map<String, Slice> moved = new LinkedHashMap<>();
+        slices.forEach((name, s) -> moved.put(name, new Slice(s.start() >= from ? s.start() + by : s.start(),
+                s.end() > from ? s.end() + by : s.end())));
+        return moved;
     }
 
     public boolean has(String member) {

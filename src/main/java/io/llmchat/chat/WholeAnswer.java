@@ -1,5 +1,7 @@
 package io.llmchat.chat;
 
+import io.llmchat.json.Json;
+import java.io.IOException;
 import java.util.List;
 
 /**
@@ -12,4 +14,22 @@ import java.util.List;
  * @param usage the tokens counted, or null
  */
 public record WholeAnswer(byte[] json, List<AnswerPart> parts, int textLength, String finishReason, Usage usage) {
+
+    /** The text of the first choice. */
+    public String text() {
+        if (json != null) {
+            try {
+                return Json.read(json).path("choices").path(0).path("message").path("content").asText("");
+            } catch (IOException e) {
+                throw new IllegalStateException("an answer that was read before cannot be read again", e);
+            }
+        }
+        StringBuilder text = new StringBuilder();
+        for (AnswerPart part : parts) {
+            if (part instanceof AnswerPart.Text t && t.choice() == 0) {
+                text.append(t.text());
+            }
+        }
+        return text.toString();
+    }
 }

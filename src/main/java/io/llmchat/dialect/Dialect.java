@@ -23,7 +23,7 @@ public interface Dialect {
     /**
      * By which names an answer goes.
      *
-     * @param chatId the session: the caller's, or a new one
+     * @param chatId the session: the caller's, or a new one; null: there is none
      */
     record Names(String requestId, String answerId, String chatId) {
     }

@@ -46,7 +46,7 @@ public final class NativeDialect implements Dialect {
                     case "agentId" -> agentId = Requests.string(name, p);
                     case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
                     case "stream" -> stream = Requests.bool(name, p);
-                    case "chatId" -> chatId = Requests.string(name, p);
+                    case "chatId" -> chatId = Requests.session(name, p);
                     case "temperature" -> Requests.number(name, p);
                     case "maxTokens" -> Requests.integer(name, p);
                     case "variables", "metadata" -> Requests.object(name, p);
@@ -130,8 +130,8 @@ public final class NativeDialect implements Dialect {
             while (json[brace] != '{') {
                 brace++;
             }
-            Buffer data = Json.quote(Buffer.buffer(json.length + 64).appendString("{\"chatId\":"), chatId).appendString(",")
-                    .appendBytes(json, brace + 1, json.length - brace - 1);
+            Buffer data = Json.quote(Buffer.buffer(json.length + 64).appendString("{\"chatId\":"), chatId)
+                    .appendString(",\"messageId\":\"" + answerId + "\",").appendBytes(json, brace + 1, json.length - brace - 1);
             return envelope("OK", data.getBytes(), requestId);
         }
 

@@ -35,14 +35,15 @@ public final class OpenAiDialect implements Dialect {
             throw ChatException.invalid(needed, needed + " is missing.");
         }
         return new ChatRequest(operation, "openai", body, r.model, r.stream, r.includeUsage,
-                r.stream && "true".equalsIgnoreCase(header.apply("X-Resumable")), null, members, Map.of(), Map.of(),
-                OpenAiRequests::read);
+                r.stream && "true".equalsIgnoreCase(header.apply("X-Resumable")),
+                operation == Operation.CHAT ? r.sessionId : null, members, Map.of(), Map.of(), OpenAiRequests::read);
     }
 
     private static final class Reader implements Requests.Member {
         private String model;
         private boolean stream;
         private boolean includeUsage;
+        private String sessionId;
 
         @Override
         public void read(String name, JsonParser p) throws IOException {
@@ -51,12 +52,29 @@ public final class OpenAiDialect implements Dialect {
                 case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
                 case "stream" -> stream = Requests.bool(name, p);
                 case "stream_options" -> includeUsage = includeUsage(p);
+                case "metadata" -> sessionId = sessionId(p);
                 case "temperature", "top_p", "presence_penalty", "frequency_penalty" -> Requests.number(name, p);
                 case "max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs" -> Requests.integer(name, p);
                 case "tools" -> Requests.array(name, p);
                 case "response_format", "logit_bias" -> Requests.object(name, p);
                 default -> { }
             }
+        }
+
+        /** What is not an object is the provider's to refuse. */
+        private static String sessionId(JsonParser p) throws IOException {
+            String id = null;
+            if (p.currentToken() == JsonToken.START_OBJECT) {
+                while (p.nextToken() == JsonToken.FIELD_NAME) {
+                    String name = p.currentName();
+                    p.nextToken();
+                    if ("session_id".equals(name)) {
+                        id = Requests.session("metadata.session_id", p);
+                    }
+                    p.skipChildren();
+                }
+            }
+            return id;
         }
 
         private static boolean includeUsage(JsonParser p) throws IOException {

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /**
  * What the dialects share when they read a request: one pass over the JSON that checks the members we know, passes
@@ -20,6 +21,8 @@ final class Requests {
 
     static final List<String> OPENAI_ROLES = List.of("system", "developer", "user", "assistant", "tool", "function");
     static final List<String> ANTHROPIC_ROLES = List.of("user", "assistant", "system");
+
+    private static final Pattern SESSION = Pattern.compile("[^\\p{Cntrl}\\p{Cs}]{1,128}");
 
     /** Looks at the value of one member; the parser stands on its first token, and must stand on its last after. */
     interface Member {
@@ -112,6 +115,15 @@ final class Requests {
             throw ChatException.invalid(name, name + " must be a string.");
         }
         return p.getText();
+    }
+
+    /** The name of a session: it stands in paths and logs. */
+    static String session(String name, JsonParser p) throws IOException {
+        String id = string(name, p);
+        if (id != null && !SESSION.matcher(id).matches()) {
+            throw ChatException.invalid(name, name + " takes 1 to 128 characters, none of them a control character.");
+        }
+        return id;
     }
 
     static boolean bool(String name, JsonParser p) {

@@ -341,6 +341,7 @@ final class Relay implements Upstream.Receiver {
                 chat.target().model());
         head();
         if (chat.holds()) {
+            chat.whole(answer);
             chat.heldAnswer(body.getBytes());
         } else {
             client.json(200, body);

@@ -17,6 +17,9 @@ import org.apache.camel.Processor;
  */
 public final class Authenticate {
 
+    /** The exchange property with the user whose request this is. */
+    public static final String USER_ID = "userId";
+
     private final boolean keys;
     private final byte[] adminKey;
     private final byte[] metricsToken;
@@ -48,12 +51,13 @@ public final class Authenticate {
         return generated ? new String(adminKey, StandardCharsets.UTF_8) : null;
     }
 
-    /** A step that lets callers pass. */
+    /** A step that lets callers pass, and says who they are: the owner of the key, or, where none is needed, anybody. */
     public Processor caller() {
         return exchange -> {
             if (keys && !isAdmin(exchange)) {
                 throw unauthorized();
             }
+            exchange.setProperty(USER_ID, keys ? "admin" : "anonymous");
         };
     }
 

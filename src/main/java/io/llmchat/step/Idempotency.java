@@ -64,6 +64,10 @@ public final class Idempotency {
                 exchange.setProperty(KEY, chat.idempotencyKey());
             }
             boolean sdk = headers.contains(SDK_RETRIES);
+            if (sdk) {
+                // now: the request may get a history
+                chat.fingerprint();
+            }
             if (given != null || sdk || chat.request().resumable()) {
                 chat.log(new AnswerLog(chat.answerId(), chat.userId(), chat.request().resumable() ? graceMillis : 0));
             }

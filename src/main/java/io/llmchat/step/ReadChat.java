@@ -17,6 +17,9 @@ public final class ReadChat implements Processor {
     /** The exchange property with the session of this chat; absent: it has none. */
     public static final String CHAT_ID = "chatId";
 
+    /** The exchange property that says whether this session may begin with this chat. */
+    private static final String MAY_BEGIN = "mayBegin";
+
     @Override
     public void process(Exchange exchange) {
         ClientStream client = ClientStream.of(exchange);
@@ -28,10 +31,13 @@ public final class ReadChat implements Processor {
         }
         Dialect dialect = client.dialect();
         ChatRequest request = dialect.read(body.getBytes(), client.request()::getHeader);
-        String chatId = request.chatId() != null ? request.chatId() : Ids.next();
-        chat.request(request, dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
-        if (dialect.sessions()) {
+        String named = request.chatId();
+        String chatId = named == null && dialect.sessions() ? Ids.next() : named;
+        chat.request(request.in(chatId), dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
+        if (chatId != null) {
             exchange.setProperty(CHAT_ID, chatId);
+            // where every chat is in a session, we name them; elsewhere the caller does
+            exchange.setProperty(MAY_BEGIN, named == null || !dialect.sessions());
         }
         // the EIPs below copy the exchange: without the HTTP message and its headers that costs little
         exchange.setMessage(new DefaultMessage(exchange.getContext()));

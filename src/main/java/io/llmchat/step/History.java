@@ -1,0 +1,122 @@
+package io.llmchat.step;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.ChatException;
+import io.llmchat.http.ClientStream;
+import io.llmchat.json.Json;
+import io.vertx.core.buffer.Buffer;
+import java.io.IOException;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** The steps of the routes that show and change what was said: they read the request into exchange properties. */
+public final class History {
+
+    /** The exchange property with the session that the request names. */
+    private static final String NAMED = "named";
+
+    private static final int PAGE_SIZE = 20;
+    private static final int MAX_PAGE_SIZE = 200;
+
+    /** A step that reads which page of which sessions is wanted. */
+    public Processor readPage() {
+        return exchange -> {
+            int page = number(exchange, "page", 1, Integer.MAX_VALUE);
+            int size = number(exchange, "pageSize", PAGE_SIZE, MAX_PAGE_SIZE);
+            String agent = parameter(exchange, "agentId");
+            exchange.setProperty("page", page);
+            exchange.setProperty("pageSize", size);
+            exchange.setProperty("offset", (page - 1L) * size);
+            exchange.setProperty("ofAgent", agent == null ? null : Sessions.storable(agent));
+        };
+    }
+
+    private static String parameter(Exchange exchange, String name) {
+        String value = ClientStream.of(exchange).request().getParam(name);
+        return value == null || value.isEmpty() ? null : value;
+    }
+
+    private static int number(Exchange exchange, String name, int usual, int max) {
+        String value = parameter(exchange, name);
+        if (value == null) {
+            return usual;
+        }
+        try {
+            int number = Integer.parseInt(value);
+            if (number >= 1 && number <= max) {
+                return number;
+            }
+        } catch (NumberFormatException e) {
+            // refused below
+        }
+        throw ChatException.invalid(name, name + " must be a whole number from 1 to " + max + ".");
+    }
+
+    /** A step that reads the session from the path. */
+    public Processor readChatId() {
+        return exchange -> exchange.setProperty(NAMED, Sessions.storable(exchange.getMessage().getHeader("chatId", String.class)));
+    }
+
+    /** A step that reads an opinion on an answer. */
+    public Processor readFeedback() {
+        return exchange -> {
+            JsonNode json = body(exchange);
+            exchange.setProperty(NAMED, text(json, "chatId"));
+            exchange.setProperty("messageId", text(json, "messageId"));
+            String rating = text(json, "rating");
+            if (!rating.equals("up") && !rating.equals("down")) {
+                throw ChatException.invalid("rating", "rating must be up or down.");
+            }
+            exchange.setProperty("rating", rating);
+            exchange.setProperty("comment", json.hasNonNull("comment") ? text(json, "comment") : null);
+        };
+    }
+
+    /** A step that reads which message is to be answered once more, and how. */
+    public Processor readRetry() {
+        return exchange -> {
+            readChatId().process(exchange);
+            JsonNode json = body(exchange);
+            exchange.setProperty("messageId", text(json, "messageId"));
+            if (json.hasNonNull("stream") && !json.path("stream").isBoolean()) {
+                throw ChatException.invalid("stream", "stream must be true or false.");
+            }
+            exchange.setProperty("stream", json.path("stream").asBoolean());
+        };
+    }
+
+    /** A step: the body is a message of the user; makes of it the request of a chat, as if it had been sent now. */
+    public Processor askAgain() {
+        return exchange -> {
+            JsonNode asked = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            exchange.setProperty("askedId", asked.path("id").asText());
+            ObjectNode request = Json.MAPPER.createObjectNode();
+            request.set("agentId", asked.path("agentId"));
+            request.set("chatId", asked.path("chatId"));
+            request.put("stream", exchange.getProperty("stream", Boolean.class));
+            request.putArray("messages").addObject().put("role", "user").set("content", asked.path("content"));
+            exchange.getMessage().setBody(Buffer.buffer(Json.write(request)));
+        };
+    }
+
+    private static JsonNode body(Exchange exchange) {
+        JsonNode json;
+        try {
+            json = exchange.getMessage().getBody() instanceof Buffer b ? Json.read(b.getBytes()) : null;
+        } catch (IOException e) {
+            throw ChatException.invalid("body", "The request body is not valid JSON.");
+        }
+        if (!(json instanceof ObjectNode)) {
+            throw ChatException.invalid("body", "The request body must be a JSON object.");
+        }
+        return json;
+    }
+
+    private static String text(JsonNode json, String name) {
+        if (!json.path(name).isTextual()) {
+            throw ChatException.invalid(name, json.hasNonNull(name) ? name + " must be a string." : name + " is missing.");
+        }
+        return Sessions.storable(json.path(name).asText());
+    }
+}

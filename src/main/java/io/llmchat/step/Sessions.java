@@ -1,0 +1,105 @@
+package io.llmchat.step;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.ChatException;
+import io.llmchat.http.Ids;
+import io.llmchat.json.Json;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** The steps of a chat that is part of a session: what of it is kept, and what of the session goes with it. */
+public final class Sessions {
+
+    private static final String OWN_HISTORY = "ownHistory";
+
+    /** A step that notes what the user says here, and that the end waits until the answer is kept. */
+    public Processor read() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            chat.hold();
+            JsonNode messages = chat.request().member("messages");
+            exchange.setProperty("sessionAgent", storable(chat.agent() != null ? chat.agent().id() : chat.name()));
+            exchange.setProperty("title", first(messages));
+            exchange.setProperty("question", last(messages));
+            exchange.setProperty("questionId", Ids.next());
+            boolean own = false;
+            for (JsonNode message : messages) {
+                own |= message.path("role").asText().equals("assistant");
+            }
+            exchange.setProperty(OWN_HISTORY, own);
+        };
+    }
+
+    private static String first(JsonNode messages) {
+        for (JsonNode message : messages) {
+            if (message.path("role").asText().equals("user")) {
+                return text(message.path("content"));
+            }
+        }
+        return "";
+    }
+
+    /** What the user has said since the last answer; null where the request ends with something else. */
+    private static String last(JsonNode messages) {
+        String said = null;
+        for (int i = messages.size() - 1; i >= 0 && messages.get(i).path("role").asText().equals("user"); i--) {
+            String text = text(messages.get(i).path("content"));
+            said = said == null ? text : text + "\n\n" + said;
+        }
+        return said;
+    }
+
+    private static String text(JsonNode content) {
+        if (content.isTextual()) {
+            return storable(content.asText());
+        }
+        StringBuilder text = new StringBuilder();
+        content.forEach(part -> {
+            if (part.path("text").isTextual()) {
+                text.append(text.isEmpty() ? "" : "\n\n").append(part.path("text").asText());
+            }
+        });
+        return storable(text.toString());
+    }
+
+    /** PostgreSQL keeps every text but one with a NUL in it. */
+    static String storable(String text) {
+        return text.replace('\0', '\uFFFD');
+    }
+
+    /** A step: the body is what the database found; nothing, or somebody else's, is an error. */
+    public Processor mustBeTheirs() {
+        return exchange -> {
+            if (exchange.getMessage().getBody() == null) {
+                throw new ChatException("NOT_FOUND", "There is no such chat, or no such message in it.");
+            }
+        };
+    }
+
+    /** A step: the body is what was said before; puts it before what is said now. */
+    public Processor putHistory() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            ArrayNode history = (ArrayNode) Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            while (!history.isEmpty() && history.get(0).path("role").asText().equals("assistant")) {
+                // the question to this answer is too long ago, and some providers take no conversation that begins so
+                history.remove(0);
+            }
+            if (!history.isEmpty() && !exchange.getProperty(OWN_HISTORY, Boolean.class)) {
+                chat.request(chat.request().withHistory(history), chat.writer());
+            }
+        };
+    }
+
+    /** A step that makes the answer, or what there is of it, a message of the session. */
+    public Processor readAnswer() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            exchange.setProperty("answerId", chat.answerId());
+            exchange.setProperty("answerStatus", chat.isAnswered() ? "complete" : "interrupted");
+            exchange.getMessage().setBody(storable(chat.text()));
+        };
+    }
+}

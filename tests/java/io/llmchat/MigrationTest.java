@@ -1,0 +1,74 @@
+package io.llmchat;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.TestDatabase;
+import io.llmchat.support.TestGateway;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** The schema comes to its last version from nothing and from an earlier one, with what was in it. */
+class MigrationTest {
+
+    private TestDatabase database;
+
+    @BeforeEach
+    void open() throws Exception {
+        database = new TestDatabase(TestGateway.shared(), "migration");
+    }
+
+    @AfterEach
+    void close() throws Exception {
+        database.close();
+    }
+
+    private String indexes(String table) throws Exception {
+        return database.value("SELECT string_agg(indexdef, '\n') FROM pg_indexes WHERE schemaname = 'migration' AND tablename = '" + table + "'");
+    }
+
+    @Test
+    void anEmptyDatabaseGetsTheWholeSchema() throws Exception {
+        database.migrate(null);
+        assertEquals("admin anonymous", database.value("SELECT string_agg(id, ' ' ORDER BY id) FROM users"));
+        assertEquals("0", database.value("SELECT count(*) FROM chat_sessions"));
+        for (String index : List.of("(user_id, updated_at DESC)", "(agent_id, created_at DESC)",
+                "(external_session_id, provider) WHERE (external_session_id IS NOT NULL)")) {
+            assertTrue(indexes("chat_sessions").contains(index), index);
+        }
+        assertTrue(indexes("chat_messages").contains("(session_id, created_at)"));
+    }
+
+    @Test
+    void conversationsOfProvidersAreSessionsFromTheThirdVersionOn() throws Exception {
+        database.migrate("2");
+        database.execute("INSERT INTO provider_conversations VALUES ('c1', 'dify', 'd1', '2026-01-01 00:00:00Z'),"
+                + " ('c2', 'dify', 'd2', '2026-01-02 00:00:00Z'), ('c2', 'later', 'd3', '2026-01-03 00:00:00Z')");
+        database.execute("INSERT INTO agent_configs (id, name, provider, model) VALUES ('mine', 'Mine', 'openai', 'm')");
+        database.migrate(null);
+        assertEquals("c1 anonymous d1 dify, c2 anonymous d3 later", database.value("SELECT string_agg(id || ' ' || user_id || ' '"
+                + " || external_session_id || ' ' || provider, ', ' ORDER BY id) FROM chat_sessions"));
+        assertEquals("2026-01-03T00:00:00.000Z", database.value("SELECT document ->> 'updatedAt' FROM chat_session_documents WHERE id = 'c2'"));
+        assertEquals(null, database.value("SELECT to_regclass('migration.provider_conversations')"));
+        assertEquals("Mine", database.value("SELECT name FROM agent_configs WHERE id = 'mine'"));
+    }
+
+    @Test
+    void aMessageGoesWithItsSessionAndHasNothingButKnownValues() throws Exception {
+        database.migrate(null);
+        database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");
+        database.execute("INSERT INTO chat_messages (id, session_id, role, content) VALUES ('m', 's', 'user', 'Hi')");
+        for (String wrong : List.of("role = 'system'", "status = 'lost'", "rating = 'fine'", "session_id = 'none'")) {
+            try {
+                database.execute("UPDATE chat_messages SET " + wrong);
+                throw new AssertionError(wrong);
+            } catch (java.sql.SQLException refused) {
+                assertTrue(refused.getSQLState().startsWith("23"), refused.getMessage());
+            }
+        }
+        database.execute("DELETE FROM chat_sessions");
+        assertEquals("0", database.value("SELECT count(*) FROM chat_messages"));
+    }
+}

@@ -1,0 +1,546 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.json.Json;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.Sse;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.stream.StreamSupport;
+import javax.sql.DataSource;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Conversations: what is remembered of them, who sees them, and what can be done with them afterwards. */
+class SessionsTest {
+
+    private static final String PATH = "/api/chat/completions";
+    private static final String[] ADMIN = {"Authorization", "Bearer the-admin-key-of-the-test"};
+
+    private static TestGateway gateway;
+    private static FakeProvider provider;
+    /** Somebody else's: on the same stores, with a key. */
+    private static TestGateway other;
+
+    private final String model = "s-" + UUID.randomUUID();
+
+    @BeforeAll
+    static void start() throws Exception {
+        gateway = TestGateway.shared();
+        provider = gateway.provider();
+        other = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test",
+                "llmchat.history.max-messages", "3", "llmchat.history.max-tokens", "100");
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        other.close();
+    }
+
+    private String ask(String chatId, String text, boolean stream) {
+        return "{\"agentId\":\"openai/" + model + "\",\"stream\":" + stream + (chatId == null ? "" : ",\"chatId\":\"" + chatId + "\"")
+                + ",\"messages\":[" + message("user", text) + "]}";
+    }
+
+    private String openAi(String session, String text) {
+        return "{\"model\":\"openai/" + model + "\",\"metadata\":{\"session_id\":\"" + session + "\"},\"messages\":[" + message("user", text) + "]}";
+    }
+
+    private static String message(String role, String text) {
+        return "{\"role\":\"" + role + "\",\"content\":" + new String(Json.write(text), StandardCharsets.UTF_8) + "}";
+    }
+
+    /** Begins a session with this text and returns its id. */
+    private String begin(String text) throws Exception {
+        HttpResponse<String> response = gateway.post(PATH, ask(null, text, false));
+        assertEquals(200, response.statusCode(), response.body());
+        return json(response.body()).path("data").path("chatId").asText();
+    }
+
+    private static JsonNode history(String chatId) throws Exception {
+        HttpResponse<String> response = gateway.get("/api/chat/history/" + chatId);
+        assertEquals(200, response.statusCode(), response.body());
+        return json(response.body()).path("data");
+    }
+
+    /** The messages of a session as {@code role: content}, those that are not complete with their status. */
+    private static List<String> told(String chatId) throws Exception {
+        return StreamSupport.stream(history(chatId).path("messages").spliterator(), false).map(m -> m.path("role").asText() + ": "
+                + m.path("content").asText() + (m.path("status").asText().equals("complete") ? "" : " (" + m.path("status").asText() + ")")).toList();
+    }
+
+    /** What the provider was sent with its last call, likewise. */
+    private List<String> sent(TestGateway to) {
+        List<Call> calls = to.provider().calls(model);
+        List<String> messages = new ArrayList<>();
+        calls.get(calls.size() - 1).body().path("messages").forEach(m -> messages.add(m.path("role").asText() + ": " + m.path("content").asText()));
+        return messages;
+    }
+
+    private List<String> sent() {
+        return sent(gateway);
+    }
+
+    /** The first value of a member anywhere in a stream of native events. */
+    private static String first(String stream, String member) {
+        int at = stream.indexOf("\"" + member + "\":\"") + member.length() + 4;
+        return stream.substring(at, stream.indexOf('"', at));
+    }
+
+    private static void notFound(HttpResponse<String> response) {
+        assertEquals(404, response.statusCode(), response.body());
+        JsonNode body = json(response.body());
+        assertEquals("NOT_FOUND", body.path("code").asText("NOT_FOUND"), response.body());
+        assertTrue(body.path("error").isMissingNode() || body.path("error").path("message").asText().contains("no such chat"), response.body());
+    }
+
+    private static void invalid(String field, HttpResponse<String> response) {
+        assertEquals(400, response.statusCode(), response.body());
+        assertEquals("VALIDATION_ERROR", json(response.body()).path("code").asText());
+        assertEquals(field, json(response.body()).path("details").path(0).path("field").asText());
+    }
+
+    // --- what goes along
+
+    @Test
+    void whatWasSaidGoesWithTheNextQuestionOldestFirst() throws Exception {
+        String chatId = begin("One?");
+        assertEquals(List.of("user: One?"), sent());
+        gateway.post(PATH, ask(chatId, "Two?", true));
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?"), sent());
+        gateway.post(PATH, ask(chatId, "Three?", false));
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Hello there", "user: Three?"), sent());
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Hello there", "user: Three?",
+                "assistant: Hello there"), told(chatId));
+    }
+
+    @Test
+    void whatTheSystemSaysStaysBeforeTheHistoryAndMembersKeepTheirValues() throws Exception {
+        String chatId = begin("One?");
+        gateway.post(PATH, "{\"temperature\":0.25, \"messages\" : [ " + message("system", "Be brief.") + " , " + message("user", "Two?")
+                + " ] ,\"maxTokens\":9,\"chatId\":\"" + chatId + "\",\"agentId\":\"openai/" + model + "\"}");
+        assertEquals(List.of("system: Be brief.", "user: One?", "assistant: Hello there", "user: Two?"), sent());
+        List<Call> calls = provider.calls(model);
+        assertEquals(0.25, calls.get(1).body().path("temperature").asDouble());
+        assertEquals(9, calls.get(1).body().path("max_tokens").asInt());
+    }
+
+    @Test
+    void aRequestOfTheSystemAloneGetsTheHistoryAfterIt() throws Exception {
+        String chatId = begin("One?");
+        gateway.post(PATH, "{\"agentId\":\"openai/" + model + "\",\"chatId\":\"" + chatId + "\",\"messages\":[" + message("system", "Go on.") + "]}");
+        assertEquals(List.of("system: Go on.", "user: One?", "assistant: Hello there"), sent());
+        assertEquals(3, told(chatId).size(), "nothing was asked, but something was answered");
+    }
+
+    @Test
+    void aRequestWithAHistoryOfItsOwnGetsNone() throws Exception {
+        String chatId = begin("One?");
+        gateway.post(PATH, "{\"agentId\":\"openai/" + model + "\",\"chatId\":\"" + chatId + "\",\"messages\":[" + message("user", "Zero?") + ","
+                + message("assistant", "No.") + "," + message("user", "Two?") + "]}");
+        assertEquals(List.of("user: Zero?", "assistant: No.", "user: Two?"), sent());
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Hello there"), told(chatId));
+    }
+
+    @Test
+    void onlySoManyMessagesAndSoManyTokensGoAlong() throws Exception {
+        other.post("/v1/chat/completions", openAi(model, "One?"), ADMIN);
+        other.post("/v1/chat/completions", openAi(model, "Two?"), ADMIN);
+        other.post("/v1/chat/completions", openAi(model, "Three?"), ADMIN);
+        assertEquals(List.of("user: Two?", "assistant: Hello there", "user: Three?"), sent(other),
+                "of the last three the first is an answer without its question");
+        other.post("/v1/chat/completions", openAi(model, "x".repeat(389)), ADMIN);
+        other.post("/v1/chat/completions", openAi(model, "Five?"), ADMIN);
+        assertEquals(List.of("user: " + "x".repeat(389), "assistant: Hello there", "user: Five?"), sent(other), "400 characters are 100 tokens");
+        other.post("/v1/chat/completions", openAi(model, "y".repeat(390)), ADMIN);
+        other.post("/v1/chat/completions", openAi(model, "Seven?"), ADMIN);
+        assertEquals(List.of("user: Seven?"), sent(other));
+    }
+
+    @Test
+    void textsOfAllKindsAreKeptAsTheyAre() throws Exception {
+        String text = "Zwölf \"Uhr\"\\\n\t😀 \u2028 '; DROP TABLE chat_messages; -- :#${body} ?";
+        String chatId = begin(text);
+        assertEquals("user: " + text, told(chatId).get(0));
+        gateway.post(PATH, ask(chatId, "And \0 this?", false));
+        assertEquals(List.of("user: " + text, "assistant: Hello there", "user: And \0 this?"), sent());
+        assertEquals("user: And \uFFFD this?", told(chatId).get(2), "PostgreSQL keeps no NUL");
+        gateway.post(PATH, "{\"agentId\":\"openai/" + model + "\",\"chatId\":\"" + chatId + "\",\"messages\":[{\"role\":\"user\",\"content\":"
+                + "[{\"type\":\"text\",\"text\":\"In\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,AA==\"}},"
+                + "{\"type\":\"text\",\"text\":\"parts\"}]}]}");
+        assertEquals("user: In\n\nparts", told(chatId).get(4));
+    }
+
+    @Test
+    void aQuestionThatGotNoAnswerStandsThereOnceWhenItIsAskedAgain() throws Exception {
+        provider.on(model, call -> call.error(400, "no"));
+        String session = UUID.randomUUID().toString();
+        assertEquals(400, gateway.post("/v1/chat/completions", openAi(session, "One?")).statusCode());
+        assertEquals(List.of("user: One?"), told(session));
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Now")));
+        gateway.post("/v1/chat/completions", openAi(session, "One?"));
+        assertEquals(List.of("user: One?"), sent());
+        assertEquals(List.of("user: One?", "assistant: Now"), told(session));
+    }
+
+    // --- whose it is
+
+    @Test
+    void anUnknownOrForeignChatIsNotFoundAndNothingIsAsked() throws Exception {
+        String chatId = begin("Mine?");
+        notFound(gateway.post(PATH, ask("nobody-knows", "Hi", false)));
+        notFound(other.post(PATH, ask(chatId, "Yours?", false), ADMIN));
+        notFound(other.post("/v1/chat/completions", openAi(chatId, "Yours?"), ADMIN));
+        notFound(other.get("/api/chat/history/" + chatId, ADMIN));
+        notFound(other.send("DELETE", "/api/chat/history/" + chatId, null, ADMIN));
+        String question = history(chatId).path("messages").path(0).path("id").asText();
+        String answer = history(chatId).path("messages").path(1).path("id").asText();
+        notFound(other.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + question + "\"}", ADMIN));
+        notFound(other.post("/api/chat/feedback", "{\"chatId\":\"" + chatId + "\",\"messageId\":\"" + answer + "\",\"rating\":\"up\"}", ADMIN));
+        assertEquals(List.of("user: Mine?", "assistant: Hello there"), told(chatId));
+        assertEquals(1, provider.calls(model).size());
+        assertEquals(0, other.provider().calls(model).size());
+        assertEquals(0, json(other.get("/api/chat/history?agentId=openai/" + model, ADMIN).body()).path("data").path("total").asInt());
+    }
+
+    @Test
+    void inKeyModeHistoryNeedsAKey() throws Exception {
+        for (String path : List.of("/api/chat/history", "/api/chat/history/x")) {
+            assertEquals(401, other.get(path).statusCode(), path);
+        }
+        assertEquals(401, other.send("DELETE", "/api/chat/history/x", null).statusCode());
+        assertEquals(401, other.post("/api/chat/history/x/retry", "{}").statusCode());
+        assertEquals(401, other.post("/api/chat/feedback", "{}").statusCode());
+    }
+
+    @Test
+    void anIdThatCannotBeOneIsRefusedOrNotFound() throws Exception {
+        invalid("chatId", gateway.post(PATH, ask("", "Hi", false)));
+        invalid("chatId", gateway.post(PATH, ask("a\\u0000b", "Hi", false)));
+        assertEquals("metadata.session_id", json(gateway.post("/v1/chat/completions", openAi("x".repeat(129), "Hi")).body())
+                .path("error").path("param").asText());
+        notFound(gateway.get("/api/chat/history/a%00b"));
+        notFound(gateway.get("/api/chat/history/%27%20OR%201=1"));
+    }
+
+    // --- OpenAI's dialect
+
+    @Test
+    void anOpenAiCallerNamesItsSessionItself() throws Exception {
+        String session = "of Ünal / " + UUID.randomUUID();
+        gateway.post("/v1/chat/completions", openAi(session, "One?"));
+        String second = gateway.post("/v1/chat/completions", openAi(session, "Two?")).body();
+        assertEquals(FakeProvider.completion("Hello there"), second, "the answer is the provider's, byte for byte");
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?"), sent());
+        String streamed = gateway.post("/v1/chat/completions", openAi(session, "Three?").replaceFirst("\\{", "{\"stream\":true,")).body();
+        assertTrue(streamed.endsWith("data: [DONE]\n\n"), streamed);
+        assertEquals(6, told(session.replace(" ", "%20").replace("/", "%2F").replace("Ü", "%C3%9C")).size());
+    }
+
+    @Test
+    void aChatWithoutASessionLeavesNothing() throws Exception {
+        gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+        gateway.post("/v1/chat/completions", "{\"model\":\"openai/" + model + "\",\"metadata\":{\"a\":\"b\"},\"messages\":[" + message("user", "Hi") + "]}");
+        gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":9,\"metadata\":{\"session_id\":\"s\"},\"messages\":["
+                + message("user", "Hi") + "]}");
+        assertEquals(3, provider.calls(model).size());
+        assertEquals(0, gateway.count("SELECT count(*) FROM chat_sessions WHERE agent_id = 'openai/" + model + "'"));
+    }
+
+    // --- lists
+
+    @Test
+    void sessionsAreListedTheOneUsedLastFirst() throws Exception {
+        String first = begin("  First? ");
+        String second = begin("😀".repeat(100));
+        String third = begin("Third?");
+        gateway.post(PATH, ask(first, "Again?", false));
+        String path = "/api/chat/history?agentId=openai/" + model;
+        JsonNode all = json(gateway.get(path).body()).path("data");
+        assertEquals(List.of(first, third, second), all.path("items").findValuesAsText("chatId"));
+        assertEquals(List.of("  First? ", "Third?", "😀".repeat(80)), all.path("items").findValuesAsText("title"));
+        assertEquals(3, all.path("total").asInt());
+        assertEquals(1, all.path("page").asInt());
+        assertEquals(20, all.path("pageSize").asInt());
+        JsonNode item = all.path("items").path(0);
+        assertEquals("openai/" + model, item.path("agentId").asText());
+        assertTrue(item.path("createdAt").asText().matches("\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z"), item.toString());
+        assertTrue(item.path("createdAt").asText().compareTo(item.path("updatedAt").asText()) < 0);
+        JsonNode page = json(gateway.get(path + "&page=2&pageSize=2").body()).path("data");
+        assertEquals(List.of(second), page.path("items").findValuesAsText("chatId"));
+        assertEquals(3, page.path("total").asInt());
+        JsonNode none = json(gateway.get(path + "&page=2147483647&pageSize=200").body()).path("data");
+        assertEquals(0, none.path("items").size());
+        assertEquals(3, none.path("total").asInt());
+    }
+
+    @Test
+    void aPageThatCannotBeOneIsRefusedByName() throws Exception {
+        for (String value : List.of("0", "-1", "x", "1.5", "99999999999")) {
+            invalid("page", gateway.get("/api/chat/history?page=" + value));
+        }
+        for (String value : List.of("0", "201", "ten")) {
+            invalid("pageSize", gateway.get("/api/chat/history?pageSize=" + value));
+        }
+        assertEquals(200, gateway.get("/api/chat/history?pageSize=200&agentId=a%00b").statusCode());
+    }
+
+    @Test
+    void aRemovedSessionIsGoneWithItsMessages() throws Exception {
+        String chatId = begin("One?");
+        assertEquals(200, gateway.send("DELETE", "/api/chat/history/" + chatId, null).statusCode());
+        notFound(gateway.get("/api/chat/history/" + chatId));
+        notFound(gateway.send("DELETE", "/api/chat/history/" + chatId, null));
+        notFound(gateway.post(PATH, ask(chatId, "Two?", false)));
+        assertEquals(0, gateway.count("SELECT count(*) FROM chat_messages WHERE session_id = '" + chatId + "'"));
+    }
+
+    // --- answers
+
+    @Test
+    void anAnswerGoesByTheIdThatItsCallerWasTold() throws Exception {
+        JsonNode whole = json(gateway.post(PATH, ask(null, "One?", false)).body()).path("data");
+        assertEquals(whole.path("messageId").asText(), history(whole.path("chatId").asText()).path("messages").path(1).path("id").asText());
+        String stream = gateway.post(PATH, ask(null, "One?", true)).body();
+        assertEquals(first(stream, "id"), history(first(stream, "chatId")).path("messages").path(1).path("id").asText());
+    }
+
+    @Test
+    void aStreamThatBreaksOffIsKeptAsFarAsItCame() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half of");
+            call.text(" it");
+            call.cut();
+        });
+        String body = gateway.post(PATH, ask(null, "One?", true)).body();
+        assertTrue(body.contains("event: error"), body);
+        String chatId = first(body, "chatId");
+        assertEquals(List.of("user: One?", "assistant: Half of it (interrupted)"), told(chatId));
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Whole")));
+        gateway.post(PATH, ask(chatId, "Go on.", false));
+        assertEquals(List.of("user: One?", "assistant: Half of it", "user: Go on."), sent());
+    }
+
+    @Test
+    void whatACallerWhoLeavesHasReadIsKept() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.hang();
+        });
+        String session = UUID.randomUUID().toString();
+        Sse stream = new Sse(gateway.port(), "/v1/chat/completions", openAi(session, "One?").replaceFirst("\\{", "{\"stream\":true,"));
+        stream.lineWith("\"Half\"");
+        stream.close();
+        until("it is kept", () -> told(session).equals(List.of("user: One?", "assistant: Half (interrupted)")));
+    }
+
+    @Test
+    void anAnswerThatNeverBeganIsNotKept() throws Exception {
+        provider.on(model, call -> call.error(400, "no"));
+        gateway.post(PATH, ask(null, "One?", true));
+        assertEquals(1, gateway.count("SELECT count(*) FROM chat_messages m JOIN chat_sessions s ON s.id = session_id WHERE agent_id = 'openai/"
+                + model + "'"));
+    }
+
+    @Test
+    void theTextBesideAToolCallIsKept() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Let me");
+            call.event(Call.chunk("{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}", "null"));
+            call.text(" see");
+            call.finish("tool_calls");
+            call.done();
+        });
+        assertEquals("assistant: Let me see", told(first(gateway.post(PATH, ask(null, "One?", true)).body(), "chatId")).get(1));
+    }
+
+    @Test
+    void anAnswerOfAnotherWireIsKept() throws Exception {
+        String body = ask(null, "One?", false).replace("openai/", "anthropic/");
+        JsonNode data = json(gateway.post(PATH, body).body()).path("data");
+        String text = data.path("choices").path(0).path("message").path("content").asText();
+        assertFalse(text.isEmpty());
+        assertEquals(List.of("user: One?", "assistant: " + text), told(data.path("chatId").asText()));
+        gateway.post(PATH, ask(data.path("chatId").asText(), "Two?", true).replace("openai/", "anthropic/"));
+        assertEquals(3, provider.calls(model).get(1).body().path("messages").size(), "the history goes along on every wire");
+    }
+
+    @Test
+    void aRepeatedRequestWithAKeyIsKeptOnce() throws Exception {
+        String key = UUID.randomUUID().toString();
+        String first = gateway.post(PATH, ask(null, "One?", false), "Idempotency-Key", key).body();
+        assertEquals(first, gateway.post(PATH, ask(null, "One?", false), "Idempotency-Key", key).body());
+        assertEquals(2, told(json(first).path("data").path("chatId").asText()).size());
+        assertEquals(1, gateway.count("SELECT count(*) FROM chat_sessions WHERE agent_id = 'openai/" + model + "'"));
+    }
+
+    @Test
+    void anAnswerThatCannotBeKeptHasNoProperEnd() throws Exception {
+        String refusal = "refuse_" + model.replace("-", "");
+        execute("CREATE FUNCTION " + refusal + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$");
+        execute("CREATE TRIGGER " + refusal + " BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant' AND NEW.content = '"
+                + model + "') EXECUTE FUNCTION " + refusal + "()");
+        try {
+            provider.on(model, call -> {
+                call.sse();
+                call.text(model);
+                call.finish("stop");
+                call.done();
+            });
+            String lost = gateway.post(PATH, ask(null, "One?", true)).body();
+            assertTrue(lost.contains("\"code\":\"STORE_UNAVAILABLE\"") && !lost.contains("event: end"), lost);
+            provider.on(model, call -> {
+                call.sse();
+                call.text(model);
+                call.cut();
+            });
+            String broken = gateway.post(PATH, ask(null, "One?", true)).body();
+            assertTrue(broken.contains("\"code\":\"UPSTREAM_ERROR\""), "why it broke off matters more: " + broken);
+        } finally {
+            execute("DROP FUNCTION " + refusal + " CASCADE");
+        }
+    }
+
+    private static void execute(String sql) throws Exception {
+        try (var c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute(sql);
+        }
+    }
+
+    @Test
+    void theAnswerToARemovedSessionReachesItsCallerAndIsNotKept() throws Exception {
+        CountDownLatch removed = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            removed.await();
+            call.text(" and half");
+            call.finish("stop");
+            call.done();
+        });
+        String session = UUID.randomUUID().toString();
+        Sse stream = new Sse(gateway.port(), "/v1/chat/completions", openAi(session, "One?").replaceFirst("\\{", "{\"stream\":true,"));
+        stream.lineWith("\"Half\"");
+        assertEquals(200, gateway.send("DELETE", "/api/chat/history/" + session, null).statusCode());
+        removed.countDown();
+        stream.lineWith("[DONE]");
+        stream.close();
+        notFound(gateway.get("/api/chat/history/" + session));
+    }
+
+    @Test
+    void aSessionThatTwoRequestsBeginAtOnceIsOne() throws Exception {
+        String session = UUID.randomUUID().toString();
+        CountDownLatch both = new CountDownLatch(2);
+        provider.on(model, call -> {
+            both.countDown();
+            both.await();
+            call.json(200, FakeProvider.completion("Hello"));
+        });
+        var first = CompletableFuture.supplyAsync(() -> status(session, "One?"));
+        var second = CompletableFuture.supplyAsync(() -> status(session, "Two?"));
+        assertEquals(400, first.get() + second.get());
+        assertEquals(4, told(session).size());
+    }
+
+    private int status(String session, String text) {
+        try {
+            return gateway.post("/v1/chat/completions", openAi(session, text)).statusCode();
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    // --- once more
+
+    @Test
+    void anAnswerIsMadeOnceMoreInOnePieceOrStreamed() throws Exception {
+        String chatId = begin("One?");
+        gateway.post(PATH, ask(chatId, "Two?", false));
+        JsonNode before = history(chatId).path("messages");
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Better")));
+        JsonNode again = json(gateway.post("/api/chat/history/" + chatId + "/retry",
+                "{\"messageId\":\"" + before.path(3).path("id").asText() + "\"}").body()).path("data");
+        assertEquals("Better", again.path("choices").path(0).path("message").path("content").asText());
+        assertEquals(chatId, again.path("chatId").asText());
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?"), sent());
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Better"), told(chatId));
+        assertEquals(before.path(2), history(chatId).path("messages").path(2), "the question stays as it is");
+
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Best");
+            call.finish("stop");
+            call.done();
+        });
+        String stream = gateway.post("/api/chat/history/" + chatId + "/retry",
+                "{\"messageId\":\"" + before.path(0).path("id").asText() + "\",\"stream\":true}").body();
+        assertTrue(stream.contains("event: chunk\ndata: {\"content\":\"Best\"}") && stream.contains("event: end"), stream);
+        assertEquals(List.of("user: One?"), sent());
+        assertEquals(List.of("user: One?", "assistant: Best"), told(chatId), "what came after the question is gone");
+    }
+
+    @Test
+    void aMessageThatIsNotThereIsNotAnsweredOnceMore() throws Exception {
+        String chatId = begin("One?");
+        String elsewhere = history(begin("Other?")).path("messages").path(0).path("id").asText();
+        String path = "/api/chat/history/" + chatId + "/retry";
+        notFound(gateway.post(path, "{\"messageId\":\"nothing\"}"));
+        notFound(gateway.post(path, "{\"messageId\":\"" + elsewhere + "\"}"));
+        invalid("messageId", gateway.post(path, "{}"));
+        invalid("stream", gateway.post(path, "{\"messageId\":\"x\",\"stream\":\"yes\"}"));
+        invalid("body", gateway.post(path, "[]"));
+        assertEquals(2, told(chatId).size());
+    }
+
+    @Test
+    void whereNobodyCanAnswerOnceMoreTheAnswerStays() throws Exception {
+        String agent = "s-" + UUID.randomUUID().toString().substring(0, 8);
+        gateway.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model + "\"}");
+        String chatId = json(gateway.post(PATH, ask(null, "One?", false).replace("openai/" + model, agent)).body()).path("data").path("chatId").asText();
+        String answer = history(chatId).path("messages").path(1).path("id").asText();
+        assertEquals(agent, history(chatId).path("agentId").asText());
+        gateway.send("DELETE", "/api/agents/" + agent, null);
+        assertEquals(404, gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + answer + "\"}").statusCode());
+        assertEquals(2, told(chatId).size());
+    }
+
+    // --- feedback
+
+    @Test
+    void anAnswerIsJudgedAndJudgedAgain() throws Exception {
+        String chatId = begin("One?");
+        JsonNode messages = history(chatId).path("messages");
+        String answer = "{\"chatId\":\"" + chatId + "\",\"messageId\":\"" + messages.path(1).path("id").asText() + "\",\"rating\":";
+        JsonNode up = json(gateway.post("/api/chat/feedback", answer + "\"up\",\"comment\":\"Good\\u0000\"}").body());
+        assertEquals("OK", up.path("code").asText(), up.toString());
+        assertEquals("up", up.path("data").path("rating").asText());
+        String rated = "SELECT count(*) FROM chat_messages WHERE session_id = '" + chatId + "' AND role = 'assistant' AND rating = ";
+        assertEquals(1, gateway.count(rated + "'up' AND comment = U&'Good\\FFFD'"));
+        gateway.post("/api/chat/feedback", answer + "\"down\"}");
+        assertEquals(1, gateway.count(rated + "'down' AND comment IS NULL"));
+        invalid("rating", gateway.post("/api/chat/feedback", answer + "\"fine\"}"));
+        invalid("comment", gateway.post("/api/chat/feedback", answer + "\"up\",\"comment\":1}"));
+        invalid("messageId", gateway.post("/api/chat/feedback", "{\"chatId\":\"" + chatId + "\",\"rating\":\"up\"}"));
+        notFound(gateway.post("/api/chat/feedback", answer.replace(messages.path(1).path("id").asText(), messages.path(0).path("id").asText()) + "\"up\"}"));
+        assertEquals(1, gateway.count(rated + "'down'"));
+    }
+}
