@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.step.Authenticate;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.util.List;
@@ -172,6 +173,15 @@ class OperationsTest {
                 + " AND total_tokens = 5 AND finish_reason = 'stop' AND attempts = 'openai=200' AND first_token_ms IS NOT NULL"));
         assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = 'bad-" + model
                 + "' AND outcome = 'UPSTREAM_REJECTED' AND total_tokens IS NULL"));
+    }
+
+    @Test
+    void anAnswerIsBookedWithItsCost() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.provider().on("gpt-4o-mini", call -> call.json(200, FakeProvider.completion("Hi")
+                .replace("\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5", "\"prompt_tokens\":2000000,\"completion_tokens\":0,\"total_tokens\":2000000")));
+        gateway.post("/v1/chat/completions", chat("openai/gpt-4o-mini", false));
+        until("its cost is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = 'gpt-4o-mini' AND cost_usd = 0.30") > 0);
     }
 
     @Test

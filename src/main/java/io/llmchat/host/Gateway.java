@@ -66,6 +66,8 @@ public final class Gateway {
                 .setMaxHeaderSize(65_536)
                 .setMaxInitialLineLength(8_192)
                 .setTcpNoDelay(true)
+                // curl asks before it sends a large body
+                .setHandle100ContinueAutomatically(true)
                 .setAcceptBacklog(4_096)
                 .setCompressionSupported(false)
                 // nobody speaks WebSocket here: their handlers would see every byte

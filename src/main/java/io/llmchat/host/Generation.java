@@ -1,5 +1,6 @@
 package io.llmchat.host;
 
+import io.llmchat.http.BodyReader;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.http.HttpEngine;
@@ -7,7 +8,6 @@ import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import io.vertx.ext.web.RoutingContext;
-import io.vertx.ext.web.handler.BodyHandler;
 import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.TimeUnit;
@@ -47,7 +47,7 @@ final class Generation {
         beans.bind(ROUTER, new VertxPlatformHttpRouter(null, vertx, router, ROUTER) {
             @Override
             public Handler<RoutingContext> bodyHandler() {
-                return BodyHandler.create(false).setBodyLimit(maxBody);
+                return new BodyReader(maxBody);
             }
         });
         beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER));

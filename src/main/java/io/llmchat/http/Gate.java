@@ -5,6 +5,7 @@ import io.llmchat.dialect.Dialect;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
+import io.netty.handler.codec.http.HttpHeaders;
 import io.vertx.core.Handler;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerRequest;
@@ -94,8 +95,17 @@ public final class Gate {
 
     private static int headerBytes(HttpServerRequest request) {
         int bytes = 0;
-        for (Map.Entry<String, String> header : request.headers()) {
-            bytes += header.getKey().length() + header.getValue().length();
+        if (request.headers() instanceof HttpHeaders headers) {
+            // as they came, without a text made of each
+            var each = headers.iteratorCharSequence();
+            while (each.hasNext()) {
+                var header = each.next();
+                bytes += header.getKey().length() + header.getValue().length();
+            }
+        } else {
+            for (Map.Entry<String, String> header : request.headers()) {
+                bytes += header.getKey().length() + header.getValue().length();
+            }
         }
         return bytes;
     }

@@ -4,7 +4,6 @@ import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.RoutingContext;
 import java.util.List;
-import java.util.concurrent.ThreadFactory;
 import org.apache.camel.Exchange;
 import org.apache.camel.ExchangePattern;
 import org.apache.camel.Message;
@@ -40,7 +39,6 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
 
     private static final class Consumer extends VertxPlatformHttpConsumer {
         private static final Logger LOG = LoggerFactory.getLogger(HttpEngine.class);
-        private static final ThreadFactory THREADS = Thread.ofVirtual().name("request-", 0).factory();
 
         Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router) {
             super(endpoint, processor, List.of(), router);
@@ -60,7 +58,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             message.setBody(ctx.body().buffer());
             // here, on the caller's own event loop, is where its stream is taken hold of
             ClientStream.open(exchange);
-            THREADS.newThread(() -> run(exchange, ctx)).start();
+            Thread.startVirtualThread(() -> run(exchange, ctx));
         }
 
         private void run(Exchange exchange, RoutingContext ctx) {

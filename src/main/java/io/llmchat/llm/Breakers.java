@@ -19,7 +19,7 @@ import java.util.function.Function;
 /**
  * The circuit breakers of this process: one for each provider and model, named {@code <provider>/<model>}, so that the
  * outage of one model does not shut the provider's others. They outlive the routes that use them, so that a new version
- * of the routes finds them as they are; each has its gauges. Safe for all threads.
+ * of the routes finds them as they are; each has its gauges, beside those of {@code all}, which count. Safe for all threads.
  *
  * <p>A route has one {@code circuitBreaker} for its provider. What Camel gets for that is a stand-in, which hands every
  * call to the breaker of the model that the thread is about to ask: {@link #entering}.
@@ -28,7 +28,17 @@ public final class Breakers {
 
     /** Callers choose model names: where there are too many, breakers that are closed make room. */
     private static final int MAX_BREAKERS = 1_000;
-    private static final ThreadLocal<String> MODEL = new ThreadLocal<>();
+    private static final ThreadLocal<Asking> ASKING = new ThreadLocal<>();
+
+    /** Whom a thread is asking, and the breaker of that, as soon as it is known. */
+    private static final class Asking {
+        private final String model;
+        private CircuitBreaker breaker;
+
+        Asking(String model) {
+            this.model = model;
+        }
+    }
 
     private record Guarded(CircuitBreaker breaker, Meter.Id open, Meter.Id halfOpen) {
     }
@@ -41,6 +51,14 @@ public final class Breakers {
     public Breakers(long resetMillis, MeterRegistry meters) {
         this.reset = Duration.ofMillis(resetMillis);
         this.meters = meters;
+        // there from the first moment, before any model was asked: how many there are
+        all("circuit.breaker.open", CircuitBreaker.State.OPEN);
+        all("circuit.breaker.half.open", CircuitBreaker.State.HALF_OPEN);
+    }
+
+    private void all(String name, CircuitBreaker.State state) {
+        Gauge.builder(name, breakers, all -> all.values().stream().filter(g -> g.breaker.getState() == state).count())
+                .tag("breaker", "all").register(meters);
     }
 
     /** The registry in which Camel looks for the breaker of a route. */
@@ -55,19 +73,29 @@ public final class Breakers {
 
     /** This thread is about to ask this target: until the next call of this, its breaker is the one that counts. */
     public static void entering(Target target) {
-        MODEL.set(target.toString());
+        ASKING.set(new Asking(target.toString()));
     }
 
     private CircuitBreaker standIn(String provider, CircuitBreakerConfig config) {
         return (CircuitBreaker) Proxy.newProxyInstance(Breakers.class.getClassLoader(), new Class<?>[] {CircuitBreaker.class},
                 (proxy, method, arguments) -> {
-                    String model = MODEL.get();
                     try {
-                        return method.invoke(breaker(model == null ? provider : model, config), arguments);
+                        return method.invoke(asked(provider, config), arguments);
                     } catch (InvocationTargetException e) {
                         throw e.getCause();
                     }
                 });
+    }
+
+    private CircuitBreaker asked(String provider, CircuitBreakerConfig config) {
+        Asking asking = ASKING.get();
+        if (asking == null) {
+            return breaker(provider, config);
+        }
+        if (asking.breaker == null) {
+            asking.breaker = breaker(asking.model, config);
+        }
+        return asking.breaker;
     }
 
     private CircuitBreaker breaker(String name, CircuitBreakerConfig config) {

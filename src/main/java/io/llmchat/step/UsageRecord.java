@@ -9,8 +9,14 @@ import java.util.Map;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
-/** Makes of a finished chat the row that {@code record} writes: what was used, and how it ended. No texts. */
+/** Makes of a finished chat the row that {@code record} writes: what was used, what that cost, and how it ended. No texts. */
 public final class UsageRecord implements Processor {
+
+    private final Prices prices;
+
+    public UsageRecord(Prices prices) {
+        this.prices = prices;
+    }
 
     @Override
     public void process(Exchange exchange) {
@@ -33,6 +39,7 @@ public final class UsageRecord implements Processor {
         row.put("cached_tokens", usage == null ? null : usage.cachedTokens());
         row.put("reasoning_tokens", usage == null ? null : usage.reasoningTokens());
         row.put("usage_estimated", usage != null && usage.estimated());
+        row.put("cost_usd", usage == null || target == null ? null : prices.cost(target, usage));
         row.put("first_token_ms", chat.firstTokenMillis());
         row.put("duration_ms", chat.durationMillis());
         exchange.getMessage().setBody(row);

@@ -1,0 +1,55 @@
+package io.llmchat.step;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.chat.Target;
+import io.llmchat.chat.Usage;
+import java.math.BigDecimal;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class PricesTest {
+
+    private final Prices prices = new Prices();
+
+    private BigDecimal cost(String target, Usage usage) {
+        return prices.cost(Target.parse(target), usage);
+    }
+
+    @Test
+    void tokensCostWhatTheTableSays() {
+        prices.setTable("openai/gpt 2.50 10\n");
+        assertEquals(0, new BigDecimal("0.0125").compareTo(cost("openai/gpt", new Usage(1_000, 1_000))));
+    }
+
+    @Test
+    void cachedTokensCostLessWhereTheTableSaysSo() {
+        prices.setTable("openai/gpt 2 8 0.5\n");
+        Usage usage = new Usage(1_000, 0, 1_000, 400, 0, 0, false);
+        assertEquals(0, new BigDecimal("0.0014").compareTo(cost("openai/gpt", usage)));
+    }
+
+    @Test
+    void aModelsOwnPriceComesBeforeThatOfItsProvider() {
+        prices.setTable("openai/* 1 1\n");
+        prices.setTable("openai/gpt 2 2\n");
+        assertEquals(0, new BigDecimal("0.000002").compareTo(cost("openai/gpt", new Usage(1, 0))));
+        assertEquals(0, new BigDecimal("0.000001").compareTo(cost("openai/other", new Usage(1, 0))));
+    }
+
+    @Test
+    void aModelThatIsNotInTheTableHasNoCost() {
+        assertNull(cost("openai/gpt", new Usage(1, 1)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"openai/gpt", "openai/gpt 1", "openai/gpt 1 x", "openai/gpt 1 2 3 4", "openai/gpt -1 2", "gpt 1 2"})
+    void aLineThatIsNoPriceIsNamed(String line) {
+        String said = assertThrows(IllegalArgumentException.class, () -> prices.setTable("demo/* 0 0\n" + line)).getMessage();
+        assertTrue(said.contains("'" + line + "'"), said);
+    }
+}
