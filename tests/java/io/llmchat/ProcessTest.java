@@ -104,6 +104,22 @@ class ProcessTest {
     }
 
     @Test
+    void aSecondGatewayOnTheSameDataIsRefusedAndTheFirstGoesOn() throws Exception {
+        int port = freePort();
+        Process first = start(Map.of("PORT", Integer.toString(port)));
+        readTo(first, "curl -N");
+        ProcessHandle redis = server("redis/redis.pid");
+        Process second = start(Map.of("PORT", Integer.toString(freePort())));
+        readTo(second, "Another gateway is using the data in ");
+        assertTrue(second.waitFor(30, TimeUnit.SECONDS));
+        assertEquals(1, second.exitValue());
+        assertTrue(redis.isAlive() && server("postgres/data/postmaster.pid").isAlive());
+        assertEquals(200, ask(port).statusCode());
+        first.destroy();
+        assertTrue(first.waitFor(30, TimeUnit.SECONDS));
+    }
+
+    @Test
     void aPortInUseIsSaidInOneSentenceAndNothingIsLeftRunning() throws Exception {
         try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             Process gateway = start(Map.of("PORT", Integer.toString(taken.getLocalPort())));

@@ -83,6 +83,10 @@ public final class Postgres {
         boolean first = !Files.exists(folder.resolve("data/postgresql.conf"));
         LOG.info("{} PostgreSQL in {}", first ? "Creating" : "Starting", folder);
         Files.createDirectories(folder);
+        Path lock = folder.resolve("data/epg-lock");
+        if (Files.exists(lock) && inUse(lock)) {
+            throw new IOException("Another gateway is using the data in " + folder + ". Stop it, or choose another DATA_DIR.");
+        }
         endOrphan(folder.resolve("data"));
         // the library unpacks the server here; it also tidies the folders beside its own, so the data are not among them
         System.setProperty("ot.epg.working-dir", folder.resolve("server").toString());

@@ -3,8 +3,11 @@ package io.llmchat.store;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import org.redisson.Redisson;
@@ -33,6 +36,7 @@ public final class Redis {
     private int database;
     private int maxRetries;
     private RedisServer embedded;
+    private FileChannel lock;
     private RedissonClient client;
 
     /** Connects, starting a server first if there is none. */
@@ -70,11 +74,20 @@ public final class Redis {
         if (embedded != null) {
             embedded.stop();
         }
+        if (lock != null) {
+            lock.close();
+        }
     }
 
     private int startEmbedded(Path folder) throws IOException {
         LOG.info("Starting Redis in {}", folder);
         Files.createDirectories(folder);
+        // held until the end: a server whose gateway lives is no orphan
+        lock = FileChannel.open(folder.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+        if (!locked(lock)) {
+            lock.close();
+            throw new IOException("Another gateway is using the data in " + folder + ". Stop it, or choose another DATA_DIR.");
+        }
         endOrphan(folder.resolve("redis.pid"));
         int free;
         try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
@@ -91,6 +104,14 @@ public final class Redis {
                 .build();
         embedded.start();
         return free;
+    }
+
+    private static boolean locked(FileChannel file) throws IOException {
+        try {
+            return file.tryLock() != null;
+        } catch (OverlappingFileLockException e) {
+            return false;
+        }
     }
 
     /** Ctrl-C goes to the whole process group of a terminal: the store must outlive the streams that are to end. */
