@@ -68,22 +68,29 @@ public final class Idempotency {
                 // now: the request may get a history
                 chat.fingerprint();
             }
-            if (given != null || sdk || chat.request().resumable()) {
-                chat.log(new AnswerLog(chat.answerId(), chat.userId(), chat.request().resumable() ? graceMillis : 0));
-            }
-            if (chat.request().resumable()) {
-                inProgress.resumable(chat.log());
-            }
-            if (chat.request().resumable() || given != null && chat.request().stream()) {
-                mirror.mirror(chat.log());
-            }
             if (given == null && sdk && !"0".equals(headers.get(SDK_RETRIES))) {
                 AnswerLog earlier = inProgress.madeLately(question(chat));
                 if (earlier != null) {
                     exchange.setProperty("answeredBefore", earlier);
+                    return;
                 }
             }
+            if (given == null && (sdk || chat.request().resumable())) {
+                begin(chat);
+            }
         };
+    }
+
+    /** The answer is made here: it is kept while it is, for those who will ask for it. Who gets an earlier one makes none. */
+    private void begin(Chat chat) {
+        boolean resumable = chat.request().resumable();
+        chat.log(new AnswerLog(chat.answerId(), chat.userId(), resumable ? graceMillis : 0));
+        if (resumable) {
+            inProgress.resumable(chat.log());
+        }
+        if (resumable || chat.idempotencyKey() != null && chat.request().stream()) {
+            mirror.mirror(chat.log());
+        }
     }
 
     /** What an SDK asks again, without a key: the same body, by the same caller, in the same place. */
@@ -102,7 +109,11 @@ public final class Idempotency {
 
     /** A step for the first request with a key: from now on others can join it. */
     public Processor first() {
-        return exchange -> inProgress.keyed(exchange.getProperty(KEY, String.class), Chat.of(exchange).log());
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            begin(chat);
+            inProgress.keyed(chat.idempotencyKey(), chat.log());
+        };
     }
 
     /** A step for a repeated request: answers it as the first was answered, or is being answered. */
@@ -186,7 +197,9 @@ public final class Idempotency {
     public Processor release() {
         return exchange -> {
             String key = exchange.getProperty(KEY, String.class);
-            inProgress.forgetKey(key, Chat.of(exchange).log());
+            if (Chat.of(exchange).log() != null) {
+                inProgress.forgetKey(key, Chat.of(exchange).log());
+            }
             answers.remove(exchange, key);
         };
     }
