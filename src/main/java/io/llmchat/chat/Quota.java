@@ -1,0 +1,55 @@
+package io.llmchat.chat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.math.BigDecimal;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * How much somebody may have; what is 0 or null is not limited. In JSON the members have the names used here.
+ *
+ * @param points requests in {@code duration}
+ * @param duration seconds
+ * @param blockDuration seconds for which whoever has gone over is refused; 0: until the window ends
+ * @param tokensPerMinute tokens of prompts and completions
+ * @param tokensPerDay the same for a day of 24 hours
+ * @param budgetPerDay US dollars in a day of UTC
+ * @param budgetPerMonth US dollars in a calendar month of UTC
+ */
+public record Quota(long points, long duration, long blockDuration, long tokensPerMinute, long tokensPerDay,
+                    BigDecimal budgetPerDay, BigDecimal budgetPerMonth) {
+
+    private static final Set<String> WHOLE = Set.of("points", "duration", "blockDuration", "tokensPerMinute", "tokensPerDay");
+    private static final Set<String> MONEY = Set.of("budgetPerDay", "budgetPerMonth");
+
+    /**
+     * Reads a quota that a caller gave.
+     *
+     * @param where the name of the member that holds it, for errors
+     * @throws ChatException VALIDATION_ERROR, naming the member that cannot be used
+     */
+    public static Quota read(JsonNode json, String where) {
+        if (!json.isObject()) {
+            throw ChatException.invalid(where, where + " must be an object.");
+        }
+        for (Map.Entry<String, JsonNode> member : json.properties()) {
+            String name = where + "." + member.getKey();
+            JsonNode value = member.getValue();
+            boolean whole = WHOLE.contains(member.getKey());
+            if (!whole && !MONEY.contains(member.getKey())) {
+                throw ChatException.invalid(name, name + " is not a limit; there are points, duration, blockDuration,"
+                        + " tokensPerMinute, tokensPerDay, budgetPerDay and budgetPerMonth.");
+            }
+            if (whole ? !value.canConvertToLong() || !value.isIntegralNumber() || value.longValue() < 0
+                    : !value.isNumber() || value.decimalValue().signum() < 0) {
+                throw ChatException.invalid(name, name + " must be " + (whole ? "a whole number" : "an amount of US dollars") + ", 0 or more.");
+            }
+        }
+        if (json.path("points").longValue() > 0 && json.path("duration").longValue() == 0) {
+            throw ChatException.invalid(where + ".duration", where + ".duration must say in how many seconds the points may be used.");
+        }
+        return new Quota(json.path("points").longValue(), json.path("duration").longValue(), json.path("blockDuration").longValue(),
+                json.path("tokensPerMinute").longValue(), json.path("tokensPerDay").longValue(),
+                json.path("budgetPerDay").decimalValue(), json.path("budgetPerMonth").decimalValue());
+    }
+}
