@@ -47,7 +47,8 @@ public final class Gateway {
             long maxBody = Long.parseLong(property("llmchat.http.max-body"));
             current.set(new Generation(registry(), overrides, vertx, gate, maxBody));
             server = vertx.createHttpServer(options())
-                    .requestHandler(gate.before(() -> current.get().router(), current.get().errors()));
+                    .requestHandler(gate.before(() -> current.get().router(), current.get().errors()))
+                    .invalidRequestHandler(gate.invalid(current.get().errors()));
             server.listen().toCompletionStage().toCompletableFuture().get();
         } catch (ExecutionException e) {
             stop();
@@ -70,6 +71,8 @@ public final class Gateway {
                 .setHandle100ContinueAutomatically(true)
                 .setAcceptBacklog(4_096)
                 .setCompressionSupported(false)
+                // one protocol, which is looked at closely: no upgrade to HTTP/2 past those who stand before us
+                .setHttp2ClearTextEnabled(false)
                 // nobody speaks WebSocket here: their handlers would see every byte
                 .setPerFrameWebSocketCompressionSupported(false)
                 .setPerMessageWebSocketCompressionSupported(false);
