@@ -31,6 +31,7 @@ public final class Settings {
         number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
         number("MAX_CONCURRENT_REQUESTS", 1, 100_000);
         number("MAX_BODY_BYTES", 1_024, 1_073_741_824);
+        number("MAX_CONNECTIONS", 1, 1_000_000);
         text("FRONTEND_URL", "|ORIGIN(\\s*,\\s*ORIGIN)*".replace("ORIGIN", "https?://[a-z0-9.\\[\\]:-]+"),
                 "a comma-separated list of origins, such as https://chat.example.com");
         number("HISTORY_MAX_MESSAGES", 0, 10_000);

@@ -1,5 +1,6 @@
 package io.llmchat.host;
 
+import io.llmchat.http.Connections;
 import io.llmchat.http.Gate;
 import io.vertx.core.Vertx;
 import io.vertx.core.http.HttpServer;
@@ -46,7 +47,10 @@ public final class Gateway {
             Gate gate = bean(Gate.class);
             long maxBody = Long.parseLong(property("llmchat.http.max-body"));
             current.set(new Generation(registry(), overrides, vertx, gate, maxBody));
+            Connections connections = bean(Connections.class);
+            connections.start(vertx, current.get().errors());
             server = vertx.createHttpServer(options())
+                    .connectionHandler(connections::accept)
                     .requestHandler(gate.before(() -> current.get().router(), current.get().errors()))
                     .invalidRequestHandler(gate.invalid(current.get().errors()));
             server.listen().toCompletionStage().toCompletableFuture().get();

@@ -13,6 +13,7 @@ import java.util.Set;
  */
 public final class Cors {
 
+    private static final CharSequence VARY = HttpHeaders.createOptimized("Origin");
     private static final CharSequence METHODS = HttpHeaders.createOptimized("GET, POST, PUT, DELETE");
     /** What the routes read, and what the official SDKs send in a browser. */
     private static final CharSequence HEADERS = HttpHeaders.createOptimized("Authorization, Content-Type, Idempotency-Key, "
@@ -46,7 +47,7 @@ public final class Cors {
         }
         MultiMap head = request.response().headers();
         // another page gets another answer
-        head.add(HttpHeaders.VARY, HttpHeaders.ORIGIN);
+        head.add(HttpHeaders.VARY, VARY);
         String origin = request.headers().get(HttpHeaders.ORIGIN);
         if (origin == null || !origins.contains(origin)) {
             return false;
