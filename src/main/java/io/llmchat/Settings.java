@@ -34,6 +34,8 @@ public final class Settings {
         number("MAX_CONNECTIONS", 1, 1_000_000);
         text("FRONTEND_URL", "|ORIGIN(\\s*,\\s*ORIGIN)*".replace("ORIGIN", "https?://[a-z0-9.\\[\\]:-]+"),
                 "a comma-separated list of origins, such as https://chat.example.com");
+        text("STORE_MESSAGES", "true|false", "true or false");
+        number("RETENTION_DAYS", 0, 36_500);
         number("HISTORY_MAX_MESSAGES", 0, 10_000);
         number("HISTORY_MAX_TOKENS", 0, 10_000_000);
         number("REQUEST_TIMEOUT", 1, 3_600_000);

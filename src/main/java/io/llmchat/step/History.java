@@ -93,6 +93,9 @@ public final class History {
     public Processor askAgain() {
         return exchange -> {
             JsonNode asked = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            if (asked.path("content").asText().isEmpty()) {
+                throw new ChatException("NOT_FOUND", "The text of this message was not kept.");
+            }
             exchange.setProperty("askedId", asked.path("id").asText());
             ObjectNode request = Json.MAPPER.createObjectNode();
             request.set("agentId", asked.path("agentId"));

@@ -14,6 +14,13 @@ public final class Sessions {
 
     private static final String OWN_HISTORY = "ownHistory";
 
+    private final boolean texts;
+
+    /** @param texts whether what is said is kept; if not, messages are empty */
+    public Sessions(boolean texts) {
+        this.texts = texts;
+    }
+
     /** A step that notes what the user says here, and that the end waits until the answer is kept. */
     public Processor read() {
         return exchange -> {
@@ -21,8 +28,8 @@ public final class Sessions {
             chat.hold();
             JsonNode messages = chat.request().member("messages");
             exchange.setProperty("sessionAgent", storable(chat.agent() != null ? chat.agent().id() : chat.name()));
-            exchange.setProperty("title", first(messages));
-            exchange.setProperty("question", last(messages));
+            exchange.setProperty("title", kept(first(messages)));
+            exchange.setProperty("question", kept(last(messages)));
             exchange.setProperty("questionId", Ids.next());
             boolean own = false;
             for (JsonNode message : messages) {
@@ -30,6 +37,10 @@ public final class Sessions {
             }
             exchange.setProperty(OWN_HISTORY, own);
         };
+    }
+
+    private String kept(String text) {
+        return texts || text == null ? text : "";
     }
 
     private static String first(JsonNode messages) {
@@ -99,7 +110,7 @@ public final class Sessions {
             Chat chat = Chat.of(exchange);
             exchange.setProperty("answerId", chat.answerId());
             exchange.setProperty("answerStatus", chat.isAnswered() ? "complete" : "interrupted");
-            exchange.getMessage().setBody(storable(chat.text()));
+            exchange.getMessage().setBody(kept(storable(chat.text())));
         };
     }
 }
