@@ -61,6 +61,8 @@ public final class Postgres {
         config.addDataSourceProperty("connectTimeout", "5");
         config.addDataSourceProperty("tcpKeepAlive", "true");
         config.addDataSourceProperty("ApplicationName", "llmchat");
+        // the details of an error repeat the row, and with it what was said
+        config.addDataSourceProperty("logServerErrorDetail", "false");
         pool = new HikariDataSource(config);
         Flyway.configure().dataSource(pool).load().migrate();
     }
@@ -101,6 +103,7 @@ public final class Postgres {
                     .setServerConfig("fsync", "on")
                     .setServerConfig("synchronous_commit", "on")
                     .setServerConfig("max_connections", "200")
+                    .setServerConfig("log_error_verbosity", "terse")
                     .setServerConfig("listen_addresses", "127.0.0.1")
                     .setServerConfig("unix_socket_directories", "")
                     .start();
