@@ -30,7 +30,7 @@ class PartsTest {
     private static final Path POSTGRES = Path.of("deploy/postgres/postgresql.conf");
     private static final Path DOCKERFILE = Path.of("deploy/Dockerfile");
 
-    /** Read by the launcher, not by the gateway. */
+    /** Read by the launcher, or by the host before there are properties. */
     private static final Set<String> OF_THE_LAUNCHER = Set.of("LLMCHAT_HEAP", "JAVA_OPTS", "ROUTES_DIR");
 
     /** What does not fit, found so far. */
@@ -194,7 +194,7 @@ class PartsTest {
         must(asked.equals(deployed.env(Path.of("deploy/compose.env.example")).keySet()), "the example names other variables");
         settings.values().removeIf(v -> v.startsWith("$"));
         settings("compose.yaml", settings);
-        grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 5, settings);
+        grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
                 String source = volume.asText().split(":")[0];
@@ -260,10 +260,11 @@ class PartsTest {
         must(container.at("/readinessProbe/httpGet/path").asText().equals("/health/ready"), where + ": readiness is asked elsewhere");
     }
 
-    /** A whole stream, what goes before, and at least ten seconds for what is written at the end. */
+    /** A whole stream, the seconds before a drain and those in which it still accepts, and ten for what is written at the end. */
     private void grace(String where, int seconds, int before, Map<String, String> settings) {
         long stream = Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")) / 1000;
-        must(seconds >= stream + before + 10, where + ": " + seconds + " s are not enough to end");
+        long accepts = Long.parseLong(settings.getOrDefault("DRAIN_DELAY", "5000")) / 1000;
+        must(seconds >= stream + before + accepts + 10, where + ": " + seconds + " s are not enough to end");
     }
 
     /** The gateway knows these variables, and takes their values. */
