@@ -21,8 +21,14 @@ import java.util.Set;
  */
 public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
 
+    /** What may be a name, and in words. */
+    public static final String NAME = "[^\\x00]{1,200}";
+    public static final String NAME_TAKES = "a text of 1 to 200 characters";
+    /** What may be the id of a user, and in words. */
+    public static final String USER_ID = "[\\x21-\\x7e]{1,128}";
+    public static final String USER_ID_TAKES = "1 to 128 visible characters without spaces";
+
     private static final Set<String> MEMBERS = Set.of("name", "userId", "expiresAt", "agents", "models", "limits");
-    private static final int MAX_NAME = 200;
 
     /** Whether its time is over. */
     public boolean isExpired() {
@@ -73,8 +79,8 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
                         + " models and limits.");
             }
         }
-        text(json, "name", "(?s).{1," + MAX_NAME + "}", "a text of 1 to " + MAX_NAME + " characters");
-        text(json, "userId", "[\\x21-\\x7e]{1,128}", "1 to 128 visible characters without spaces");
+        checkText(json, "name", NAME, NAME_TAKES);
+        checkText(json, "userId", USER_ID, USER_ID_TAKES);
         if (json.hasNonNull("expiresAt")) {
             expiry(json.path("expiresAt"));
         }
@@ -85,12 +91,13 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
         }
     }
 
-    private static void text(JsonNode json, String name, String pattern, String takes) {
+    /** Looks at a member that must be there, and a text of this pattern. */
+    public static void checkText(JsonNode json, String name, String pattern, String takes) {
         JsonNode value = json.path(name);
         if (!json.hasNonNull(name)) {
             throw ChatException.invalid(name, name + " is missing.");
         }
-        if (!value.isTextual() || !value.asText().matches(pattern) || value.asText().indexOf('\0') >= 0) {
+        if (!value.isTextual() || !value.asText().matches(pattern)) {
             throw ChatException.invalid(name, name + " must be " + takes + ".");
         }
     }

@@ -14,7 +14,6 @@ import java.security.SecureRandom;
 import java.util.HexFormat;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
-import org.apache.camel.ProducerTemplate;
 
 /**
  * Who may do what. In key mode everybody shows a key; what only an administrator may do needs the admin key, where
@@ -98,7 +97,7 @@ public final class Authenticate {
         if (given != null && matches(adminKey, given)) {
             return Caller.ADMIN;
         }
-        ApiKey key = given == null ? null : ring.find(given, hash -> read(exchange, hash));
+        ApiKey key = given == null ? null : ring.find(given, hash -> SubRoute.ask(exchange, "direct:enrich-key", hash));
         if (key != null) {
             return key.caller();
         }
@@ -107,12 +106,6 @@ public final class Authenticate {
             throw unauthorized();
         }
         return Caller.ANONYMOUS;
-    }
-
-    private static String read(Exchange exchange, String hash) throws Exception {
-        try (ProducerTemplate routes = exchange.getContext().createProducerTemplate()) {
-            return routes.requestBody("direct:enrich-key", hash, String.class);
-        }
     }
 
     private static boolean matches(byte[] expected, String given) {
