@@ -36,7 +36,7 @@ class HotQueriesTest {
     /** What the routes bind, by the expression that it is bound from. */
     private static final Map<String, String> VALUES = Map.ofEntries(
             Map.entry("${exchangeProperty.chatId}", "'s-50000'"), Map.entry("${exchangeProperty.named}", "'s-50000'"),
-            Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgent}", "'a-0'"),
+            Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgentId}", "'a-0'"),
             Map.entry("${exchangeProperty.sessionAgent}", "'a-0'"), Map.entry("${exchangeProperty.title}", "'A title'"),
             Map.entry("${exchangeProperty.mayBegin}", "'false'"), Map.entry("${exchangeProperty.question}", "'What?'"),
             Map.entry("${exchangeProperty.questionId}", "'q'"), Map.entry("${exchangeProperty.answerId}", "'a'"),
@@ -131,7 +131,7 @@ class HotQueriesTest {
 
     @Test
     void aPageOfAllAgentsIsFoundByItsUserToo() throws Exception {
-        String plan = plan(bound(queries().get("to-postgres-history").replace("${exchangeProperty.ofAgent}", "NULL").replace(":#NULL", "NULL")));
+        String plan = plan(bound(queries().get("to-postgres-history").replace("${exchangeProperty.ofAgentId}", "NULL").replace(":#NULL", "NULL")));
         assertFalse(Pattern.compile("Seq Scan on chat_").matcher(plan).find(), plan);
         assertTrue(plan.contains("chat_sessions_user"), plan);
     }
