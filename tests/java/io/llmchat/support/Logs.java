@@ -1,10 +1,13 @@
 package io.llmchat.support;
 
+import java.util.HashMap;
+import java.util.Map;
 import org.apache.logging.log4j.Level;
 import org.apache.logging.log4j.LogManager;
 import org.apache.logging.log4j.core.LogEvent;
 import org.apache.logging.log4j.core.LoggerContext;
 import org.apache.logging.log4j.core.appender.AbstractAppender;
+import org.apache.logging.log4j.core.config.LoggerConfig;
 import org.apache.logging.log4j.core.config.Property;
 
 /** Everything that is logged by anybody, down to the finest level, from now until this is closed. */
@@ -12,7 +15,7 @@ public final class Logs implements AutoCloseable {
 
     private final StringBuffer text = new StringBuffer();
     private final LoggerContext context = (LoggerContext) LogManager.getContext(false);
-    private final Level before;
+    private final Map<LoggerConfig, Level> before = new HashMap<>();
     private final AbstractAppender appender = new AbstractAppender("test", null, null, true, Property.EMPTY_ARRAY) {
         @Override
         public void append(LogEvent event) {
@@ -24,11 +27,12 @@ public final class Logs implements AutoCloseable {
     };
 
     public Logs() {
-        var root = context.getConfiguration().getRootLogger();
-        before = root.getLevel();
         appender.start();
-        root.addAppender(appender, Level.ALL, null);
-        root.setLevel(Level.ALL);
+        context.getConfiguration().getRootLogger().addAppender(appender, Level.ALL, null);
+        context.getConfiguration().getLoggers().values().forEach(logger -> {
+            before.put(logger, logger.getLevel());
+            logger.setLevel(Level.ALL);
+        });
         context.updateLoggers();
     }
 
@@ -38,9 +42,8 @@ public final class Logs implements AutoCloseable {
 
     @Override
     public void close() {
-        var root = context.getConfiguration().getRootLogger();
-        root.removeAppender("test");
-        root.setLevel(before);
+        context.getConfiguration().getRootLogger().removeAppender("test");
+        before.forEach(LoggerConfig::setLevel);
         context.updateLoggers();
     }
 }
