@@ -355,6 +355,22 @@ class KeysTest {
         assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(twice.toString())).getMessage().contains("entry 2 (A): an entry above"));
     }
 
+    @Test
+    void withPostgresAwayKeysOfTheFileAndThoseShownLatelyAreKnownAndNoneIsRefusedByMistake() throws Exception {
+        String known = make("").path("key").asText();
+        String unknown = make("").path("key").asText();
+        try (TestGateway cut = inKeyMode("llmchat.keys.file", file.toString())) {
+            refused(cut.get("/api/keys", bearer(known)), "admin key");
+            ((com.zaxxer.hikari.HikariDataSource) cut.bean(DataSource.class)).close();
+            refused(cut.get("/api/keys", bearer(known)), "admin key");
+            refused(cut.get("/api/keys", bearer(OF_THE_FILE)), "admin key");
+            HttpResponse<String> response = cut.get("/api/keys", bearer(unknown));
+            assertEquals(503, response.statusCode(), response.body());
+            assertEquals("STORE_UNAVAILABLE", json(response.body()).path("code").asText());
+            assertEquals(401, cut.get("/api/keys", bearer("anything")).statusCode());
+        }
+    }
+
     // --- where keys are not
 
     @Test

@@ -93,7 +93,7 @@ public final class Keys {
     public Processor mustBeThere() {
         return exchange -> {
             if (exchange.getMessage().getBody() == null) {
-                throw new ChatException("NOT_FOUND", "There is nothing with the id '" + exchange.getMessage().getHeader("id") + "'.");
+                throw new ChatException("NOT_FOUND", "There is nothing with this id.");
             }
         };
     }
