@@ -11,17 +11,24 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.zaxxer.hikari.HikariDataSource;
+import io.llmchat.chat.Caller;
 import io.llmchat.store.KeyFile;
 import io.llmchat.store.KeyHash;
+import io.llmchat.store.KeyRing;
 import io.llmchat.support.Logs;
 import io.llmchat.support.TestGateway;
+import java.math.BigDecimal;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.sql.Connection;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
@@ -147,7 +154,7 @@ class KeysTest {
 
     @Test
     void aKeyEndsAtItsTimeThoughItIsInTheCache() throws Exception {
-        Instant end = Instant.now().plusMillis(700);
+        Instant end = Instant.now().plusMillis(1500);
         String key = make(",\"expiresAt\":\"" + end + "\"").path("key").asText();
         assertEquals(200, ask(gateway, key));
         until("its time is over", () -> ask(gateway, key) == 401);
@@ -291,13 +298,19 @@ class KeysTest {
 
     @Test
     void aUserHasANameAndLimitsForAllKeysTogether() throws Exception {
-        make("");
+        String key = make(",\"limits\":{\"budgetPerDay\":0.5}").path("key").asText();
+        assertEquals(200, ask(gateway, key));
         JsonNode written = json(gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":1000}}", ADMIN).body()).path("data");
         assertEquals(user, written.path("name").asText());
         gateway.send("PUT", "/api/users/" + user, "{\"name\":\"Ada\"}", ADMIN);
         JsonNode read = json(gateway.get("/api/users/" + user, ADMIN).body()).path("data");
         assertEquals("Ada", read.path("name").asText());
         assertEquals(1000, read.path("limits").path("tokensPerDay").asInt());
+        assertEquals(200, ask(gateway, key));
+        Caller caller = gateway.bean(KeyRing.class).find(key, hash -> null).caller();
+        assertEquals(new BigDecimal("0.5"), caller.quota().budgetPerDay());
+        assertEquals(1000, caller.userQuota().tokensPerDay());
+        assertEquals(user, caller.userId());
         assertEquals(400, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":\"many\"}}", ADMIN).statusCode());
         assertEquals(404, gateway.get("/api/users/nobody-" + user, ADMIN).statusCode());
     }
@@ -315,8 +328,7 @@ class KeysTest {
     void theFileIsReadAgainWhenItChangesAndABadOneChangesNothing() throws Exception {
         String before = Files.readString(file);
         String key = "another-key-that-somebody-brought-0002";
-        // printf %s another-key-that-somebody-brought-0002 | sha256sum
-        String hash = java.util.HexFormat.of().formatHex(java.security.MessageDigest.getInstance("SHA-256").digest(key.getBytes()));
+        String hash = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(key.getBytes()));
         Files.writeString(file, before + "- {name: Two, userId: builder, sha256: " + hash + "}\n");
         until("the new key is good", () -> ask(gateway, key) == 200);
         try (Logs logs = new Logs()) {
@@ -361,7 +373,7 @@ class KeysTest {
         String unknown = make("").path("key").asText();
         try (TestGateway cut = inKeyMode("llmchat.keys.file", file.toString())) {
             refused(cut.get("/api/keys", bearer(known)), "admin key");
-            ((com.zaxxer.hikari.HikariDataSource) cut.bean(DataSource.class)).close();
+            ((HikariDataSource) cut.bean(DataSource.class)).close();
             refused(cut.get("/api/keys", bearer(known)), "admin key");
             refused(cut.get("/api/keys", bearer(OF_THE_FILE)), "admin key");
             HttpResponse<String> response = cut.get("/api/keys", bearer(unknown));
@@ -423,7 +435,7 @@ class KeysTest {
         DataSource database = gateway.bean(DataSource.class);
         String key = new KeyHash(database, "").make();
         assertTrue(KeyHash.isOurs(key) && !KeyHash.isOurs(key + "0") && !KeyHash.isOurs("llmchat_sk_"));
-        assertTrue(java.util.Arrays.equals(new KeyHash(database, "").of(key), new KeyHash(database, "").of(key)), "the one in the database is shared");
-        assertFalse(java.util.Arrays.equals(new KeyHash(database, "").of(key), new KeyHash(database, "a-secret-of-more-than-thirty-two-characters").of(key)));
+        assertTrue(Arrays.equals(new KeyHash(database, "").of(key), new KeyHash(database, "").of(key)), "the one in the database is shared");
+        assertFalse(Arrays.equals(new KeyHash(database, "").of(key), new KeyHash(database, "a-secret-of-more-than-thirty-two-characters").of(key)));
     }
 }
