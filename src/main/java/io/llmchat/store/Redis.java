@@ -69,6 +69,11 @@ public final class Redis {
         return client;
     }
 
+    /** Whether Redis has answered lately. */
+    public boolean available() {
+        return watch.available();
+    }
+
     /** Whether it answers, and what other instances have changed. */
     public RedisWatch watch() {
         return watch;
