@@ -373,7 +373,7 @@ class KeysTest {
         String unknown = make("").path("key").asText();
         try (TestGateway cut = inKeyMode("llmchat.keys.file", file.toString())) {
             refused(cut.get("/api/keys", bearer(known)), "admin key");
-            ((HikariDataSource) cut.bean(DataSource.class)).close();
+            cut.bean(DataSource.class).unwrap(HikariDataSource.class).close();
             refused(cut.get("/api/keys", bearer(known)), "admin key");
             refused(cut.get("/api/keys", bearer(OF_THE_FILE)), "admin key");
             HttpResponse<String> response = cut.get("/api/keys", bearer(unknown));
