@@ -53,6 +53,8 @@ public final class Chat {
     private boolean continuable = true;
     private boolean answered;
     private boolean holds;
+    private int calls;
+    private long calledNanos;
 
     public Chat(ClientStream client) {
         this.client = client;
@@ -152,6 +154,22 @@ public final class Chat {
     public void calling() {
         finishReason = null;
         usage = null;
+    }
+
+    /** A call is over, which took so long. */
+    public void called(long nanos) {
+        calls++;
+        calledNanos += nanos;
+    }
+
+    /** How many calls of providers there were. */
+    public int calls() {
+        return calls;
+    }
+
+    /** How long all of them took. */
+    public long calledNanos() {
+        return calledNanos;
     }
 
     /** Whom we ask now, or asked last; null before the first. */
@@ -353,6 +371,10 @@ public final class Chat {
     }
 
     public long durationMillis() {
-        return (System.nanoTime() - startedNanos) / 1_000_000;
+        return durationNanos() / 1_000_000;
+    }
+
+    public long durationNanos() {
+        return System.nanoTime() - startedNanos;
     }
 }

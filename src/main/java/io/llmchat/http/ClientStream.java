@@ -118,6 +118,11 @@ public final class ClientStream {
         return request.remoteAddress().hostAddress();
     }
 
+    /** The status of the response, whether it was sent or is still to be. */
+    public int status() {
+        return response.getStatusCode();
+    }
+
     /** The value of a header of the request, or null. */
     public String requestHeader(String name) {
         return request.getHeader(name);

@@ -2,6 +2,7 @@ package io.llmchat.http;
 
 import io.llmchat.chat.ChatException;
 import io.llmchat.dialect.Dialect;
+import io.llmchat.ops.RequestLog;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
@@ -9,6 +10,7 @@ import io.netty.handler.codec.http.TooLongHttpHeaderException;
 import io.netty.handler.codec.http.TooLongHttpLineException;
 import io.vertx.core.Handler;
 import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpMethod;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.Router;
@@ -16,6 +18,7 @@ import io.vertx.ext.web.RoutingContext;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
@@ -28,20 +31,26 @@ public final class Gate {
 
     private static final Pattern REQUEST_ID = Pattern.compile("[A-Za-z0-9._-]{1,128}");
     /** The paths of the contract; metrics know no others, so that their number stays bounded. */
-    private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages",
-            "/api/chat/completions", "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/api/users", "/api/audit", "/health", "/metrics", "other");
+    private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages", "/v1/responses", "/v1/embeddings",
+            "/api/chat/completions", "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/api/users", "/api/audit", "/api/loglevel", "/health", "/metrics", "other");
     private static final List<String> METHODS = List.of("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other");
+
+    /** Where a POST is a chat: its line in the log is written by its route. */
+    private static final Set<String> CHATS = Set.of("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses",
+            "/v1/embeddings", "/api/chat/completions");
 
     private record Meters(Timer duration, Counter requests, Counter errors) {
     }
 
     private final MeterRegistry registry;
     private final Cors cors;
+    private final RequestLog log;
     private final Map<Integer, Meters> meters = new ConcurrentHashMap<>();
 
-    public Gate(MeterRegistry registry, Cors cors) {
+    public Gate(MeterRegistry registry, Cors cors, RequestLog log) {
         this.registry = registry;
         this.cors = cors;
+        this.log = log;
     }
 
     /** Puts the gate before a router: {@code next} is asked for it on each request. */
@@ -97,7 +106,7 @@ public final class Gate {
     }
 
     /** Who sends this may mean something else by what follows: it is not read. */
-    private static void refuse(HttpServerRequest request, ErrorTable errors, ChatException error) {
+    private void refuse(HttpServerRequest request, ErrorTable errors, ChatException error) {
         request.response().putHeader("Connection", "close");
         fail(request, errors, error);
         request.connection().close();
@@ -112,11 +121,11 @@ public final class Gate {
         on(router, errors, 500, "INTERNAL_ERROR", "The gateway failed to handle this request.");
     }
 
-    private static void on(Router router, ErrorTable errors, int status, String code, String message) {
+    private void on(Router router, ErrorTable errors, int status, String code, String message) {
         router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors, new ChatException(code, message)));
     }
 
-    private static void fail(HttpServerRequest request, ErrorTable errors, ChatException error) {
+    private void fail(HttpServerRequest request, ErrorTable errors, ChatException error) {
         HttpServerResponse response = request.response();
         if (response.headWritten() || response.ended()) {
             return;
@@ -126,13 +135,24 @@ public final class Gate {
                 .error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
         SecurityHeaders.addTo(response.headers());
         response.setStatusCode(entry.status()).putHeader("Content-Type", "application/json").end(body);
+        if (isChat(request)) {
+            // it did not come to its route, or not to its end
+            log.answered(request, entry.status(), null);
+        }
     }
 
     private static String path(HttpServerRequest request) {
         return request.path() == null ? "" : request.path();
     }
 
+    private static boolean isChat(HttpServerRequest request) {
+        return request.method() == HttpMethod.POST && (CHATS.contains(path(request)) || path(request).endsWith("/retry"));
+    }
+
     private void count(HttpServerRequest request, int status, long nanos) {
+        if (!isChat(request)) {
+            log.answered(request, status, nanos);
+        }
         int path = path(request.path());
         int method = METHODS.indexOf(request.method().name());
         int known = method < 0 ? METHODS.size() - 1 : method;

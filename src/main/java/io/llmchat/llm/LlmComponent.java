@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.llmchat.ops.ChatMeters;
 import io.llmchat.wire.Wires;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -33,6 +34,7 @@ public final class LlmComponent extends DefaultComponent {
     private Vertx vertx;
     private HttpClient client;
     private MeterRegistry meters;
+    private ChatMeters chatMeters;
 
     @Metadata
     private int connectTimeout = 2_000;
@@ -63,6 +65,7 @@ public final class LlmComponent extends DefaultComponent {
         super.doStart();
         vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
         meters = CamelContextHelper.findSingleByType(getCamelContext(), MeterRegistry.class);
+        chatMeters = CamelContextHelper.findSingleByType(getCamelContext(), ChatMeters.class);
         client = vertx.createHttpClient(
                 new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
                 new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
@@ -76,6 +79,10 @@ public final class LlmComponent extends DefaultComponent {
 
     Upstream call(RequestOptions options, Buffer body) {
         return new HttpUpstream(vertx, client, options, body);
+    }
+
+    ChatMeters chatMeters() {
+        return chatMeters;
     }
 
     /** Counts the broken events of a provider that were passed over. */

@@ -1,6 +1,7 @@
 package io.llmchat.llm;
 
 import io.llmchat.chat.ChatException;
+import io.llmchat.ops.ChatMeters;
 import io.llmchat.wire.Wire;
 import io.micrometer.core.instrument.Counter;
 import io.vertx.core.buffer.Buffer;
@@ -145,6 +146,10 @@ public final class LlmEndpoint extends DefaultEndpoint {
     /** Counts a limit of time that was over: connect, first_token, idle or total. */
     void timedOut(String kind) {
         component.timedOut(provider, kind);
+    }
+
+    ChatMeters meters() {
+        return component.chatMeters();
     }
 
     Wire wire() {

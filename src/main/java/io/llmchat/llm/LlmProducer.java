@@ -2,7 +2,9 @@ package io.llmchat.llm;
 
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Operation;
 import io.llmchat.chat.RequestRejected;
+import io.llmchat.ops.ChatMeters;
 import io.llmchat.wire.Wire;
 import org.apache.camel.Exchange;
 import org.apache.camel.support.DefaultProducer;
@@ -54,12 +56,30 @@ final class LlmProducer extends DefaultProducer {
                 exchange.getProperty(CONVERSATION, String.class), begun));
         chat.leftOut(call.warnings());
         Relay relay = new Relay(chat, endpoint, call, continuation);
+        ChatMeters meters = endpoint.meters();
+        Operation operation = chat.request().operation();
+        boolean stream = chat.request().stream();
+        if (stream) {
+            meters.opened();
+        }
+        long started = System.nanoTime();
+        long nanos;
         try {
             relay.run();
+            nanos = System.nanoTime() - started;
             endpoint.attempted("200");
+            meters.answered(operation, chat.target(), chat.usage(), nanos, relay.firstTokenNanos());
         } catch (ChatException e) {
-            endpoint.attempted(e.getOutcome() == null ? e.code() : e.getOutcome());
+            nanos = System.nanoTime() - started;
+            String outcome = e.getOutcome() == null ? e.code() : e.getOutcome();
+            endpoint.attempted(outcome);
+            meters.failed(operation, chat.target(), outcome, nanos);
             throw e;
+        } finally {
+            chat.called(System.nanoTime() - started);
+            if (stream) {
+                meters.closed();
+            }
         }
         if (relay.conversation() != null) {
             exchange.setProperty(CONVERSATION, relay.conversation());

@@ -60,6 +60,7 @@ final class Relay implements Upstream.Receiver {
     private final List<ChatEvent> early = new ArrayList<>();
 
     private final long started = System.nanoTime();
+    private long firstToken;
     private long lastToken = started;
     private long lastWrite = started;
     private int status;
@@ -97,6 +98,11 @@ final class Relay implements Upstream.Receiver {
     /** The provider's own name for the conversation, where it has told one, or null. */
     String conversation() {
         return reader.conversation();
+    }
+
+    /** Nanoseconds to the first token of a provider's stream; 0 if there was none. */
+    long firstTokenNanos() {
+        return firstToken == 0 ? 0 : firstToken - started;
     }
 
     /**
@@ -229,6 +235,7 @@ final class Relay implements Upstream.Receiver {
         ChatEvent event = fit == said.parts() ? said : ChatEvent.of(fit, said.usage());
         if (said.token() && !begun) {
             begun = true;
+            firstToken = System.nanoTime();
             chat.firstToken();
             if (streams) {
                 chat.attempted("200");

@@ -27,11 +27,13 @@ public final class Health {
     private final DataSource database;
     private final RedissonClient redis;
     private final Breakers breakers;
+    private final Pool pool;
 
-    public Health(DataSource database, RedissonClient redis, Breakers breakers) {
+    public Health(DataSource database, RedissonClient redis, Breakers breakers, Pool pool) {
         this.database = database;
         this.redis = redis;
         this.breakers = breakers;
+        this.pool = pool;
     }
 
     /** A step: the short report; it is well as long as it serves. */
@@ -98,7 +100,7 @@ public final class Health {
 
     private Map<String, Object> database() throws SQLException {
         ask("SELECT 1");
-        return null;
+        return Map.of("pool", pool.connections(), "server", pool.server());
     }
 
     private Map<String, Object> agents() throws SQLException {

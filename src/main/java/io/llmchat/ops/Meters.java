@@ -2,6 +2,8 @@ package io.llmchat.ops;
 
 import com.zaxxer.hikari.HikariDataSource;
 import com.zaxxer.hikari.HikariPoolMXBean;
+import io.llmchat.store.Postgres;
+import io.llmchat.store.Redis;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.binder.jvm.JvmGcMetrics;
 import io.micrometer.core.instrument.binder.jvm.JvmMemoryMetrics;
@@ -31,9 +33,17 @@ public final class Meters {
         return registry;
     }
 
-    /** Watches the connection pool. */
-    public static DataSource watched(DataSource dataSource, PrometheusMeterRegistry registry) throws SQLException {
-        HikariPoolMXBean pool = dataSource.unwrap(HikariDataSource.class).getHikariPoolMXBean();
+    /** Watches the stores, and the connection pool. */
+    public static DataSource watched(DataSource dataSource, PrometheusMeterRegistry registry, Postgres postgres, Redis redis)
+            throws SQLException {
+        Gauge.builder("llmchat.postgres.available", postgres, p -> p.available() ? 1 : 0)
+                .description("1 while PostgreSQL answers").register(registry);
+        Gauge.builder("llmchat.redis.available", redis, r -> r.available() ? 1 : 0).description("1 while Redis answers").register(registry);
+        Gauge.builder("llmchat.redis.round.trip", redis, r -> r.watch().roundTripNanos() / 1e9).baseUnit("seconds")
+                .description("How long Redis took for the last of the reads that come four times a second").register(registry);
+        HikariDataSource hikari = dataSource.unwrap(HikariDataSource.class);
+        HikariPoolMXBean pool = hikari.getHikariPoolMXBean();
+        gauge(registry, "db.connections.max", pool, p -> hikari.getMaximumPoolSize());
         gauge(registry, "db.connections.active", pool, HikariPoolMXBean::getActiveConnections);
         gauge(registry, "db.connections.idle", pool, HikariPoolMXBean::getIdleConnections);
         gauge(registry, "db.connections.waiting", pool, HikariPoolMXBean::getThreadsAwaitingConnection);

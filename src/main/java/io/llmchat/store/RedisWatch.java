@@ -41,6 +41,7 @@ public final class RedisWatch {
     private final List<Runnable> gaps = new CopyOnWriteArrayList<>();
     private volatile boolean available = true;
     private volatile boolean running = true;
+    private volatile long roundTripNanos;
     private StreamMessageId last;
     private Thread thread;
 
@@ -60,6 +61,11 @@ public final class RedisWatch {
     /** Whether Redis has answered lately. */
     public boolean available() {
         return available;
+    }
+
+    /** How long Redis took for the last read of the changes, which comes four times a second. */
+    public long roundTripNanos() {
+        return roundTripNanos;
     }
 
     /**
@@ -155,7 +161,9 @@ public final class RedisWatch {
         }
         Map<StreamMessageId, Map<String, String>> read;
         do {
+            long asked = System.nanoTime();
             read = wait(changes.readAsync(StreamReadArgs.greaterThan(last).count(MAX_READ)));
+            roundTripNanos = System.nanoTime() - asked;
             read.forEach((at, change) -> {
                 last = at;
                 change.forEach((kind, id) -> listeners.forEach(l -> l.accept(kind, id)));
