@@ -54,6 +54,8 @@ public final class Settings {
         number("RESUME_GRACE", 0, 3_600_000);
         text("MIDSTREAM", "continue|error", "continue or error");
         text("RETRY_ENABLE_JITTER", "true|false", "true or false");
+        text("OTEL_EXPORTER_OTLP_ENDPOINT", "|(?i)https?://[^/\\s]+.*", "an http or https URL");
+        text("OTEL_SDK_DISABLED", "true|false", "true or false");
         url("OPENAI_BASE_URL");
         url("ANTHROPIC_BASE_URL");
         url("DIFY_BASE_URL");

@@ -4,6 +4,7 @@ import io.llmchat.http.BodyReader;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.http.HttpEngine;
+import io.llmchat.ops.Tracing;
 import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
@@ -50,7 +51,7 @@ final class Generation {
                 return new BodyReader(maxBody);
             }
         });
-        beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER));
+        beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER, host.findSingleByType(Tracing.class)));
         main = new Main() {
             @Override
             protected CamelContext createCamelContext() {

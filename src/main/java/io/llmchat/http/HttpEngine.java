@@ -1,5 +1,8 @@
 package io.llmchat.http;
 
+import io.llmchat.ops.Tracing;
+import io.opentelemetry.api.trace.Span;
+import io.opentelemetry.context.Scope;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.RoutingContext;
@@ -26,22 +29,27 @@ import org.slf4j.LoggerFactory;
 public final class HttpEngine extends VertxPlatformHttpEngine {
 
     private final String router;
+    private final Tracing tracing;
 
     /** @param router the name under which the router of these consumers is bound */
-    public HttpEngine(String router) {
+    public HttpEngine(String router, Tracing tracing) {
         this.router = router;
+        this.tracing = tracing;
     }
 
     @Override
     public PlatformHttpConsumer createConsumer(PlatformHttpEndpoint endpoint, Processor processor) {
-        return new Consumer(endpoint, processor, router);
+        return new Consumer(endpoint, processor, router, tracing);
     }
 
     private static final class Consumer extends VertxPlatformHttpConsumer {
         private static final Logger LOG = LoggerFactory.getLogger(HttpEngine.class);
 
-        Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router) {
+        private final Tracing tracing;
+
+        Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router, Tracing tracing) {
             super(endpoint, processor, List.of(), router);
+            this.tracing = tracing;
         }
 
         @Override
@@ -58,7 +66,16 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             message.setBody(ctx.body().buffer());
             // here, on the caller's own event loop, is where its stream is taken hold of
             ClientStream.open(exchange);
-            Thread.startVirtualThread(() -> run(exchange, ctx));
+            Thread.startVirtualThread(tracing.isOn() ? () -> traced(exchange, ctx) : () -> run(exchange, ctx));
+        }
+
+        private void traced(Exchange exchange, RoutingContext ctx) {
+            Span span = tracing.request(ctx.request(), getEndpoint().getPath());
+            try (Scope here = span.makeCurrent()) {
+                run(exchange, ctx);
+            } finally {
+                tracing.responded(span, ctx.response().getStatusCode());
+            }
         }
 
         private void run(Exchange exchange, RoutingContext ctx) {

@@ -1,6 +1,7 @@
 package io.llmchat.llm;
 
 import io.llmchat.ops.ChatMeters;
+import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -35,6 +36,7 @@ public final class LlmComponent extends DefaultComponent {
     private HttpClient client;
     private MeterRegistry meters;
     private ChatMeters chatMeters;
+    private Tracing tracing;
 
     @Metadata
     private int connectTimeout = 2_000;
@@ -66,6 +68,7 @@ public final class LlmComponent extends DefaultComponent {
         vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
         meters = CamelContextHelper.findSingleByType(getCamelContext(), MeterRegistry.class);
         chatMeters = CamelContextHelper.findSingleByType(getCamelContext(), ChatMeters.class);
+        tracing = CamelContextHelper.findSingleByType(getCamelContext(), Tracing.class);
         client = vertx.createHttpClient(
                 new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
                 new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
@@ -83,6 +86,10 @@ public final class LlmComponent extends DefaultComponent {
 
     ChatMeters chatMeters() {
         return chatMeters;
+    }
+
+    Tracing tracing() {
+        return tracing;
     }
 
     /** Counts the broken events of a provider that were passed over. */

@@ -2,6 +2,7 @@ package io.llmchat.llm;
 
 import io.llmchat.chat.ChatException;
 import io.llmchat.ops.ChatMeters;
+import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wire;
 import io.micrometer.core.instrument.Counter;
 import io.vertx.core.buffer.Buffer;
@@ -148,8 +149,12 @@ public final class LlmEndpoint extends DefaultEndpoint {
         component.timedOut(provider, kind);
     }
 
-    ChatMeters meters() {
+    ChatMeters chatMeters() {
         return component.chatMeters();
+    }
+
+    Tracing tracing() {
+        return component.tracing();
     }
 
     Wire wire() {

@@ -2,9 +2,7 @@ package io.llmchat.llm;
 
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
-import io.llmchat.chat.Operation;
 import io.llmchat.chat.RequestRejected;
-import io.llmchat.ops.ChatMeters;
 import io.llmchat.wire.Wire;
 import org.apache.camel.Exchange;
 import org.apache.camel.support.DefaultProducer;
@@ -55,30 +53,21 @@ final class LlmProducer extends DefaultProducer {
         Wire.Call call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
                 exchange.getProperty(CONVERSATION, String.class), begun));
         chat.leftOut(call.warnings());
-        Relay relay = new Relay(chat, endpoint, call, continuation);
-        ChatMeters meters = endpoint.meters();
-        Operation operation = chat.request().operation();
-        boolean stream = chat.request().stream();
-        if (stream) {
-            meters.opened();
-        }
-        long started = System.nanoTime();
-        long nanos;
+        ObservedCall observed = new ObservedCall(chat, endpoint);
+        String failure = "INTERNAL_ERROR";
+        Relay relay = null;
         try {
+            relay = new Relay(chat, endpoint, observed.traced(call), continuation);
             relay.run();
-            nanos = System.nanoTime() - started;
-            endpoint.attempted("200");
-            meters.answered(operation, chat.target(), chat.usage(), nanos, relay.firstTokenNanos());
+            failure = null;
         } catch (ChatException e) {
-            nanos = System.nanoTime() - started;
-            String outcome = e.getOutcome() == null ? e.code() : e.getOutcome();
-            endpoint.attempted(outcome);
-            meters.failed(operation, chat.target(), outcome, nanos);
+            failure = ObservedCall.outcome(e);
             throw e;
         } finally {
-            chat.called(System.nanoTime() - started);
-            if (stream) {
-                meters.closed();
+            if (failure == null) {
+                observed.answered(relay);
+            } else {
+                observed.failed(failure);
             }
         }
         if (relay.conversation() != null) {

@@ -1,0 +1,115 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.protobuf.ByteString;
+import com.google.protobuf.InvalidProtocolBufferException;
+import io.llmchat.support.Intake;
+import io.llmchat.support.TestGateway;
+import io.opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest;
+import io.opentelemetry.proto.trace.v1.Span;
+import java.nio.charset.StandardCharsets;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.UUID;
+import org.junit.jupiter.api.Test;
+
+/** What a collector of traces gets, over OTLP. */
+class TracingTest {
+
+    private static final String TRACE = "0af7651916cd43dd8448eb211c80319c";
+    private static final String PARENT = "b7ad6b7169203331";
+
+    private final String model = "m-" + UUID.randomUUID();
+
+    private static List<Span> spans(Intake collector) {
+        return collector.posts().stream().filter(p -> p.path().equals("/v1/traces")).map(p -> {
+            try {
+                return ExportTraceServiceRequest.parseFrom(p.body());
+            } catch (InvalidProtocolBufferException e) {
+                throw new AssertionError(e);
+            }
+        }).flatMap(r -> r.getResourceSpansList().stream()).flatMap(r -> r.getScopeSpansList().stream())
+                .flatMap(s -> s.getSpansList().stream()).toList();
+    }
+
+    private static Span only(List<Span> spans, Span.SpanKind kind) {
+        List<Span> found = spans.stream().filter(s -> s.getKind() == kind).toList();
+        assertEquals(1, found.size(), () -> kind + " in " + spans);
+        return found.get(0);
+    }
+
+    private static String hex(ByteString bytes) {
+        return HexFormat.of().formatHex(bytes.toByteArray());
+    }
+
+    private static String attribute(Span span, String name) {
+        return span.getAttributesList().stream().filter(a -> a.getKey().equals(name)).findFirst()
+                .map(a -> a.getValue().hasStringValue() ? a.getValue().getStringValue()
+                        : a.getValue().hasArrayValue() ? a.getValue().getArrayValue().getValues(0).getStringValue()
+                        : Long.toString(a.getValue().getIntValue()))
+                .orElse(null);
+    }
+
+    @Test
+    void aChatIsASpanWithOneForItsProviderInTheTraceOfTheCaller() throws Exception {
+        try (Intake collector = new Intake()) {
+            String sent;
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address())) {
+                gateway.post("/v1/chat/completions", chat("openai/" + model, true).replace("Hi", "a secret"),
+                        "traceparent", "00-" + TRACE + "-" + PARENT + "-01");
+                sent = gateway.provider().call(model).header("traceparent");
+            }
+            List<Span> spans = spans(collector);
+            Span server = only(spans, Span.SpanKind.SPAN_KIND_SERVER);
+            assertEquals("POST /v1/chat/completions", server.getName());
+            assertEquals(TRACE, hex(server.getTraceId()));
+            assertEquals(PARENT, hex(server.getParentSpanId()));
+            assertEquals("200", attribute(server, "http.response.status_code"));
+            assertEquals("/v1/chat/completions", attribute(server, "http.route"));
+
+            Span call = only(spans, Span.SpanKind.SPAN_KIND_CLIENT);
+            assertEquals("chat " + model, call.getName());
+            assertEquals(server.getSpanId(), call.getParentSpanId());
+            assertEquals("chat", attribute(call, "gen_ai.operation.name"));
+            assertEquals("openai", attribute(call, "gen_ai.provider.name"));
+            assertEquals(model, attribute(call, "gen_ai.request.model"));
+            assertEquals("3", attribute(call, "gen_ai.usage.input_tokens"));
+            assertEquals("2", attribute(call, "gen_ai.usage.output_tokens"));
+            assertEquals("stop", attribute(call, "gen_ai.response.finish_reasons"));
+            assertEquals("00-" + TRACE + "-" + hex(call.getSpanId()) + "-01", sent, "the provider's span is below it");
+            String all = new String(collector.posts().get(0).body(), StandardCharsets.ISO_8859_1);
+            assertFalse(all.contains("a secret") || all.contains("Hello") || all.contains("sk-of-the-gateway"));
+        }
+    }
+
+    @Test
+    void aCallThatFailsSaysWhyAndTheNextOneIsASpanOfItsOwn() throws Exception {
+        try (Intake collector = new Intake()) {
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address(), "llmchat.retry.max", "1")) {
+                gateway.provider().on(model, call -> call.json(503, "{}"));
+                assertEquals(502, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+            }
+            List<Span> calls = spans(collector).stream().filter(s -> s.getKind() == Span.SpanKind.SPAN_KIND_CLIENT).toList();
+            assertEquals(2, calls.size());
+            calls.forEach(c -> assertEquals("503", attribute(c, "error.type")));
+            Span server = only(spans(collector), Span.SpanKind.SPAN_KIND_SERVER);
+            assertEquals("502", attribute(server, "error.type"));
+        }
+    }
+
+    @Test
+    void whereItIsSwitchedOffNothingIsSentToAnybody() throws Exception {
+        try (Intake collector = new Intake()) {
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address(), "llmchat.trace.disabled", "true")) {
+                gateway.post("/v1/chat/completions", chat("openai/" + model, false), "traceparent", "00-" + TRACE + "-" + PARENT + "-01");
+                assertNull(gateway.provider().call(model).header("traceparent"));
+            }
+            assertTrue(collector.posts().isEmpty());
+        }
+    }
+}
