@@ -56,6 +56,10 @@ public final class Settings {
         text("RETRY_ENABLE_JITTER", "true|false", "true or false");
         text("OTEL_EXPORTER_OTLP_ENDPOINT", "|(?i)https?://[^/\\s]+.*", "an http or https URL");
         text("OTEL_SDK_DISABLED", "true|false", "true or false");
+        text("SENTRY_ENABLED", "true|false", "true or false");
+        text("SENTRY_DSN", "|(?i)https?://[^@\\s]+@\\S+/\\d+", "the address of a Sentry project: https://<key>@<host>/<project>");
+        text("SENTRY_TRACES_SAMPLE_RATE", "0(\\.\\d+)?|1(\\.0+)?", "a number from 0 to 1");
+        text("SENTRY_PROFILES_SAMPLE_RATE", "0(\\.\\d+)?|1(\\.0+)?", "a number from 0 to 1");
         url("OPENAI_BASE_URL");
         url("ANTHROPIC_BASE_URL");
         url("DIFY_BASE_URL");
@@ -117,7 +121,7 @@ public final class Settings {
             String value = environment.get(name);
             String takes = value == null ? null : check.refuse(value);
             if (takes != null) {
-                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("SECRET");
+                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("DSN") || name.endsWith("SECRET");
                 faults.add(name + " is " + (secret ? "set to something else" : "'" + value + "'") + "; it takes " + takes + ".");
             }
         });

@@ -80,9 +80,14 @@ public final class Health {
         report.put("timestamp", Instant.now().toString());
         report.put("uptime", ManagementFactory.getRuntimeMXBean().getUptime() / 1000);
         report.put("service", "llmchat");
-        String version = Health.class.getPackage().getImplementationVersion();
-        report.put("version", version == null ? "development" : version);
+        report.put("version", version());
         return report;
+    }
+
+    /** Which version of the gateway this is. */
+    static String version() {
+        String version = Health.class.getPackage().getImplementationVersion();
+        return version == null ? "development" : version;
     }
 
     private static Map<String, Object> system() {

@@ -81,6 +81,7 @@ public final class Failures {
             ClientStream client = ClientStream.of(exchange);
             Chat chat = Chat.of(exchange);
             ChatException error = error(caught, code, exchange);
+            exchange.setProperty("toldCode", error.code());
             if (error.retryAfterSeconds() < 0 && table.of(error.code()).status() == 429) {
                 error.retryAfter(1);
             }

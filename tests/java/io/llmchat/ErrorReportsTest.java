@@ -1,0 +1,107 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.ops.ErrorReports;
+import io.llmchat.support.Intake;
+import io.llmchat.support.TestGateway;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.UUID;
+import java.util.stream.StreamSupport;
+import org.apache.camel.Exchange;
+import org.apache.camel.impl.DefaultCamelContext;
+import org.apache.camel.support.DefaultExchange;
+import org.junit.jupiter.api.Test;
+
+/** What Sentry gets, in envelopes (Sentry developer documentation, "Envelopes"): of what is nobody's input, and no more. */
+class ErrorReportsTest {
+
+    private final String model = "m-" + UUID.randomUUID();
+    private final String id = "r-" + UUID.randomUUID();
+
+    /** The items of this type: each is a line that says what it is, and one with it. */
+    private static List<JsonNode> items(Intake sentry, String type) {
+        return sentry.posts().stream().map(p -> new String(p.body(), StandardCharsets.UTF_8)).map(e -> e.split("\n"))
+                .filter(lines -> json(lines[1]).path("type").asText().equals(type)).map(lines -> json(lines[2])).toList();
+    }
+
+    private static TestGateway gateway(Intake sentry, String rate) throws Exception {
+        return TestGateway.with("llmchat.report.enabled", "true", "llmchat.report.dsn", "http://public@" + sentry.address() + "/7",
+                "llmchat.report.traces-rate", rate, "llmchat.retry.max", "1", "llmchat.record.batch-interval", "50");
+    }
+
+    @Test
+    void aProviderThatIsUsedUpIsReportedWithItsRoutesAndCallersFaultsAreNot() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (TestGateway gateway = gateway(sentry, "0")) {
+                gateway.provider().on(model, call -> call.json(500, "{\"error\":{\"message\":\"you said a secret\"}}"));
+                assertEquals(502, gateway.post("/v1/chat/completions", chat("openai/" + model, false).replace("Hi", "a secret"),
+                        "X-Request-Id", id, "Authorization", "Bearer sk-of-the-caller").statusCode());
+                assertEquals(400, gateway.post("/v1/chat/completions", "{").statusCode());
+                assertEquals(404, gateway.post("/v1/chat/completions", chat("nobody", false)).statusCode());
+                assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            }
+            List<JsonNode> events = items(sentry, "event");
+            assertEquals(1, events.size(), events.toString());
+            JsonNode event = events.get(0);
+            assertEquals("UPSTREAM_ERROR", event.path("message").path("message").asText(event.path("message").path("formatted").asText()));
+            assertEquals("llmchat@development", event.path("release").asText());
+            assertEquals(id, event.path("tags").path("request_id").asText());
+            assertEquals("openai=500,openai=500", event.path("tags").path("attempts").asText());
+            List<String> routes = StreamSupport.stream(event.path("breadcrumbs").spliterator(), false).map(b -> b.path("message").asText()).toList();
+            assertTrue(routes.containsAll(List.of("http-openai-chat", "chat", "admit", "complete", "provider-openai", "tell")), routes.toString());
+            String all = sentry.posts().stream().map(p -> new String(p.body(), StandardCharsets.UTF_8)).reduce("", String::concat);
+            for (String word : List.of("secret", "sk-of-the-caller", "sk-of-the-gateway", "Authorization")) {
+                assertFalse(all.contains(word), word);
+            }
+            assertTrue(sentry.posts().stream().allMatch(p -> p.path().equals("/api/7/envelope/")));
+        }
+    }
+
+    @Test
+    void whatBreaksHereIsReportedWithItsPlaceButNotItsWords() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (ErrorReports reports = new ErrorReports()) {
+                reports.setEnabled(true);
+                reports.setDsn("http://public@" + sentry.address() + "/7");
+                reports.start();
+                Exchange exchange = new DefaultExchange(new DefaultCamelContext());
+                exchange.setProperty(Exchange.EXCEPTION_CAUGHT, new IllegalStateException("a secret was said", new RuntimeException("a secret")));
+                exchange.setProperty("toldCode", "INTERNAL_ERROR");
+                reports.report().process(exchange);
+            }
+            JsonNode event = items(sentry, "event").get(0);
+            JsonNode exception = event.path("exception").path("values").get(1);
+            assertEquals("IllegalStateException", exception.path("type").asText());
+            assertTrue(exception.path("stacktrace").path("frames").size() > 0);
+            assertFalse(event.toString().contains("secret"), event.toString());
+        }
+    }
+
+    @Test
+    void asManyChatsAsWantedAreTransactions() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (TestGateway gateway = gateway(sentry, "1")) {
+                gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            }
+            JsonNode transaction = items(sentry, "transaction").get(0);
+            assertEquals("http-openai-chat", transaction.path("transaction").asText());
+            assertEquals("completed", transaction.path("tags").path("outcome").asText());
+        }
+    }
+
+    @Test
+    void whoSwitchesItOnSaysWhere() {
+        ErrorReports nowhere = new ErrorReports();
+        nowhere.setEnabled(true);
+        String why = assertThrows(IllegalArgumentException.class, nowhere::start).getMessage();
+        assertEquals("SENTRY_ENABLED is true, but there is no SENTRY_DSN.", why);
+    }
+}
