@@ -56,6 +56,7 @@ public final class Settings {
         text("RETRY_ENABLE_JITTER", "true|false", "true or false");
         text("OTEL_EXPORTER_OTLP_ENDPOINT", "|(?i)https?://[^/\\s]+.*", "an http or https URL");
         text("OTEL_SDK_DISABLED", "true|false", "true or false");
+        text("ROUTE_METRICS", "true|false", "true or false");
         text("SENTRY_ENABLED", "true|false", "true or false");
         text("SENTRY_DSN", "|(?i)https?://[^@\\s]+@\\S+/\\d+", "the address of a Sentry project: https://<key>@<host>/<project>");
         text("SENTRY_TRACES_SAMPLE_RATE", "0(\\.\\d+)?|1(\\.0+)?", "a number from 0 to 1");

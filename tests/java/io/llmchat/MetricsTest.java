@@ -1,0 +1,132 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.Operation;
+import io.llmchat.chat.Target;
+import io.llmchat.chat.Usage;
+import io.llmchat.ops.ChatMeters;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.TestGateway;
+import io.micrometer.prometheusmetrics.PrometheusConfig;
+import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import org.junit.jupiter.api.Test;
+
+/** What is measured of chats and of the stores. */
+class MetricsTest {
+
+    private final String model = "m-" + UUID.randomUUID();
+
+    private String labels(String more) {
+        return "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"openai\",gen_ai_request_model=\"" + model + "\"" + more;
+    }
+
+    @Test
+    void aStreamIsMeasuredInTokensAndTime() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.post("/v1/chat/completions", chat("openai/" + model, true));
+        assertEquals(1, gateway.metric("gen_ai_server_time_to_first_token_seconds_count{" + labels("") + "}"));
+        assertEquals(1, gateway.metric("gen_ai_server_time_per_output_token_seconds_count{" + labels("") + "}"));
+        assertEquals(3, gateway.metric("gen_ai_client_token_usage_sum{" + labels(",gen_ai_token_type=\"input\"") + "}"));
+        assertEquals(2, gateway.metric("gen_ai_client_token_usage_sum{" + labels(",gen_ai_token_type=\"output\"") + "}"));
+        assertEquals(1, gateway.metric("gen_ai_client_operation_duration_seconds_count{error_type=\"\"," + labels("") + "}"));
+    }
+
+    @Test
+    void aWholeAnswerHasNoFirstTokenAndAFailureSaysWhy() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+        assertEquals(0, gateway.metric("gen_ai_server_time_to_first_token_seconds_count{" + labels("") + "}"));
+        assertEquals(1, gateway.metric("gen_ai_client_operation_duration_seconds_count{error_type=\"\"," + labels("") + "}"));
+        gateway.provider().on(model, call -> call.json(401, "{}"));
+        gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+        assertEquals(1, gateway.metric("gen_ai_client_operation_duration_seconds_count{error_type=\"401\"," + labels("") + "}"));
+    }
+
+    @Test
+    void whatTheGatewayAddsIsTheTimeWithoutTheProviders() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.provider().on(model, call -> {
+            Thread.sleep(400);
+            call.json(200, FakeProvider.completion("Hi"));
+        });
+        double before = gateway.metric("llmchat_gateway_overhead_seconds_sum");
+        double count = gateway.metric("llmchat_gateway_overhead_seconds_count");
+        gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+        until("it is measured", () -> gateway.metric("llmchat_gateway_overhead_seconds_count") == count + 1);
+        double added = gateway.metric("llmchat_gateway_overhead_seconds_sum") - before;
+        assertTrue(added > 0 && added < 0.4, "added " + added);
+    }
+
+    @Test
+    void openStreamsAreCountedWhileTheyAreOpen() throws Exception {
+        CountDownLatch seen = new CountDownLatch(1);
+        try (TestGateway gateway = TestGateway.with()) {
+            gateway.provider().on(model, call -> {
+                call.sse();
+                call.text("Hello");
+                seen.await();
+                call.finish("stop");
+                call.done();
+            });
+            CompletableFuture<?> stream = CompletableFuture.supplyAsync(() -> {
+                try {
+                    return gateway.post("/v1/chat/completions", chat("openai/" + model, true));
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            until("it is open", () -> gateway.metric("llmchat_streams_open") == 1);
+            seen.countDown();
+            stream.join();
+            until("it is over", () -> gateway.metric("llmchat_streams_open") == 0);
+        }
+    }
+
+    @Test
+    void modelsThatNeverAnsweredAndTooManyOfThemAreOthers() {
+        PrometheusMeterRegistry registry = new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
+        ChatMeters meters = new ChatMeters(registry);
+        meters.failed(Operation.CHAT, new Target("openai", "made-up"), "404", 1);
+        assertFalse(registry.scrape().contains("made-up"));
+        for (int i = 0; i < 1_000; i++) {
+            meters.answered(Operation.CHAT, new Target("openai", "model-" + i), new Usage(1, 1), 1, 0);
+        }
+        assertEquals(201, registry.find("gen_ai.client.operation.duration").tag("error_type", "").timers().size());
+        assertEquals(800, registry.get("gen_ai.client.operation.duration").tags("error_type", "", "gen_ai_request_model", "other").timer().count());
+    }
+
+    @Test
+    void thePoolIsSeenFromBothSides() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        until("the server has told", () -> gateway.metric("db_server_backends") > 0);
+        assertTrue(gateway.metric("db_server_commits") > 0);
+        double hits = gateway.metric("db_server_cache_hit_ratio");
+        assertTrue(hits > 0 && hits <= 1, "hit ratio " + hits);
+        assertEquals(1, gateway.metric("llmchat_postgres_available"));
+        assertEquals(1, gateway.metric("llmchat_redis_available"));
+        until("Redis was asked", () -> gateway.metric("llmchat_redis_round_trip_seconds") > 0);
+        JsonNode database = json(gateway.get("/health/detailed").body()).path("components").path("database");
+        assertEquals(50, database.path("pool").path("max").asInt(), database.toString());
+        assertTrue(database.path("server").path("db_server_backends").asInt() > 0, database.toString());
+    }
+
+    @Test
+    void routesAreMeasuredWhereThatIsWanted() throws Exception {
+        try (TestGateway gateway = TestGateway.with("llmchat.health.route-times", "true")) {
+            gateway.post("/v1/chat/completions", chat("demo", false));
+            assertTrue(gateway.get("/metrics").body().lines().anyMatch(l -> l.startsWith("camel_route_policy_seconds_count{")
+                    && l.contains("routeId=\"complete\"")), () -> "no times of the route complete");
+        }
+        assertFalse(TestGateway.shared().get("/metrics").body().contains("routeId=\"complete\""));
+    }
+}
