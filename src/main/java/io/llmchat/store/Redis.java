@@ -44,6 +44,8 @@ public final class Redis {
         boolean own = host == null || host.isBlank();
         int at = own ? startEmbedded(Path.of(dataDir, "redis").toAbsolutePath().normalize()) : port;
         Config config = new Config();
+        // scripts go by their hash, once Redis has them
+        config.setUseScriptCache(true);
         SingleServerConfig server = config.useSingleServer()
                 .setAddress("redis://" + (own ? "127.0.0.1" : host) + ":" + at)
                 .setDatabase(own ? 0 : database)
