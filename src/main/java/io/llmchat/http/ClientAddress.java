@@ -58,11 +58,16 @@ public final class ClientAddress {
     /** The address, as text; of IPv6 the network of 64 bits, which is one caller's. */
     public String of(HttpServerRequest request) {
         String peer = request.remoteAddress().hostAddress();
-        if (trusted.isEmpty() && peer.indexOf(':') < 0) {
+        return trusted.isEmpty() ? of(peer, List.of()) : of(peer, request.headers().getAll(HEADER));
+    }
+
+    /** The same for the peer of a connection, and what was forwarded. */
+    String of(String peer, List<String> forwarded) {
+        if (forwarded.isEmpty() && peer.indexOf(':') < 0) {
             return peer;
         }
         InetAddress address = parse(peer);
-        String[] said = String.join(",", request.headers().getAll(HEADER)).split(",");
+        String[] said = String.join(",", forwarded).split(",");
         for (int i = said.length - 1; i >= 0 && isTrusted(address); i--) {
             InetAddress before = parse(withoutPort(said[i].trim()));
             if (before == null) {
