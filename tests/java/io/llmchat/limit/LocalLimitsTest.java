@@ -8,13 +8,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.http.Ids;
 import io.llmchat.limit.Limit.Kind;
 import io.llmchat.limit.Limit.Scope;
+import io.llmchat.store.Redis;
 import io.llmchat.support.TestGateway;
 import java.time.Instant;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
-import org.redisson.api.RedissonClient;
 
 /** The limits that Redis keeps and those that an instance keeps by itself decide the same. */
 class LocalLimitsTest {
@@ -32,7 +32,7 @@ class LocalLimitsTest {
 
     @Test
     void theScriptAndTheInstanceDecideTheSameOfTheSameRequests() throws Exception {
-        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(RedissonClient.class));
+        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
         for (int seed = 0; seed < 20; seed++) {
             Random random = new Random(seed);
             String who = name + seed;
@@ -47,7 +47,7 @@ class LocalLimitsTest {
                 now += random.nextInt(10) == 0 ? random.nextInt(90_000) : random.nextInt(2_000);
                 List<Limit> some = all.stream().filter(l -> random.nextInt(4) > 0).toList();
                 Need need = new Need(random.nextInt(8) == 0 ? 0 : 1, random.nextInt(600), random.nextLong(400_000_000));
-                Decision shared = redis.take(some, need, now).get(1, TimeUnit.SECONDS);
+                Decision shared = redis.take(some, need, now);
                 Decision own = local.take(some, need, now);
                 String at = "seed " + seed + ", request " + i;
                 assertEquals(shared.refused(), own.refused(), at);
@@ -116,10 +116,10 @@ class LocalLimitsTest {
 
     @Test
     void aCallerTakesAFewHundredBytesOfRedisForAsLongAsItsWindow() throws Exception {
-        RedissonClient client = TestGateway.shared().bean(RedissonClient.class);
+        Redis redis = TestGateway.shared().bean(Redis.class);
         Limit requests = limit(Kind.REQUESTS, 10, 5_000, 0);
-        new RedisLimits(client).take(List.of(requests), Need.REQUEST, 0).get(1, TimeUnit.SECONDS);
-        var kept = client.getBucket(requests.key());
+        new RedisLimits(redis).take(List.of(requests), Need.REQUEST, 0);
+        var kept = redis.client().getBucket(requests.key());
         assertTrue(kept.sizeInMemory() < 300, kept.sizeInMemory() + " bytes");
         assertTrue(kept.remainTimeToLive() > 0 && kept.remainTimeToLive() <= 5_000);
     }

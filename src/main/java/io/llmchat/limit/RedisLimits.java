@@ -1,26 +1,30 @@
 package io.llmchat.limit;
 
+import io.llmchat.store.Redis;
+import io.llmchat.store.RedisAway;
+import io.llmchat.store.RedisWatch;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
+import org.redisson.api.RFuture;
 import org.redisson.api.RScript;
-import org.redisson.api.RedissonClient;
 import org.redisson.client.codec.StringCodec;
 
-/** The limits that all instances share, by the scripts in {@code redis/}. Safe for all threads; nothing here waits. */
+/** The limits that all instances share, by the scripts in {@code redis/}. Safe for all threads. */
 final class RedisLimits {
 
     private static final String TAKE = script("limit");
     private static final String SETTLE = script("limit-settle");
 
+    private final RedisWatch watch;
     private final RScript scripts;
 
-    RedisLimits(RedissonClient redis) {
-        this.scripts = redis.getScript(StringCodec.INSTANCE);
+    RedisLimits(Redis redis) {
+        this.watch = redis.watch();
+        this.scripts = redis.client().getScript(StringCodec.INSTANCE);
     }
 
     private static String script(String name) {
@@ -36,8 +40,9 @@ final class RedisLimits {
      * Takes what is needed from all limits, or from none, in one round trip.
      *
      * @param now milliseconds; 0: by Redis's clock
+     * @throws RedisAway if there is no answer
      */
-    CompletableFuture<Decision> take(List<Limit> limits, Need need, long now) {
+    Decision take(List<Limit> limits, Need need, long now) {
         long ours = now == 0 ? System.currentTimeMillis() : now;
         boolean months = limits.stream().anyMatch(l -> l.window() == Limit.UTC_MONTH);
         List<Object> keys = new ArrayList<>(limits.size());
@@ -56,8 +61,7 @@ final class RedisLimits {
             args[6 + 4 * i] = Long.toString(limit.block());
             args[7 + 4 * i] = Long.toString(taken[i]);
         }
-        return scripts.<List<Long>>evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args).toCompletableFuture()
-                .thenApply(reply -> decision(limits, taken, reply));
+        return decision(limits, taken, watch.<List<Long>>ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args)));
     }
 
     private static Decision decision(List<Limit> limits, long[] taken, List<Long> reply) {
@@ -70,8 +74,8 @@ final class RedisLimits {
         return new Decision(limits, taken, used, resets, reply.get(0), reply.get(1).intValue() - 1, false);
     }
 
-    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same. */
-    CompletableFuture<?> settle(List<Limit> limits, long[] ends, long[] more) {
+    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same; does not wait. */
+    RFuture<Object> settle(List<Limit> limits, long[] ends, long[] more) {
         List<Object> keys = new ArrayList<>(limits.size());
         Object[] args = new Object[2 * more.length];
         for (int i = 0; i < more.length; i++) {
@@ -79,6 +83,6 @@ final class RedisLimits {
             args[2 * i] = Long.toString(ends[i]);
             args[2 * i + 1] = Long.toString(more[i]);
         }
-        return scripts.evalAsync(RScript.Mode.READ_WRITE, SETTLE, RScript.ReturnType.VALUE, keys, args).toCompletableFuture();
+        return scripts.evalAsync(RScript.Mode.READ_WRITE, SETTLE, RScript.ReturnType.VALUE, keys, args);
     }
 }
