@@ -20,6 +20,8 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.ThreadLocalRandom;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.redisson.api.RedissonClient;
 import org.redisson.client.codec.StringCodec;
@@ -28,6 +30,21 @@ import org.redisson.client.codec.StringCodec;
 class CallerLimitsTest {
 
     private static final String PATH = "/v1/chat/completions";
+
+    /** Models whose tokens are limited: names of this run, for what is used stays in Redis for a minute. */
+    private static final String RUN = Ids.next();
+    private static TestGateway limited;
+
+    @BeforeAll
+    static void start() throws Exception {
+        limited = gateway("llmchat.limit.quotas", "model openai/settled-" + RUN + " tokensPerMinute=1500; model openai/failing-" + RUN
+                + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000");
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        limited.close();
+    }
 
     /** Nobody else's address: the gateways of all tests share one Redis. */
     private final String caller = "10." + part() + "." + part() + "." + part();
@@ -159,98 +176,84 @@ class CallerLimitsTest {
     @Test
     void aReplayCountsAsARequestButUsesNoTokens() throws Exception {
         String model = "m" + Ids.next();
-        try (TestGateway gateway = gateway("llmchat.limit.points", "2", "llmchat.limit.duration", "60",
-                "llmchat.limit.quotas", "model openai/" + model + " tokensPerMinute=10000")) {
+        try (TestGateway gateway = gateway("llmchat.limit.points", "2", "llmchat.limit.quotas", "global tokensPerMinute=1000000000")) {
             String key = Ids.next();
             for (int i = 0; i < 3; i++) {
                 HttpResponse<String> answer = gateway.post(PATH, chat("openai/" + model, false), "X-Forwarded-For", caller, "Idempotency-Key", key);
                 assertEquals(i < 2 ? 200 : 429, answer.statusCode());
+                assertEquals(i == 0 ? "" : i == 1 ? "true" : "", header(answer, "idempotent-replayed"));
             }
             assertEquals(1, gateway.provider().calls(model).size());
         }
     }
 
     /** What is used of a model's tokens of this minute. */
-    private static long used(TestGateway gateway, String model) {
-        Object n = gateway.bean(RedissonClient.class).getMap("llmchat:limit:MODEL:openai/" + model + ":tokens-per-minute",
+    private static long used(String model) {
+        Object n = limited.bean(RedissonClient.class).getMap("llmchat:limit:MODEL:openai/" + model + ":tokens-per-minute",
                 StringCodec.INSTANCE).get("n");
         return n == null ? -1 : Long.parseLong((String) n);
     }
 
     @Test
     void tokensAreTakenByEstimateAndSettledByWhatWasUsed() throws Exception {
-        String model = "m" + Ids.next();
+        String model = "settled-" + RUN;
         String streamed = chat("openai/" + model, true);
         String whole = chat("openai/" + model, false);
-        try (TestGateway gateway = gateway("llmchat.limit.quotas", "model openai/" + model + " tokensPerMinute=1500")) {
-            gateway.provider().on(model, Call::hang);
-            Sse running = new Sse(gateway.port(), PATH, streamed);
-            until("it is asked", () -> gateway.provider().calls(model).size() == 1);
-            assertEquals(Math.ceilDiv(streamed.length(), 4) + 1_000, used(gateway, model), "nobody said how long the answer may get");
-            HttpResponse<String> second = ask(gateway, whole);
-            assertEquals(429, second.statusCode());
-            assertTrue(json(second.body()).path("error").path("message").asText().startsWith(
-                    "This is over the limit of this model (openai/" + model + "), 1500 tokens per minute."), second.body());
-            assertEquals("1500", header(second, "x-ratelimit-limit-tokens"));
-            assertEquals("\"model-tokens-per-minute\";q=1500;qu=\"tokens\";w=60", header(second, "ratelimit-policy"));
-            running.close();
-            until("a caller who left has used nothing", () -> used(gateway, model) == 0);
+        limited.provider().on(model, Call::hang);
+        Sse running = new Sse(limited.port(), PATH, streamed);
+        until("it is asked", () -> limited.provider().calls(model).size() == 1);
+        assertEquals(Math.ceilDiv(streamed.length(), 4) + 1_000, used(model), "nobody said how long the answer may get");
+        HttpResponse<String> second = ask(limited, whole);
+        assertEquals(429, second.statusCode());
+        assertTrue(json(second.body()).path("error").path("message").asText().startsWith(
+                "This is over the limit of this model (openai/" + model + "), 1500 tokens per minute."), second.body());
+        assertEquals("1500", header(second, "x-ratelimit-limit-tokens"));
+        assertEquals("\"model-tokens-per-minute\";q=1500;qu=\"tokens\";w=60", header(second, "ratelimit-policy"));
+        running.close();
+        until("a caller who left has used nothing", () -> used(model) == 0);
 
-            gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
-            HttpResponse<String> third = ask(gateway, whole.replace("{\"model\"", "{\"max_tokens\":20,\"model\""));
-            assertEquals(1_500 - 20 - Math.ceilDiv(whole.length() + 16, 4), tokensLeft(third));
-            until("it is what the provider counted", () -> used(gateway, model) == 5);
-        }
+        limited.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+        HttpResponse<String> third = ask(limited, whole.replace("{\"model\"", "{\"max_tokens\":20,\"model\""));
+        assertEquals(1_500 - 20 - Math.ceilDiv(whole.length() + 16, 4), tokensLeft(third));
+        until("it is what the provider counted", () -> used(model) == 5);
     }
 
     @Test
     void aFailureGivesTheTokensBack() throws Exception {
-        String model = "m" + Ids.next();
-        try (TestGateway gateway = gateway("llmchat.limit.quotas", "model openai/" + model + " tokensPerMinute=1500")) {
-            gateway.provider().on(model, call -> call.error(400, "no"));
-            assertEquals(400, ask(gateway, chat("openai/" + model, false)).statusCode());
-            until("all is back", () -> used(gateway, model) == 0);
-        }
+        String model = "failing-" + RUN;
+        limited.provider().on(model, call -> call.error(400, "no"));
+        assertEquals(400, ask(limited, chat("openai/" + model, false)).statusCode());
+        until("all is back", () -> used(model) == 0);
     }
 
     @Test
     void anAnswerThatBrokeOffIsPaidAsFarAsItCame() throws Exception {
-        String model = "m" + Ids.next();
+        String model = "breaking-" + RUN;
         String body = chat("openai/" + model, true);
-        try (TestGateway gateway = gateway("llmchat.complete.midstream", "error",
-                "llmchat.limit.quotas", "model openai/" + model + " tokensPerMinute=100000")) {
-            gateway.provider().on(model, call -> {
-                call.sse();
-                call.text("x".repeat(4_000));
-                call.cut();
-            });
-            ask(gateway, body);
-            until("it is settled", () -> used(gateway, model) == Math.ceilDiv(body.length(), 4) + 1_000);
-            gateway.provider().on(model, call -> {
-                call.sse();
-                call.text("x".repeat(8_000));
-                call.cut();
-            });
-            ask(gateway, body);
-            until("it is settled", () -> used(gateway, model) == 2 * Math.ceilDiv(body.length(), 4) + 3_000);
-        }
+        limited.provider().on(model, call -> {
+            call.sse();
+            call.text("x".repeat(4_000));
+            call.cut();
+        });
+        ask(limited, body);
+        until("it is settled", () -> used(model) == Math.ceilDiv(body.length(), 4) + 1_000);
     }
 
     @Test
     void aBudgetIsSpentByThePriceTable() throws Exception {
         // gpt-4o costs 10 dollars for a million tokens of an answer: the first request takes a cent at most
-        try (TestGateway gateway = gateway()) {
-            String agent = agent(gateway, "\"provider\":\"openai\",\"model\":\"gpt-4o\",\"maxTokens\":1000", "{\"budgetPerDay\":0.015}");
-            gateway.provider().on("gpt-4o", call -> call.json(200, FakeProvider.completion("Hello")
-                    .replace("\"completion_tokens\":2", "\"completion_tokens\":1490")));
-            assertEquals(200, ask(gateway, chat(agent, false)).statusCode());
-            until("it is spent", () -> ask(gateway, chat(agent, false)).statusCode() == 429);
-            HttpResponse<String> over = ask(gateway, chat(agent, false));
-            assertTrue(json(over.body()).path("error").path("message").asText()
-                    .startsWith("This is over the limit of this agent (" + agent + "), $0.015 per day (UTC)."), over.body());
-            assertEquals("\"agent-budget-per-day\";q=15000;qu=\"micro-usd\";w=86400", header(over, "ratelimit-policy"));
-            assertTrue(Integer.parseInt(header(over, "retry-after")) <= 86_400);
-        }
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"gpt-4o\",\"maxTokens\":1000", "{\"budgetPerDay\":0.015}");
+        limited.provider().on("gpt-4o", call -> call.json(200, FakeProvider.completion("Hello")
+                .replace("\"completion_tokens\":2", "\"completion_tokens\":1490")));
+        assertEquals(200, ask(limited, chat(agent, false)).statusCode());
+        HttpResponse<String> over = ask(limited, chat(agent, false));
+        assertEquals(429, over.statusCode());
+        assertTrue(json(over.body()).path("error").path("message").asText()
+                .startsWith("This is over the limit of this agent (" + agent + "), $0.015 per day (UTC)."), over.body());
+        assertEquals("\"agent-budget-per-day\";q=15000;qu=\"micro-usd\";w=86400", header(over, "ratelimit-policy"));
+        assertTrue(Integer.parseInt(header(over, "retry-after")) <= 86_400);
+        until("it is what the answer cost", () -> "14907500".equals(limited.bean(RedissonClient.class)
+                .getMap("llmchat:limit:AGENT:" + agent + ":budget-per-day", StringCodec.INSTANCE).get("n")));
     }
 
     private static String agent(TestGateway gateway, String members, String limits) throws Exception {
@@ -261,19 +264,18 @@ class CallerLimitsTest {
 
     @Test
     void anAgentHasALimitOfItsOwnAndItIsCheckedWhenItIsWritten() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.limit.points", "0")) {
-            String agent = agent(gateway, "\"provider\":\"openai\",\"model\":\"some\"", "{\"points\":2,\"duration\":60}");
-            assertEquals(200, ask(gateway, chat(agent, false)).statusCode());
-            assertEquals(200, gateway.post(PATH, chat(agent, false)).statusCode());
-            HttpResponse<String> third = ask(gateway, chat(agent, false));
-            assertEquals(429, third.statusCode());
-            assertEquals("\"agent-requests\";q=2;w=60", header(third, "ratelimit-policy"));
-            assertEquals(200, ask(gateway).statusCode(), "others are not limited");
-            HttpResponse<String> wrong = gateway.post("/api/agents",
-                    "{\"name\":\"x\",\"provider\":\"openai\",\"model\":\"x\",\"rateLimit\":{\"points\":\"many\"}}");
-            assertEquals(400, wrong.statusCode());
-            assertEquals("rateLimit.points", json(wrong.body()).path("details").path(0).path("field").asText());
-        }
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"some\"", "{\"points\":2,\"duration\":60}");
+        assertEquals(200, ask(limited, chat(agent, false)).statusCode());
+        assertEquals(200, limited.post(PATH, chat(agent, false), "X-Forwarded-For", "192.0.2.9").statusCode());
+        HttpResponse<String> third = ask(limited, chat(agent, false));
+        assertEquals(429, third.statusCode());
+        assertEquals("\"agent-requests\";q=2;w=60", header(third, "ratelimit-policy"));
+        assertEquals(200, ask(limited).statusCode(), "others are not limited");
+        assertEquals(999_997, requestsLeft(ask(limited)), "who was refused by the agent has lost nothing of its own");
+        HttpResponse<String> wrong = limited.post("/api/agents",
+                "{\"name\":\"x\",\"provider\":\"openai\",\"model\":\"x\",\"rateLimit\":{\"points\":\"many\"}}");
+        assertEquals(400, wrong.statusCode());
+        assertEquals("rateLimit.points", json(wrong.body()).path("details").path(0).path("field").asText());
     }
 
     @Test
@@ -293,10 +295,8 @@ class CallerLimitsTest {
             long after = requestsLeft(gateway.post(PATH, chat("openai/some", false), "X-Forwarded-For", "10.9.8.7"));
             assertTrue(after < before, "both are this machine's");
         }
-        try (TestGateway gateway = gateway()) {
-            assertEquals(999_999, requestsLeft(ask(gateway)));
-            assertEquals(999_998, requestsLeft(gateway.post(PATH, chat("openai/some", false), "X-Forwarded-For", "1.2.3.4, " + caller)));
-        }
+        assertEquals(999_999, requestsLeft(ask(limited)));
+        assertEquals(999_998, requestsLeft(limited.post(PATH, chat("openai/some", false), "X-Forwarded-For", "1.2.3.4, " + caller)));
     }
 
     private static long requestsLeft(HttpResponse<?> response) {

@@ -118,6 +118,16 @@ public final class Limits {
                 .retryAfter(seconds);
     }
 
+    /** A step for a request that this instance's own guard has turned away: its headers tell that limit. */
+    public Processor tellInstance() {
+        return exchange -> {
+            long max = exchange.getProperty("limitOfInstance", Long.class);
+            long window = exchange.getProperty("retryAfterMillis", Long.class);
+            List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, max, window, 0));
+            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {window}, 0, 0, true), ClientStream.of(exchange));
+        };
+    }
+
     /** A step at the end, whatever became of the request: what it used in truth is taken, the rest comes back. */
     public Processor settle() {
         return exchange -> {
