@@ -70,7 +70,8 @@ public final class Limiter {
         for (int i = 0; i < taken.taken().length; i++) {
             Limit limit = taken.limits().get(i);
             long more = used.of(limit.kind()) - taken.taken()[i];
-            if (more != 0) {
+            // requests are what they were
+            if (more != 0 && limit.kind() != Limit.Kind.REQUESTS) {
                 limits.add(limit);
                 changes.add(new long[] {taken.resets()[i], more});
             }

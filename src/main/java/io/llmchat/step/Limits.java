@@ -56,6 +56,8 @@ public final class Limits {
     /** A step that counts the request, once, and takes what it may use; who is over a limit is refused. */
     public Processor take() {
         return exchange -> {
+            // a repeated request may become a first one after all
+            boolean counted = exchange.getProperty(COUNTED) != null;
             exchange.setProperty(COUNTED, true);
             Chat chat = Chat.of(exchange);
             ClientStream client = chat.client();
@@ -66,7 +68,11 @@ public final class Limits {
             }
             boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
                     && limits.stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS);
-            Decision decision = limiter.take(limits, more ? estimate(exchange, chat, target) : Need.REQUEST);
+            if (counted && !more) {
+                return;
+            }
+            Need need = more ? estimate(exchange, chat, target) : Need.REQUEST;
+            Decision decision = limiter.take(limits, counted ? new Need(0, need.tokens(), need.cost()) : need);
             RateLimitHeaders.add(decision, client);
             if (!decision.allowed()) {
                 throw refusal(decision);

@@ -13,6 +13,7 @@ import java.time.Duration;
 import org.redisson.Redisson;
 import org.redisson.api.RedissonClient;
 import org.redisson.config.Config;
+import org.redisson.config.EqualJitterDelay;
 import org.redisson.config.FullJitterDelay;
 import org.redisson.config.SingleServerConfig;
 import org.slf4j.Logger;
@@ -57,8 +58,9 @@ public final class Redis {
                 .setTimeout(1_000)
                 .setConnectTimeout(2_000)
                 .setRetryAttempts(maxRetries)
+                // not a full jitter: all retries of a command have the delay that was drawn first, and ten of 1 ms are none
+                .setRetryDelay(new EqualJitterDelay(Duration.ofMillis(100), Duration.ofSeconds(3)))
                 // the tuning guide: exponential, three seconds at most
-                .setRetryDelay(new FullJitterDelay(Duration.ofMillis(50), Duration.ofSeconds(3)))
                 .setReconnectionDelay(new FullJitterDelay(Duration.ofMillis(50), Duration.ofSeconds(3)));
         if (!own && password != null && !password.isBlank()) {
             server.setPassword(password);
@@ -70,6 +72,11 @@ public final class Redis {
 
     public RedissonClient client() {
         return client;
+    }
+
+    /** Whether Redis has answered lately. */
+    public boolean available() {
+        return watch.available();
     }
 
     /** Whether it answers, and what other instances have changed. */
