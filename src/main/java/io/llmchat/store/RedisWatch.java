@@ -32,10 +32,10 @@ public final class RedisWatch {
     private static final int MAX_READ = 1_000;
     private static final int MAX_KEPT = 10_000;
     /** A call is given so many slices of time in which this process was running and nobody else was answered. */
-    private static final int SLICES = 4;
+    private static final int SLICES = 8;
     /** While others are answered, it is given so many times as many. */
     private static final int BUSY = 3;
-    private static final long SLICE_MILLIS = 20;
+    private static final long SLICE_MILLIS = 10;
     private static final long MAX_MILLIS = 1_000;
 
     private final RStream<String, String> changes;
@@ -107,7 +107,8 @@ public final class RedisWatch {
                 return got;
             } catch (TimeoutException e) {
                 long now = System.nanoTime();
-                if (now - before < TimeUnit.MILLISECONDS.toNanos(2 * SLICE_MILLIS)) {
+                // one that came late tells that we, or the whole machine, have no time
+                if (now - before < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2) {
                     waited++;
                     silent += answeredAt - before < 0 ? 1 : 0;
                 }
