@@ -393,6 +393,22 @@ class SessionsTest {
     }
 
     @Test
+    void aQuestionThatGotAPartOfAnAnswerAndIsAskedAgainStandsThereOnceWithTheWhole() throws Exception {
+        String chatId = begin("One?");
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.cut();
+        });
+        gateway.post(PATH, ask(chatId, "Two?", true));
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Half (interrupted)"), told(chatId));
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Whole")));
+        gateway.post(PATH, ask(chatId, "Two?", false));
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?"), sent(), "the half is not told");
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Whole"), told(chatId));
+    }
+
+    @Test
     void anAnswerThatCannotBeKeptHasNoProperEnd() throws Exception {
         String refusal = "refuse_" + model.replace("-", "");
         execute("CREATE FUNCTION " + refusal + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$");

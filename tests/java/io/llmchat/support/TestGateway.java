@@ -85,6 +85,8 @@ public final class TestGateway implements AutoCloseable {
 
     /** A gateway with stores of its own in this folder. */
     public static TestGateway alone(Path data, String... settings) throws Exception {
+        // Camel keeps the first context of a process in static places: that one must not be stopped
+        shared();
         Map<String, String> map = new HashMap<>(Map.of("llmchat.store.data-dir", data.toString()));
         for (int i = 0; i < settings.length; i += 2) {
             map.put(settings[i], settings[i + 1]);
