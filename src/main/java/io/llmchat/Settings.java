@@ -27,6 +27,8 @@ public final class Settings {
         text("METRICS_TOKEN", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
         text("LOG_LEVEL", "(?i)trace|debug|info|warn|error", "trace, debug, info, warn or error");
         text("LOG_FORMAT", "text|json", "text or json");
+        number("DRAIN_DELAY", 0, 3_600_000);
+        number("DRAIN_GRACE", 0, 86_400_000);
         number("RATE_LIMIT_MAX_REQUESTS", 0, 1_000_000);
         number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
         number("MAX_CONCURRENT_REQUESTS", 1, 100_000);

@@ -36,14 +36,16 @@ public final class Gate {
     }
 
     private final MeterRegistry registry;
+    private final Drain drain;
     private final Map<Integer, Meters> meters = new ConcurrentHashMap<>();
 
-    public Gate(MeterRegistry registry) {
+    public Gate(MeterRegistry registry, Drain drain) {
         this.registry = registry;
+        this.drain = drain;
     }
 
-    /** Puts the gate before a router: {@code next} is asked for it on each request. */
-    public Handler<HttpServerRequest> before(Supplier<Router> next, ErrorTable errors) {
+    /** Puts the gate before a router: {@code next} is asked for it on each request, {@code errors} for its table. */
+    public Handler<HttpServerRequest> before(Supplier<Router> next, Supplier<ErrorTable> errors) {
         return request -> {
             ClientStream.reused(request.connection());
             HttpServerResponse response = request.response();
@@ -55,9 +57,14 @@ public final class Gate {
                 response.headers().set(name, id);
             }
             long started = System.nanoTime();
+            response.headersEndHandler(v -> {
+                if (drain.isClosing()) {
+                    response.headers().set("Connection", "close");
+                }
+            });
             response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
             if (headerBytes(request) > MAX_HEADERS) {
-                fail(request, errors, new ChatException("HEADERS_TOO_LARGE",
+                fail(request, errors.get(), new ChatException("HEADERS_TOO_LARGE",
                         "The request headers have more than " + MAX_HEADERS + " bytes."));
             } else {
                 next.get().handle(request);
