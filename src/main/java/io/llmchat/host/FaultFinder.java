@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.apache.camel.CamelContext;
 import org.apache.camel.Endpoint;
 import org.apache.camel.FailedToCreateRouteException;
+import org.apache.camel.FailedToStartRouteException;
 import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.model.Model;
 import org.apache.camel.model.ProcessorDefinition;
@@ -25,13 +26,14 @@ import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 /** Finds the file and the line that Camel's exceptions are about, and the faults that Camel would leave to the requests. */
 final class FaultFinder {
 
+    private static final String EMPTY = "There is no route and no bean in it.";
     private static final Pattern FILE = Pattern.compile("file:(\\S+?\\.yaml)");
     private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
-    private static final Pattern DUPLICATE = Pattern.compile("Duplicate route ids detected: ([^ ,]+?)[.,] ");
+    private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
     private static final Pattern FIELD = Pattern.compile("Unsupported field: (\\S+)");
     private static final Pattern NODE = Pattern.compile(">>> (.*) <<< in route", Pattern.DOTALL);
     private static final Pattern TEMPLATE = Pattern.compile("route from template: (\\S+)");
-    private static final Pattern MISSING = Pattern.compile("mandatory parameters must be provided: ([^, ]+)");
+    private static final Pattern MISSING = Pattern.compile("mandatory parameters must be provided: ([^,\\s]+)");
     private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
 
     private final RouteFiles files;
@@ -46,10 +48,12 @@ final class FaultFinder {
     Fault of(Exception thrown) throws IOException {
         StringBuilder messages = new StringBuilder();
         Throwable root = thrown;
+        FailedToCreateRouteException failed = null;
         for (Throwable e = thrown; e != null; e = e.getCause()) {
             if (e instanceof MarkedYamlEngineException marked) {
                 return ofYaml(marked);
             }
+            failed = e instanceof FailedToCreateRouteException f && f.getRouteId() != null ? f : failed;
             messages.append(e.getMessage()).append('\n');
             root = e;
         }
@@ -57,31 +61,34 @@ final class FaultFinder {
                 : root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage().strip();
         String duplicate = first(DUPLICATE, messages);
         if (duplicate != null) {
-            return where(Pattern.compile("\\bid: \"?" + Pattern.quote(duplicate) + "\"?\\s*$"), "Two routes have the id '" + duplicate + "'.");
+            return where(Pattern.compile("\\bid: \"?" + Pattern.quote(duplicate) + "\"?\\s*$"), "The id '" + duplicate + "' is used twice.");
         }
-        if (thrown instanceof FailedToCreateRouteException failed) {
+        if (failed != null) {
             return at(culprit(failed), "Route '" + failed.getRouteId() + "': " + reason);
         }
         String kamelet = first(TEMPLATE, messages);
         if (kamelet != null) {
             String missing = first(MISSING, messages);
-            return at(call("kamelet:" + kamelet, missing == null ? null : missing + "="), "Kamelet '" + kamelet + "': " + reason);
+            return at(call("kamelet:" + kamelet, missing), "Kamelet '" + kamelet + "': " + reason);
         }
         Matcher source = SOURCE.matcher(messages);
         if (source.find()) {
-            return new Fault(source.group(1), Integer.parseInt(source.group(2)), reason);
+            return new Fault(files.name(files.named(source.group(1))), Integer.parseInt(source.group(2)), reason);
+        }
+        if (thrown instanceof FailedToStartRouteException start && model().getRouteDefinition(start.getRouteId()) != null) {
+            return at(model().getRouteDefinition(start.getRouteId()), "Route '" + start.getRouteId() + "': " + reason);
         }
         String bean = first(BEAN, messages);
         if (bean != null) {
             return where(Pattern.compile("\\bname: \"?" + Pattern.quote(bean) + "\\b"), reason);
         }
-        return new Fault(files.name(first(FILE, messages)), 0, reason);
+        return new Fault(files.name(first(FILE, messages)), 0, reason.startsWith("Resource is empty") ? EMPTY : reason);
     }
 
     private Fault ofYaml(MarkedYamlEngineException e) throws IOException {
         Mark mark = e.getProblemMark().or(e::getContextMark).orElse(null);
         if (mark == null) {
-            return new Fault(files.name(first(FILE, e.getMessage())), 0, "There is no route and no bean in it.");
+            return new Fault(files.name(first(FILE, e.getMessage())), 0, EMPTY);
         }
         int line = mark.getLine() + 1;
         // the mark of a field that is not known is where its value begins
@@ -94,7 +101,7 @@ final class FaultFinder {
     }
 
     /** What Camel lets start, though no request would get through it; null: nothing of the kind. */
-    Fault looseEnd() {
+    Fault looseEnd() throws IOException {
         Set<Endpoint> there = new HashSet<>();
         context.getRoutes().forEach(route -> there.add(route.getEndpoint()));
         for (RouteDefinition route : model().getRouteDefinitions()) {
@@ -120,9 +127,9 @@ final class FaultFinder {
         return ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), SendDefinition.class).stream().map(to -> (SendDefinition<?>) to);
     }
 
-    /** The first step that calls this, without this among its parameters; or null. */
-    private ProcessorDefinition<?> call(String uri, String without) {
-        Predicate<SendDefinition<?>> wanted = to -> to.getUri().startsWith(uri) && (without == null || !to.getUri().contains(without));
+    /** The first step that calls this without a parameter that it needs; null: any. */
+    private ProcessorDefinition<?> call(String uri, String missing) {
+        Predicate<SendDefinition<?>> wanted = to -> to.getUri().split("\\?")[0].equals(uri) && (missing == null || !to.getUri().contains(missing + "="));
         return model().getRouteDefinitions().stream().flatMap(FaultFinder::calls).filter(wanted).findFirst().orElse(null);
     }
 
@@ -140,19 +147,31 @@ final class FaultFinder {
         return route;
     }
 
-    private Fault at(ProcessorDefinition<?> step, String reason) {
-        return step == null || step.getLocation() == null ? new Fault(null, 0, reason)
-                : new Fault(files.name(step.getLocation()), Math.max(0, step.getLineNumber()), reason);
+    private Fault at(ProcessorDefinition<?> step, String reason) throws IOException {
+        if (step == null || step.getLocation() == null) {
+            return new Fault(null, 0, reason);
+        }
+        int line = Math.max(0, step.getLineNumber());
+        Path file = files.file(step.getLocation());
+        List<String> lines = file == null ? List.of() : Files.readAllLines(file);
+        // of a step in one line, in braces, Camel knows the line before
+        if (line > 0 && line < lines.size() && lines.get(line).contains(step.getShortName() + ": {")
+                && !lines.get(line - 1).endsWith(step.getShortName() + ":")) {
+            line++;
+        }
+        return new Fault(files.name(step.getLocation()), line, reason);
     }
 
-    /** The last line that says this. */
+    /** The last line that says this; where there are more, the reason names the one before. */
     private Fault where(Pattern text, String reason) throws IOException {
         Fault last = new Fault(null, 0, reason);
         for (Path file : files.all()) {
             List<String> lines = Files.readAllLines(file);
+            String name = files.name(file.toString());
             for (int i = 0; i < lines.size(); i++) {
                 if (text.matcher(lines.get(i)).find()) {
-                    last = new Fault(files.name(file.toString()), i + 1, reason);
+                    String also = last.file() == null ? "" : " The other place is " + last.file() + ":" + last.line() + ".";
+                    last = new Fault(name, i + 1, reason.replaceFirst("^" + Pattern.quote(name) + ": ", "") + also);
                 }
             }
         }

@@ -10,6 +10,8 @@ import io.vertx.core.http.HttpServer;
 import io.vertx.core.http.HttpServerOptions;
 import io.vertx.core.impl.VertxInternal;
 import java.net.BindException;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Set;
@@ -20,6 +22,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.main.Main;
+import org.apache.camel.main.SimpleMainShutdownStrategy;
 import org.apache.camel.spi.Registry;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -97,6 +100,8 @@ public final class Gateway {
     }
 
     private void startRoutes() throws Exception {
+        // who has made this gateway stops it
+        host.setShutdownStrategy(new SimpleMainShutdownStrategy());
         Properties values = new Properties();
         values.putAll(overrides);
         host.setOverrideProperties(values);
@@ -111,7 +116,7 @@ public final class Gateway {
     }
 
     /** Puts the route files as they are now to work, or, where they cannot be used, says why and goes on as before. */
-    private void reload() {
+    private void reload(List<Path> changed) {
         RouteVersions versions = bean(RouteVersions.class);
         long started = System.nanoTime();
         try {
@@ -122,8 +127,11 @@ public final class Gateway {
             old.add(before);
             Thread.ofVirtual().name("old-routes").start(() -> retire(before));
         } catch (RoutesRefused e) {
-            versions.refused(e.fault().file(), e.fault().line(), e.fault().reason());
-            LOG.error("The changed routes are refused, generation {} goes on. {}", versions.generation(), e.fault());
+            // where Camel does not say which file it is about, it is the one that was saved
+            Fault fault = e.fault().file() == null && changed.size() == 1
+                    ? new Fault(files.name(changed.get(0).toString()), 0, e.fault().reason()) : e.fault();
+            versions.refused(fault.file(), fault.line(), fault.reason());
+            LOG.error("The changed routes are refused, generation {} goes on. {}", versions.generation(), fault);
         }
     }
 

@@ -17,6 +17,7 @@ import org.apache.camel.component.platform.http.spi.PlatformHttpEngine;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
+import org.apache.camel.main.SimpleMainShutdownStrategy;
 import org.apache.camel.spi.Registry;
 import org.apache.camel.support.DefaultRegistry;
 
@@ -59,6 +60,8 @@ final class Generation {
                 return context;
             }
         };
+        // a shutdown hook for each would keep all of them for ever
+        main.setShutdownStrategy(new SimpleMainShutdownStrategy());
         Properties values = new Properties();
         values.put("camel.component.kamelet.location", files.kamelets());
         values.putAll(overrides);

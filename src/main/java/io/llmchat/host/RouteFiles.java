@@ -103,6 +103,11 @@ final class RouteFiles {
         return named != null && named.startsWith(folder) && Files.exists(named) ? named : null;
     }
 
+    /** The location of the file with this name, or the name itself. */
+    String named(String name) throws IOException {
+        return all().stream().filter(f -> f.endsWith(name)).findFirst().map(Path::toString).orElse(name);
+    }
+
     /** A location as its editor knows it: from the folder on. */
     String name(String location) {
         Path file = file(location);

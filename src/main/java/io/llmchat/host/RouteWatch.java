@@ -2,7 +2,11 @@ package io.llmchat.host;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -14,14 +18,14 @@ import org.slf4j.LoggerFactory;
 final class RouteWatch {
 
     private static final Logger LOG = LoggerFactory.getLogger(RouteWatch.class);
-    private static final long LOOK_MILLIS = 100;
+    private static final long LOOK_MILLIS = 50;
 
     private final RouteFiles files;
-    private final Runnable changed;
+    private final Consumer<List<Path>> changed;
     private final Thread thread;
 
-    /** @param changed what is done after a change */
-    RouteWatch(RouteFiles files, Runnable changed) throws IOException {
+    /** @param changed gets the files that were changed, added or removed */
+    RouteWatch(RouteFiles files, Consumer<List<Path>> changed) throws IOException {
         this.files = files;
         this.changed = changed;
         Map<Path, String> loaded = files.versions();
@@ -53,12 +57,12 @@ final class RouteWatch {
     }
 
     private void tell(Map<Path, String> before, Map<Path, String> now) {
-        boolean beans = now.entrySet().stream().filter(f -> !f.getValue().equals(before.get(f.getKey())))
-                .anyMatch(f -> f.getKey().endsWith(RouteFiles.BEANS));
-        if (beans) {
+        List<Path> different = Stream.concat(before.keySet().stream(), now.keySet().stream()).distinct()
+                .filter(f -> !Objects.equals(before.get(f), now.get(f))).toList();
+        if (different.stream().anyMatch(f -> f.endsWith(RouteFiles.BEANS))) {
             LOG.warn("{} was changed: that takes a restart", RouteFiles.BEANS);
         }
-        changed.run();
+        changed.accept(different);
     }
 
     void stop() {
