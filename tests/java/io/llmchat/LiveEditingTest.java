@@ -10,7 +10,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.ops.RouteVersions;
 import io.llmchat.support.Answer;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.RouteFolder;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.lang.management.ManagementFactory;
 import java.net.http.HttpClient;
@@ -120,6 +122,31 @@ class LiveEditingTest {
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
         }
+    }
+
+    @Test
+    void placesAreCountedAcrossVersions() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.admit.max-concurrent", "1")) {
+            gateway.provider().on(model, FakeProvider.Call::hang);
+            Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true));
+            until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
+            routes.edit("admit.camel.yaml", "Who gets in", "Who may get in");
+            untilLoaded(gateway, 2);
+            assertEquals(503, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            stream.close();
+            until("its place is free", () -> gateway.post("/v1/chat/completions", chat("demo", false)).statusCode() == 200);
+        }
+    }
+
+    @Test
+    void theCheckSaysWhatIsWrongWithoutServing() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "ref: readChat", "ref: nobody");
+        Process check = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx200m", "-cp",
+                System.getProperty("java.class.path"), "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
+        GatewayProcess.readTo(check, "chat.camel.yaml:11: Route 'chat': No bean could be found in the registry for: nobody");
+        assertEquals(1, check.waitFor());
     }
 
     @Test

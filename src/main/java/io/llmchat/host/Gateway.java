@@ -94,6 +94,10 @@ public final class Gateway {
     public void check() throws Exception {
         try {
             startRoutes();
+        } catch (RoutesRefused e) {
+            throw e;
+        } catch (Exception e) {
+            throw new RoutesRefused(new FaultFinder(files, host.getCamelContext()).of(e), e);
         } finally {
             stop();
         }
