@@ -39,8 +39,8 @@ class HotQueriesTest {
             Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgent}", "'a-0'"),
             Map.entry("${exchangeProperty.sessionAgent}", "'a-0'"), Map.entry("${exchangeProperty.title}", "'A title'"),
             Map.entry("${exchangeProperty.mayBegin}", "'false'"), Map.entry("${exchangeProperty.question}", "'What?'"),
-            Map.entry("${exchangeProperty.questionId}", "'q'"), Map.entry("${exchangeProperty.answerId}", "'a'"),
-            Map.entry("${exchangeProperty.answerStatus}", "'complete'"), Map.entry("${body}", "'That.'"),
+            Map.entry("${exchangeProperty.questionId}", "'q'"),
+            Map.entry("${body}", "'{\"id\": \"a\", \"session\": \"s-50000\"}'"),
             Map.entry("${exchangeProperty.page}", "'3'"), Map.entry("${exchangeProperty.pageSize}", "'20'"),
             Map.entry("${exchangeProperty.offset}", "'40'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
             Map.entry("${exchangeProperty.askedId}", "'m-500004'"), Map.entry("${exchangeProperty.rating}", "'up'"),
@@ -116,14 +116,14 @@ class HotQueriesTest {
         List<String> touching = queries().entrySet().stream().filter(q -> q.getValue().contains("chat_session")
                 || q.getValue().contains("chat_message")).map(Map.Entry::getKey).sorted().toList();
         assertEquals(List.of("to-postgres-answer", "to-postgres-conversation", "to-postgres-conversation-kept", "to-postgres-feedback",
-                "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-retry",
-                "to-postgres-retry-from", "to-postgres-session"), touching);
+                "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-partial",
+                "to-postgres-retry", "to-postgres-retry-from", "to-postgres-session"), touching);
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"to-postgres-answer", "to-postgres-conversation", "to-postgres-conversation-kept", "to-postgres-feedback",
-        "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-retry", "to-postgres-retry-from",
-        "to-postgres-session"})
+        "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-partial", "to-postgres-retry",
+        "to-postgres-retry-from", "to-postgres-session"})
     void noQueryReadsABigTableFromEndToEnd(String id) throws Exception {
         String plan = plan(bound(queries().get(id)));
         assertFalse(Pattern.compile("Seq Scan on chat_").matcher(plan).find(), plan);

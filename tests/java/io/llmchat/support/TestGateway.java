@@ -80,13 +80,25 @@ public final class TestGateway implements AutoCloseable {
     }
 
     /** Where the PostgreSQL of this gateway listens; its user and its database are {@code postgres}. */
-    public int postgresPort() {
-        var postgres = (com.zaxxer.hikari.HikariDataSource) bean(DataSource.class);
-        return URI.create(postgres.getJdbcUrl().substring("jdbc:".length())).getPort();
+    public int postgresPort() throws SQLException {
+        var postgres = (org.postgresql.ds.PGSimpleDataSource) bean(DataSource.class)
+                .unwrap(com.zaxxer.hikari.HikariDataSource.class).getDataSource();
+        return postgres.getPortNumbers()[0];
     }
 
     public int redisPort() {
         return URI.create(bean(org.redisson.api.RedissonClient.class).getConfig().useSingleServer().getAddress()).getPort();
+    }
+
+    /** A gateway with stores of its own in this folder. */
+    public static TestGateway alone(Path data, String... settings) throws Exception {
+        // Camel keeps the first context of a process in static places: that one must not be stopped
+        shared();
+        Map<String, String> map = new HashMap<>(Map.of("llmchat.store.data-dir", data.toString()));
+        for (int i = 0; i < settings.length; i += 2) {
+            map.put(settings[i], settings[i + 1]);
+        }
+        return new TestGateway(map);
     }
 
     public FakeProvider provider() {

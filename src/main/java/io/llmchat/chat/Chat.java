@@ -179,13 +179,18 @@ public final class Chat {
     /** SHA-256 of the request body: what makes two requests the same. */
     public byte[] fingerprint() {
         if (fingerprint == null) {
-            try {
-                fingerprint = MessageDigest.getInstance("SHA-256").digest(request.body());
-            } catch (NoSuchAlgorithmException e) {
-                throw new IllegalStateException(e);
-            }
+            fingerprint(request.body());
         }
         return fingerprint;
+    }
+
+    /** The caller has sent this, and the request is made of it. */
+    public void fingerprint(byte[] sent) {
+        try {
+            fingerprint = MessageDigest.getInstance("SHA-256").digest(sent);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     /** Where the answer is kept while it is made; null: nowhere, nobody else can want it. */
@@ -231,13 +236,18 @@ public final class Chat {
             continuable = false;
         }
         if (event.content() != null && !event.otherChoice() && said.length() <= MAX_SAID) {
-            said.append(event.content());
+            // what there is of it is stored now and then by another thread
+            synchronized (said) {
+                said.append(event.content());
+            }
         }
     }
 
     /** The text that the caller has got of a stream. */
     public String said() {
-        return said.toString();
+        synchronized (said) {
+            return said.toString();
+        }
     }
 
     /** Notes an answer in one piece. */

@@ -11,6 +11,7 @@ import io.micrometer.core.instrument.binder.system.UptimeMetrics;
 import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
 import java.util.function.ToDoubleFunction;
+import java.sql.SQLException;
 import javax.sql.DataSource;
 
 /** The metrics of the tuning guide that are read from the parts when they are asked for, and the registry of all. */
@@ -31,8 +32,8 @@ public final class Meters {
     }
 
     /** Watches the connection pool. */
-    public static DataSource watched(DataSource dataSource, PrometheusMeterRegistry registry) {
-        HikariPoolMXBean pool = ((HikariDataSource) dataSource).getHikariPoolMXBean();
+    public static DataSource watched(DataSource dataSource, PrometheusMeterRegistry registry) throws SQLException {
+        HikariPoolMXBean pool = dataSource.unwrap(HikariDataSource.class).getHikariPoolMXBean();
         gauge(registry, "db.connections.active", pool, HikariPoolMXBean::getActiveConnections);
         gauge(registry, "db.connections.idle", pool, HikariPoolMXBean::getIdleConnections);
         gauge(registry, "db.connections.waiting", pool, HikariPoolMXBean::getThreadsAwaitingConnection);

@@ -9,9 +9,12 @@ import io.llmchat.json.Json;
 import io.llmchat.llm.Breakers;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
-import io.llmchat.store.AgentCache;
+import io.llmchat.store.NearCache;
+import io.llmchat.store.Redis;
+import io.micrometer.core.instrument.MeterRegistry;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.Set;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -23,12 +26,23 @@ public final class Agents {
     private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
     private static final Set<String> OBJECTS = Set.of("rateLimit", "metadata");
 
-    private final AgentCache cache;
+    private final NearCache<Agent> cache;
     private final Breakers breakers;
 
-    public Agents(AgentCache cache, Breakers breakers) {
+    public Agents(NearCache<Agent> cache, Breakers breakers) {
         this.cache = cache;
         this.breakers = breakers;
+    }
+
+    /** Agents that were read lately, with the targets of their fallbacks; {@code ttlSeconds} is how long they are kept. */
+    public static NearCache<Agent> cache(Redis redis, MeterRegistry meters, long ttlSeconds) {
+        return new NearCache<>("agents", redis, meters, ttlSeconds, text -> {
+            try {
+                return Json.MAPPER.readValue(text, Agent.class);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        });
     }
 
     /** A step: the body is a new agent; gives it an id if it has none. */
@@ -109,9 +123,9 @@ public final class Agents {
         };
     }
 
-    /** A step: the body is the id of an agent that was written. */
+    /** A step: an agent was written; it may stand in the fallbacks of others. */
     public Processor written() {
-        return exchange -> cache.changed(exchange.getMessage().getBody(String.class));
+        return exchange -> cache.allChanged();
     }
 
     /** A step: the body is an agent; makes of it whether the agent can answer now. */

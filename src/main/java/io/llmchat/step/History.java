@@ -73,7 +73,10 @@ public final class History {
         };
     }
 
-    /** A step that reads which message is to be answered once more, and how. */
+    /**
+     * A step that reads which message is to be answered once more, and how; makes of it the request of a chat, whose
+     * message is still to be found.
+     */
     public Processor readRetry() {
         return exchange -> {
             readChatId().process(exchange);
@@ -82,7 +85,9 @@ public final class History {
             if (json.hasNonNull("stream") && !json.path("stream").isBoolean()) {
                 throw ChatException.invalid("stream", "stream must be true or false.");
             }
+            exchange.setProperty(ReadChat.FINGERPRINT_OF, exchange.getMessage().getBody());
             exchange.setProperty("stream", json.path("stream").asBoolean());
+            exchange.getMessage().setBody(request(exchange, "-", "-"));
         };
     }
 
@@ -91,13 +96,17 @@ public final class History {
         return exchange -> {
             JsonNode asked = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
             exchange.setProperty("askedId", asked.path("id").asText());
-            ObjectNode request = Json.MAPPER.createObjectNode();
-            request.set("agentId", asked.path("agentId"));
-            request.set("chatId", asked.path("chatId"));
-            request.put("stream", exchange.getProperty("stream", Boolean.class));
-            request.putArray("messages").addObject().put("role", "user").set("content", asked.path("content"));
-            exchange.getMessage().setBody(Buffer.buffer(Json.write(request)));
+            exchange.getMessage().setBody(request(exchange, asked.path("agentId").asText(), asked.path("content").asText()));
         };
+    }
+
+    private static Buffer request(Exchange exchange, String agent, String content) {
+        ObjectNode request = Json.MAPPER.createObjectNode();
+        request.put("agentId", agent);
+        request.put("chatId", exchange.getProperty(NAMED, String.class));
+        request.put("stream", exchange.getProperty("stream", Boolean.class));
+        request.putArray("messages").addObject().put("role", "user").put("content", content);
+        return Buffer.buffer(Json.write(request));
     }
 
     private static JsonNode body(Exchange exchange) {

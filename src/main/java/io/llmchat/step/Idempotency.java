@@ -8,6 +8,7 @@ import io.llmchat.store.AnswerMirror;
 import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.store.AnswersInProgress;
+import io.llmchat.store.Later;
 import io.vertx.core.buffer.Buffer;
 import java.security.MessageDigest;
 import java.util.HexFormat;
@@ -25,6 +26,7 @@ public final class Idempotency {
 
     private final AnswerRepository answers;
     private final AnswersInProgress inProgress;
+    private final Later later = new Later();
     private final AnswerMirror mirror;
     private final boolean join;
     private final long graceMillis;
@@ -69,7 +71,10 @@ public final class Idempotency {
                 chat.fingerprint();
             }
             if (given == null && sdk && !"0".equals(headers.get(SDK_RETRIES))) {
-                AnswerLog earlier = inProgress.madeLately(question(chat));
+                Object earlier = inProgress.madeLately(question(chat));
+                if (earlier == null) {
+                    earlier = mirror.madeLately(question(chat));
+                }
                 if (earlier != null) {
                     exchange.setProperty("answeredBefore", earlier);
                     return;
@@ -103,7 +108,11 @@ public final class Idempotency {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             chat.client().header("Idempotent-Replayed", "true");
-            exchange.getProperty("answeredBefore", AnswerLog.class).follow(chat.client(), 0);
+            switch (exchange.getProperty("answeredBefore")) {
+                case AnswerLog here -> here.follow(chat.client(), 0);
+                case Kept elsewhere -> give(chat.client(), elsewhere, 0);
+                default -> throw new IllegalStateException("no answer to give again");
+            }
         };
     }
 
@@ -116,7 +125,10 @@ public final class Idempotency {
         };
     }
 
-    /** A step for a repeated request: answers it as the first was answered, or is being answered. */
+    /**
+     * A step for a repeated request: answers it as the first was answered, or is being answered. Where the first has
+     * been given up, by its instance's death or because it failed, this one becomes the first.
+     */
     public Processor replay() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
@@ -132,16 +144,20 @@ public final class Idempotency {
                     give(chat.client(), kept, 0);
                     return;
                 }
+                boolean givenUp = kept == null || !kept.claimed();
+                if (givenUp && answers.add(exchange, chat.idempotencyKey())) {
+                    exchange.removeProperty(Exchange.DUPLICATE_MESSAGE);
+                    return;
+                }
                 AnswerLog made = inProgress.ofKey(chat.idempotencyKey());
                 if (join && made != null) {
                     made.follow(chat.client(), 0);
                     return;
                 }
-                if (join && kept != null && kept.claimed() && chat.request().stream()
-                        && mirror.follow(chat.client(), kept.answerId(), chat.userId(), 0)) {
+                if (join && !givenUp && chat.request().stream() && mirror.follow(chat.client(), kept.answerId(), chat.userId(), 0)) {
                     return;
                 }
-                if (!join || kept == null || !kept.claimed() || System.nanoTime() > end || chat.client().gone()) {
+                if (!join || System.nanoTime() > end || chat.client().gone()) {
                     throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
                             "A request with this Idempotency-Key is being answered.").retryAfter(1);
                 }
@@ -204,13 +220,22 @@ public final class Idempotency {
         };
     }
 
-    /** A step at the end: keeps the answer to a key, before the caller sees its end. */
+    /**
+     * A step at the end: keeps the answer to a key, before the caller sees its end. Until it is kept, others find it here;
+     * where PostgreSQL is away the caller has the answer nevertheless.
+     */
     public Processor keep() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
-            boolean stream = chat.log().isStream();
-            byte[] body = stream ? chat.log().bytes().appendBytes(chat.heldAnswer()).getBytes() : chat.heldAnswer();
-            answers.keep(exchange, chat.idempotencyKey(), body, stream);
+            AnswerLog log = chat.log();
+            boolean stream = log.isStream();
+            byte[] body = stream ? log.bytes().appendBytes(chat.heldAnswer()).getBytes() : chat.heldAnswer();
+            String claim = exchange.getExchangeId();
+            String key = chat.idempotencyKey();
+            later.store(body.length, () -> {
+                answers.keep(claim, key, body, stream);
+                inProgress.forgetKey(key, log);
+            });
         };
     }
 
@@ -227,16 +252,32 @@ public final class Idempotency {
                 return;
             }
             if (chat.idempotencyKey() != null) {
-                inProgress.forgetKey(chat.idempotencyKey(), log);
+                if (!log.isComplete()) {
+                    inProgress.forgetKey(chat.idempotencyKey(), log);
+                }
             } else if (log.isComplete() && chat.client().request().headers().contains(SDK_RETRIES)) {
                 inProgress.made(question(chat), log);
+                mirror.made(question(chat), log);
             }
             if (chat.request().resumable()) {
                 if (log.isStream() && (chat.idempotencyKey() == null || !log.isComplete())) {
-                    answers.keep(exchange, log.answerId(), log.owner(), log.bytes().getBytes());
+                    byte[] body = log.bytes().getBytes();
+                    later.store(body.length, () -> {
+                        answers.keepWithoutKey(log.answerId(), log.owner(), body);
+                        inProgress.forgetId(log);
+                    });
+                } else {
+                    inProgress.forgetId(log);
                 }
-                inProgress.forgetId(log);
             }
+        };
+    }
+
+    /** A step, now and then: renews the claims of the answers that are being made here, and stores what could not be stored. */
+    public Processor renew() {
+        return exchange -> {
+            answers.renew();
+            later.again();
         };
     }
 

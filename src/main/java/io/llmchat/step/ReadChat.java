@@ -11,11 +11,14 @@ import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 import org.apache.camel.support.DefaultMessage;
 
-/** Reads the request body in the caller's dialect and starts the {@link Chat}. */
+/** Reads the request body in the caller's dialect and starts the {@link Chat}, or goes on with one that has started. */
 public final class ReadChat implements Processor {
 
     /** The exchange property with the session of this chat; absent: it has none. */
     public static final String CHAT_ID = "chatId";
+
+    /** The exchange property with what the caller has sent, where the request is made of it; absent: the request itself. */
+    static final String FINGERPRINT_OF = "fingerprintOf";
 
     /** The exchange property that says whether this session may begin with this chat. */
     private static final String MAY_BEGIN = "mayBegin";
@@ -23,9 +26,15 @@ public final class ReadChat implements Processor {
     @Override
     public void process(Exchange exchange) {
         ClientStream client = ClientStream.of(exchange);
-        Chat chat = new Chat(client);
-        exchange.setProperty(Chat.PROPERTY, chat);
-        chat.userId(exchange.getProperty("userId", "anonymous", String.class));
+        Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
+        if (chat == null) {
+            chat = new Chat(client);
+            exchange.setProperty(Chat.PROPERTY, chat);
+            chat.userId(exchange.getProperty("userId", "anonymous", String.class));
+            if (exchange.getProperty(FINGERPRINT_OF) instanceof Buffer sent) {
+                chat.fingerprint(sent.getBytes());
+            }
+        }
         if (!(exchange.getMessage().getBody() instanceof Buffer body) || body.length() == 0) {
             throw ChatException.invalid("body", "The request body is missing: send a JSON object.");
         }

@@ -6,13 +6,19 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
+import org.apache.camel.support.SynchronizationAdapter;
 
 /** The steps of a chat that is part of a session: what of it is kept, and what of the session goes with it. */
 public final class Sessions {
 
     private static final String OWN_HISTORY = "ownHistory";
+
+    /** Streams whose answers will be messages of sessions, and how much of their text is stored. */
+    private final Map<Chat, Integer> open = new ConcurrentHashMap<>();
 
     /** A step that notes what the user says here, and that the end waits until the answer is kept. */
     public Processor read() {
@@ -87,19 +93,43 @@ public final class Sessions {
                 // the question to this answer is too long ago, and some providers take no conversation that begins so
                 history.remove(0);
             }
+            if (chat.request().stream()) {
+                open.put(chat, 0);
+                exchange.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
+                    @Override
+                    public void onDone(Exchange done) {
+                        open.remove(chat);
+                    }
+                });
+            }
             if (!history.isEmpty() && !exchange.getProperty(OWN_HISTORY, Boolean.class)) {
                 chat.request(chat.request().withHistory(history), chat.writer());
             }
         };
     }
 
-    /** A step that makes the answer, or what there is of it, a message of the session. */
+    /** A step: the body is what has been added, since this was last asked, to answers that are being made; null: nothing. */
+    public Processor partial() {
+        return exchange -> {
+            ArrayNode grown = Json.MAPPER.createArrayNode();
+            open.forEach((chat, stored) -> {
+                String text = chat.outcome() == null ? chat.said() : "";
+                if (text.length() > stored) {
+                    grown.addObject().put("id", chat.answerId()).put("session", chat.request().chatId()).put("text", storable(text));
+                    open.replace(chat, stored, text.length());
+                }
+            });
+            exchange.getMessage().setBody(grown.isEmpty() ? null : grown.toString());
+        };
+    }
+
+    /** A step that makes the answer, or what there is of it, a message of the session: the body has all that is stored. */
     public Processor readAnswer() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
-            exchange.setProperty("answerId", chat.answerId());
-            exchange.setProperty("answerStatus", chat.isAnswered() ? "complete" : "interrupted");
-            exchange.getMessage().setBody(storable(chat.text()));
+            exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
+                    .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("text", storable(chat.text()))
+                    .put("status", chat.isAnswered() ? "complete" : "interrupted").toString());
         };
     }
 }

@@ -5,10 +5,9 @@ import io.llmchat.chat.Candidate;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Target;
-import io.llmchat.json.Json;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
-import io.llmchat.store.AgentCache;
+import io.llmchat.store.NearCache;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
@@ -19,12 +18,7 @@ import org.apache.camel.Processor;
 /** The steps of {@code enrich} and {@code complete}: whom the request names, and who is asked, in which order. */
 public final class Targets {
 
-    /** The exchange property with the id of the agent that must be read; absent: a provider's model was named. */
-    public static final String AGENT_ID = "agentId";
-
-    private static final String CHANGES = "changes";
-
-    private final AgentCache cache;
+    private final NearCache<Agent> cache;
     private final String defaultModel;
     private final long deadlineMillis;
     private final List<Candidate> defaultFallbacks = new ArrayList<>();
@@ -34,7 +28,7 @@ public final class Targets {
      * @param defaultFallbacks {@code <provider>/<model>}, comma separated; may be empty
      * @param deadlineMillis how long a caller waits for a whole answer, or for the first token of a stream
      */
-    public Targets(AgentCache cache, String defaultModel, String defaultFallbacks, long deadlineMillis) {
+    public Targets(NearCache<Agent> cache, String defaultModel, String defaultFallbacks, long deadlineMillis) {
         this.deadlineMillis = deadlineMillis;
         this.cache = cache;
         this.defaultModel = defaultModel;
@@ -45,7 +39,10 @@ public final class Targets {
         }
     }
 
-    /** A step that reads the name in the request: an agent's id, or {@code <provider>/<model>}. */
+    /**
+     * A step that reads the name in the request, an agent's id or {@code <provider>/<model>}, and finds the agent: in the
+     * cache, or by the route {@code enrich-agent}.
+     */
     public Processor name() {
         return exchange -> {
             String given = Chat.of(exchange).request().model();
@@ -55,40 +52,31 @@ public final class Targets {
             if (name == null || name.isBlank()) {
                 throw new ChatException("AGENT_NOT_FOUND", "The request names no model, and there is no default.");
             }
-            Chat.of(exchange).name(name);
-            if (name.indexOf('/') < 0) {
-                Agent kept = cache.get(name);
-                if (kept != null) {
-                    use(exchange, kept);
-                } else {
-                    exchange.setProperty(CHANGES, cache.changes());
-                    exchange.setProperty(AGENT_ID, name);
+            Chat chat = Chat.of(exchange);
+            chat.name(name);
+            if (name.indexOf('/') < 0 && !use(chat, agent(exchange, name))) {
+                // nothing we know: the default, which may be an agent too
+                if (defaultModel.isBlank() || Target.parse(defaultModel) == null && !use(chat, agent(exchange, defaultModel))) {
+                    throw noSuchModel(name);
                 }
+                chat.name(defaultModel);
             }
         };
     }
 
-    /** A step that takes the agent which was read: the message body is its document, or null. */
-    public Processor keep() {
-        return exchange -> {
-            String document = exchange.getMessage().getBody(String.class);
-            if (document != null) {
-                Agent agent = Json.MAPPER.readValue(document, Agent.class);
-                cache.put(agent, exchange.getProperty(CHANGES, Long.class));
-                use(exchange, agent);
-            } else if (Target.parse(defaultModel) != null) {
-                Chat.of(exchange).name(defaultModel);
-            } else {
-                throw noSuchModel(exchange.getProperty(AGENT_ID, String.class));
-            }
-        };
+    private Agent agent(Exchange exchange, String id) throws Exception {
+        return cache.get(id, () -> SubRoute.ask(exchange, "direct:enrich-agent", id));
     }
 
-    private static void use(Exchange exchange, Agent agent) {
+    private static boolean use(Chat chat, Agent agent) {
+        if (agent == null) {
+            return false;
+        }
         if (!agent.isActive()) {
             throw new ChatException("AGENT_INACTIVE", "The agent '" + agent.id() + "' is not active.");
         }
-        Chat.of(exchange).agent(agent);
+        chat.agent(agent);
+        return true;
     }
 
     /** A step that puts in order who is asked: what was named, then its fallbacks. */

@@ -24,6 +24,7 @@ public final class UsageRecord implements Processor {
         Target target = chat.target();
         Usage usage = chat.usage();
         Map<String, Object> row = new LinkedHashMap<>();
+        row.put("answer_id", chat.answerId());
         row.put("created_at", Instant.now().toString());
         row.put("request_id", chat.client().requestId());
         row.put("agent_id", chat.agent() == null ? null : chat.agent().id());

@@ -2,8 +2,10 @@ package io.llmchat.store;
 
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
+import io.llmchat.store.AnswerRepository.Kept;
 import io.vertx.core.buffer.Buffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -11,7 +13,6 @@ import org.redisson.api.BatchOptions;
 import org.redisson.api.RBatch;
 import org.redisson.api.RScript;
 import org.redisson.api.RedissonClient;
-import org.redisson.client.RedisException;
 import org.redisson.client.codec.ByteArrayCodec;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -19,7 +20,8 @@ import org.slf4j.LoggerFactory;
 /**
  * The streams that are being made, in Redis, so that other instances can follow them: one string of bytes for each, to
  * which all instances' streams are added four times a second, all of an instance in one round trip. Without Redis there
- * is no mirror, and other instances wait for the whole answer. Safe for all threads.
+ * is no mirror, and other instances wait for the whole answer. What SDKs may ask again goes the same way, once it is
+ * whole. Safe for all threads.
  */
 public final class AnswerMirror {
 
@@ -28,6 +30,10 @@ public final class AnswerMirror {
     private static final long POLL_MILLIS = 100;
     /** Milliseconds; renewed while the answer is made, so that it vanishes if its instance does. */
     private static final long TTL = 30_000;
+
+    private static final String LATELY = "llmchat:lately:";
+    private static final Duration LATELY_TTL = Duration.ofSeconds(60);
+    private static final int MAX_LATELY = 10_000;
 
     /** Adds bytes where they belong, or gives the mirror up if earlier ones were lost. */
     private static final String ADD = """
@@ -48,11 +54,14 @@ public final class AnswerMirror {
     }
 
     private final RedissonClient redis;
+    private final RedisWatch watch;
     private final Map<AnswerLog, Mirrored> logs = new ConcurrentHashMap<>();
+    private final Map<String, AnswerLog> lately = new ConcurrentHashMap<>();
     private volatile boolean running = true;
 
-    public AnswerMirror(RedissonClient redis) {
-        this.redis = redis;
+    public AnswerMirror(Redis redis) {
+        this.redis = redis.client();
+        this.watch = redis.watch();
     }
 
     /** Begins to mirror what is registered. */
@@ -80,8 +89,37 @@ public final class AnswerMirror {
         logs.put(log, new Mirrored());
     }
 
+    /** This answer was given to this question: for a minute all instances know, if Redis does. */
+    public void made(String question, AnswerLog log) {
+        if (watch.available() && lately.size() < MAX_LATELY) {
+            lately.put(question, log);
+        }
+    }
+
+    /** What any instance has answered to this question within the last minute, or null. */
+    public Kept madeLately(String question) {
+        byte[] found;
+        try {
+            found = watch.ask(() -> redis.<byte[]>getBucket(LATELY + question, ByteArrayCodec.INSTANCE).getAsync());
+        } catch (RedisAway e) {
+            return null;
+        }
+        if (found == null) {
+            return null;
+        }
+        Buffer all = Buffer.buffer(found);
+        int body = 3 + all.getUnsignedShort(1);
+        return new Kept(null, all.getString(3, body), all.getBytes(body, all.length()), all.getByte(0) == 1, null, false);
+    }
+
+    private static byte[] lately(AnswerLog log) {
+        byte[] id = utf8(log.answerId());
+        return Buffer.buffer().appendByte((byte) (log.isStream() ? 1 : 0)).appendUnsignedShort(id.length).appendBytes(id)
+                .appendBuffer(log.bytes()).getBytes();
+    }
+
     private void flush() {
-        if (logs.isEmpty()) {
+        if (logs.isEmpty() && lately.isEmpty() || !watch.available()) {
             return;
         }
         RBatch batch = redis.createBatch(BatchOptions.defaults().skipResult());
@@ -106,6 +144,11 @@ public final class AnswerMirror {
             if (over) {
                 logs.remove(log);
             }
+        }
+        for (Map.Entry<String, AnswerLog> made : lately.entrySet()) {
+            batch.getBucket(LATELY + made.getKey(), ByteArrayCodec.INSTANCE).setAsync(lately(made.getValue()), LATELY_TTL);
+            lately.remove(made.getKey());
+            any = true;
         }
         if (any) {
             batch.executeAsync();
@@ -161,9 +204,9 @@ public final class AnswerMirror {
 
     private List<byte[]> read(String answerId, long from) {
         try {
-            return redis.getScript(ByteArrayCodec.INSTANCE).eval(RScript.Mode.READ_ONLY, READ, RScript.ReturnType.MULTI,
-                    keys(answerId), (Object) utf8(Long.toString(from)));
-        } catch (RedisException e) {
+            return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_ONLY, READ,
+                    RScript.ReturnType.MULTI, keys(answerId), (Object) utf8(Long.toString(from))));
+        } catch (RedisAway e) {
             return null;
         }
     }

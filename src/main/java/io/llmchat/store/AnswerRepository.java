@@ -66,12 +66,19 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         return first;
     }
 
-    /** Gives up the claim of this exchange; somebody else's claim and a kept answer stay. */
+    /**
+     * Gives up the claim of this exchange; somebody else's claim and a kept answer stay. Where PostgreSQL is away the claim
+     * ends by itself.
+     */
     @Override
     public boolean remove(Exchange exchange, String key) {
         claims.remove(exchange.getExchangeId());
-        return update("DELETE FROM answers WHERE key = ? AND claimed_by = ? AND body IS NULL", key,
-                exchange.getExchangeId()) == 1;
+        try {
+            return update("DELETE FROM answers WHERE key = ? AND claimed_by = ? AND body IS NULL", key,
+                    exchange.getExchangeId()) == 1;
+        } catch (StoreUnavailable e) {
+            return false;
+        }
     }
 
     /** Renews the claims of all answers that are being made here. */
@@ -86,21 +93,20 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
             s.setArray(2, all);
             s.executeUpdate();
         } catch (SQLException e) {
-            throw new StoreUnavailable(e);
+            throw new StoreUnavailable();
         }
     }
 
-    /** Keeps the answer to a claimed key; on return it is on disk. */
-    public void keep(Exchange exchange, String key, byte[] body, boolean stream) {
-        claims.remove(exchange.getExchangeId());
-        update("UPDATE answers SET body = ?, stream = ?, created_at = now() WHERE key = ? AND claimed_by = ?", body, stream, key,
-                exchange.getExchangeId());
+    /** Keeps the answer to a key that {@code claim}, the id of an exchange, has claimed; on return it is on disk. */
+    public void keep(String claim, String key, byte[] body, boolean stream) {
+        update("UPDATE answers SET body = ?, stream = ?, created_at = now() WHERE key = ? AND claimed_by = ?", body, stream, key, claim);
+        claims.remove(claim);
     }
 
     /** Keeps an answer that has no key, for callers that come back for it. */
-    public void keep(Exchange exchange, String answerId, String owner, byte[] body) {
-        update("INSERT INTO answers (key, claimed_by, answer_id, owner, claimed_until, body, stream) VALUES (?, ?, ?, ?, now(), ?, true)",
-                "answer " + answerId, exchange.getExchangeId(), answerId, owner, body);
+    public void keepWithoutKey(String answerId, String owner, byte[] body) {
+        update("INSERT INTO answers (key, claimed_by, answer_id, owner, claimed_until, body, stream) VALUES (?, '', ?, ?, now(), ?, true)",
+                "answer " + answerId, answerId, owner, body);
     }
 
     /** What is kept under a key, or null. */
@@ -122,7 +128,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                         row.getBoolean(6)) : null;
             }
         } catch (SQLException e) {
-            throw new StoreUnavailable(e);
+            throw new StoreUnavailable();
         }
     }
 
@@ -133,7 +139,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
             }
             return s.executeUpdate();
         } catch (SQLException e) {
-            throw new StoreUnavailable(e);
+            throw new StoreUnavailable();
         }
     }
 

@@ -13,6 +13,7 @@ import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import javax.sql.DataSource;
 import org.flywaydb.core.Flyway;
+import org.postgresql.ds.PGSimpleDataSource;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -24,6 +25,11 @@ import org.slf4j.LoggerFactory;
 public final class Postgres {
 
     private static final Logger LOG = LoggerFactory.getLogger(Postgres.class);
+
+    /** A request that needs PostgreSQL learns within five seconds that it is away: no query takes longer than this. */
+    private static final int ANSWER_SECONDS = 4;
+    private static final int WATCH_SECONDS = 2;
+    private static final int CONNECT_SECONDS = 2;
 
     private String dataDir;
     private String host;
@@ -37,32 +43,48 @@ public final class Postgres {
     private long connectionTimeout;
 
     private EmbeddedPostgres embedded;
-    private HikariDataSource pool;
+    private WatchedPool pool;
 
     /** Connects, starting a server first if there is none, and brings the schema up to date. */
     public void start() throws IOException {
-        HikariConfig config = new HikariConfig();
-        if (host == null || host.isBlank()) {
+        boolean own = host == null || host.isBlank();
+        if (own) {
             embedded = startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
-            config.setJdbcUrl("jdbc:postgresql://127.0.0.1:" + embedded.getPort() + "/postgres");
-            config.setUsername("postgres");
-        } else {
-            config.setJdbcUrl("jdbc:postgresql://" + host + ":" + port + "/" + name);
-            config.setUsername(user);
-            config.setPassword(password);
         }
+        Flyway.configure().dataSource(server(own, 0)).load().migrate();
+        HikariConfig config = new HikariConfig();
+        config.setDataSource(server(own, ANSWER_SECONDS));
         config.setPoolName("postgres");
         config.setMaximumPoolSize(maxConnections);
         config.setMinimumIdle(Math.min(minConnections, maxConnections));
         config.setIdleTimeout(idleTimeout);
-        config.setConnectionTimeout(connectionTimeout);
-        // seconds; the driver waits for ever without it, also for a server that has lost its power
-        config.addDataSourceProperty("socketTimeout", "30");
-        config.addDataSourceProperty("connectTimeout", "5");
-        config.addDataSourceProperty("tcpKeepAlive", "true");
-        config.addDataSourceProperty("ApplicationName", "llmchat");
-        pool = new HikariDataSource(config);
-        Flyway.configure().dataSource(pool).load().migrate();
+        // so often whoever waits for a connection looks whether PostgreSQL is still there
+        config.setConnectionTimeout(Math.clamp(connectionTimeout, 250, 1_000));
+        config.setValidationTimeout(Math.clamp(connectionTimeout, 250, 1_000));
+        pool = new WatchedPool(new HikariDataSource(config), server(own, WATCH_SECONDS), connectionTimeout);
+    }
+
+    /** @param answerSeconds how long an answer is waited for, also from a server that has lost its power; 0: for ever */
+    private PGSimpleDataSource server(boolean own, int answerSeconds) {
+        PGSimpleDataSource server = new PGSimpleDataSource();
+        server.setServerNames(new String[] {own ? "127.0.0.1" : host});
+        server.setPortNumbers(new int[] {own ? embedded.getPort() : port});
+        server.setDatabaseName(own ? "postgres" : name);
+        server.setUser(own ? "postgres" : user);
+        if (!own) {
+            server.setPassword(password);
+        }
+        server.setSocketTimeout(answerSeconds);
+        server.setConnectTimeout(CONNECT_SECONDS);
+        server.setLoginTimeout(CONNECT_SECONDS);
+        server.setTcpKeepAlive(true);
+        server.setApplicationName("llmchat");
+        return server;
+    }
+
+    /** Whether PostgreSQL has answered lately. */
+    public boolean available() {
+        return pool.available();
     }
 
     public DataSource dataSource() {

@@ -38,6 +38,7 @@ public final class Redis {
     private RedisServer embedded;
     private FileChannel lock;
     private RedissonClient client;
+    private RedisWatch watch;
 
     /** Connects, starting a server first if there is none. */
     public void start() throws IOException {
@@ -60,15 +61,28 @@ public final class Redis {
             server.setPassword(password);
         }
         client = Redisson.create(config);
+        watch = new RedisWatch(client);
+        watch.start();
     }
 
     public RedissonClient client() {
         return client;
     }
 
+    /** Whether Redis has answered lately. */
+    public boolean available() {
+        return watch.available();
+    }
+
+    /** Whether it answers, and what other instances have changed. */
+    public RedisWatch watch() {
+        return watch;
+    }
+
     /** Disconnects and stops the server, if it is ours. */
     public void stop() throws IOException {
         if (client != null) {
+            watch.stop();
             client.shutdown(0, 2, java.util.concurrent.TimeUnit.SECONDS);
         }
         if (embedded != null) {

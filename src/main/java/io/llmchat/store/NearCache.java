@@ -1,0 +1,237 @@
+package io.llmchat.store;
+
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Function;
+import org.redisson.api.RScript;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.codec.StringCodec;
+
+/**
+ * What was read lately, kept in this process, behind it in Redis for all instances, behind that where it comes from.
+ * A change made by any instance drops it everywhere within half a second. Where Redis is away, what is older than a
+ * second is read again; where that fails too, what there is is used. One thread at a time reads the same thing, the
+ * others wait for it. What is not there is not kept. Safe for all threads; a hit waits for nobody.
+ *
+ * @param <V> what is kept; immutable
+ */
+public final class NearCache<V> {
+
+    /** Reads from where it comes from: its text, as it is kept in Redis, or null where there is none. */
+    public interface Loader {
+        String load() throws Exception;
+    }
+
+    private static final int MAX_KEPT = 10_000;
+    private static final long UNWATCHED_NANOS = TimeUnit.SECONDS.toNanos(1);
+    /** Milliseconds that a reader has to bring what was not in Redis. */
+    private static final String PLACE_TTL = "10000";
+
+    /**
+     * The text, or else a place kept for it, which a change takes away, so that what was read before the change never
+     * gets there. KEYS: the number of the last change of all; ARGV: id, a name for the place, milliseconds of the place.
+     */
+    private static final String TAKE = """
+            local key = KEYS[1] .. ':' .. (redis.call('get', KEYS[1]) or '0') .. ':' .. ARGV[1]
+            local text = redis.call('get', key)
+            if not text or string.sub(text, 1, 1) == '!' then
+              redis.call('set', key, ARGV[2], 'PX', ARGV[3])
+              return false
+            end
+            return text
+            """;
+    private static final String FILL = """
+            local key = KEYS[1] .. ':' .. (redis.call('get', KEYS[1]) or '0') .. ':' .. ARGV[1]
+            if redis.call('get', key) == ARGV[2] then redis.call('set', key, ARGV[3], 'EX', ARGV[4]) end
+            """;
+    private static final String DROP = """
+            redis.call('del', KEYS[1] .. ':' .. (redis.call('get', KEYS[1]) or '0') .. ':' .. ARGV[1])
+            """;
+    private static final String DROP_ALL = "redis.call('incr', KEYS[1])";
+    private static final String ALL = "*";
+
+    private record Kept<V>(V value, long atNanos) {
+    }
+
+    private final String name;
+    private final RedisWatch watch;
+    private final RScript scripts;
+    private final List<Object> keys;
+    private final Function<String, V> parse;
+    private final long ttlSeconds;
+    private final Map<String, Kept<V>> near = new ConcurrentHashMap<>();
+    private final Map<String, CompletableFuture<V>> loading = new ConcurrentHashMap<>();
+    private final AtomicLong changes = new AtomicLong();
+    private final AtomicBoolean behind = new AtomicBoolean();
+    private final AtomicLong places = new AtomicLong();
+    private final String instance = "!" + java.util.UUID.randomUUID() + ":";
+    private final Counter hits;
+    private final Counter shared;
+    private final Counter misses;
+
+    /**
+     * @param name of the cache, in metrics and in Redis
+     * @param ttlSeconds how long something is kept
+     * @param parse makes a value of its text
+     */
+    public NearCache(String name, Redis redis, MeterRegistry meters, long ttlSeconds, Function<String, V> parse) {
+        RedissonClient client = redis.client();
+        this.name = name;
+        this.watch = redis.watch();
+        this.scripts = client.getScript(StringCodec.INSTANCE);
+        this.keys = List.of("llmchat:cache:" + name);
+        this.parse = parse;
+        this.ttlSeconds = ttlSeconds;
+        this.hits = Counter.builder("cache.hits").tag("cache", name).register(meters);
+        this.shared = Counter.builder("cache.hits").tag("cache", name + "-redis").register(meters);
+        this.misses = Counter.builder("cache.misses").tag("cache", name).register(meters);
+        Gauge.builder("cache.hit.rate", this, NearCache::hitRate).tag("cache", name).register(meters);
+        Gauge.builder("cache.size", near, Map::size).tag("cache", name).register(meters);
+        watch.listen((kind, id) -> {
+            if (kind.equals(name)) {
+                forget(id);
+            }
+        }, this::catchUp);
+    }
+
+    private double hitRate() {
+        double all = hits.count() + misses.count();
+        return all == 0 ? 0 : hits.count() / all;
+    }
+
+    /**
+     * What has this id, or null where there is none.
+     *
+     * @throws Exception what the loader throws, if there is nothing kept either
+     */
+    public V get(String id, Loader loader) throws Exception {
+        Kept<V> kept = near.get(id);
+        if (kept != null && isFresh(kept)) {
+            hits.increment();
+            return kept.value;
+        }
+        misses.increment();
+        CompletableFuture<V> mine = new CompletableFuture<>();
+        CompletableFuture<V> others = loading.putIfAbsent(id, mine);
+        if (others != null) {
+            return await(others);
+        }
+        try {
+            V value = read(id, loader, kept);
+            mine.complete(value);
+            return value;
+        } catch (Throwable e) {
+            mine.completeExceptionally(e);
+            throw e;
+        } finally {
+            loading.remove(id, mine);
+        }
+    }
+
+    private boolean isFresh(Kept<V> kept) {
+        long age = System.nanoTime() - kept.atNanos;
+        return age < (watch.available() ? TimeUnit.SECONDS.toNanos(ttlSeconds) : UNWATCHED_NANOS);
+    }
+
+    private V await(CompletableFuture<V> others) throws Exception {
+        try {
+            return others.join();
+        } catch (CompletionException e) {
+            throw e.getCause() instanceof Exception cause ? cause : e;
+        }
+    }
+
+    private V read(String id, Loader loader, Kept<V> old) throws Exception {
+        long before = changes.get();
+        String place = instance + places.incrementAndGet();
+        boolean placed = false;
+        try {
+            String text = watch.ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.VALUE, keys,
+                    id, place, PLACE_TTL));
+            if (text != null) {
+                shared.increment();
+                return keep(id, text, before);
+            }
+            placed = true;
+        } catch (RedisAway e) {
+            // then without it
+        }
+        String text;
+        try {
+            text = loader.load();
+        } catch (Exception e) {
+            if (old != null) {
+                return old.value;
+            }
+            throw e;
+        }
+        if (text == null) {
+            near.remove(id);
+            return null;
+        }
+        if (placed) {
+            scripts.evalAsync(RScript.Mode.READ_WRITE, FILL, RScript.ReturnType.VALUE, keys, id, place, text, Long.toString(ttlSeconds));
+        }
+        return keep(id, text, before);
+    }
+
+    private V keep(String id, String text, long changesBefore) {
+        V value = parse.apply(text);
+        if (near.size() >= MAX_KEPT) {
+            near.clear();
+        }
+        Kept<V> kept = new Kept<>(value, System.nanoTime());
+        near.put(id, kept);
+        if (changes.get() != changesBefore) {
+            near.remove(id, kept);
+        }
+        return value;
+    }
+
+    /** It was written: no instance may serve the old one any more. */
+    public void changed(String id) {
+        forget(id);
+        drop(DROP, id);
+    }
+
+    /** Something was written that others may be made of: nothing that is kept may be served any more. */
+    public void allChanged() {
+        forget(ALL);
+        drop(DROP_ALL, ALL);
+    }
+
+    private void drop(String script, String id) {
+        try {
+            watch.ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, script, RScript.ReturnType.VALUE, keys, id));
+            watch.changed(name, id);
+        } catch (RedisAway e) {
+            // what is in Redis is old when it is back
+            behind.set(true);
+        }
+    }
+
+    private void catchUp() {
+        forget(ALL);
+        if (behind.getAndSet(false)) {
+            drop(DROP_ALL, ALL);
+        }
+    }
+
+    private void forget(String id) {
+        changes.incrementAndGet();
+        if (id.equals(ALL)) {
+            near.clear();
+        } else {
+            near.remove(id);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+package io.llmchat.store;
+
+import com.zaxxer.hikari.HikariDataSource;
+import java.sql.Connection;
+import java.sql.SQLException;
+import java.sql.SQLTransientConnectionException;
+import java.sql.Statement;
+import java.util.concurrent.TimeUnit;
+import org.postgresql.ds.PGSimpleDataSource;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.springframework.jdbc.datasource.DelegatingDataSource;
+
+/**
+ * The pool, asked only while PostgreSQL is there: where it is not, nobody waits for a connection that will not come. A
+ * thread with a connection of its own asks it twice a second. Safe for all threads.
+ */
+final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
+
+    private static final Logger LOG = LoggerFactory.getLogger(WatchedPool.class);
+    private static final long INTERVAL_MILLIS = 500;
+    /** SQLSTATE class 08: connection exception (PostgreSQL manual, appendix A). */
+    private static final String UNABLE_TO_CONNECT = "08001";
+
+    private final HikariDataSource pool;
+    private final PGSimpleDataSource own;
+    private final long patienceNanos;
+    private final Thread thread;
+    private volatile boolean available = true;
+    private volatile boolean running = true;
+
+    /**
+     * @param own where the watching thread gets its connection
+     * @param patienceMillis how long a connection is waited for while PostgreSQL is there and all are in use
+     */
+    WatchedPool(HikariDataSource pool, PGSimpleDataSource own, long patienceMillis) {
+        super(pool);
+        this.pool = pool;
+        this.own = own;
+        this.patienceNanos = TimeUnit.MILLISECONDS.toNanos(patienceMillis);
+        this.thread = Thread.ofPlatform().daemon().name("postgres-watch").start(this::watch);
+    }
+
+    boolean available() {
+        return available;
+    }
+
+    /**
+     * @throws SQLTransientConnectionException at once if PostgreSQL is away; if it goes while this waits, within three
+     *         seconds
+     */
+    @Override
+    public Connection getConnection() throws SQLException {
+        long begun = System.nanoTime();
+        while (available) {
+            try {
+                return pool.getConnection();
+            } catch (SQLTransientConnectionException e) {
+                if (System.nanoTime() - begun >= patienceNanos) {
+                    throw e;
+                }
+            }
+        }
+        throw new SQLTransientConnectionException("PostgreSQL is away", UNABLE_TO_CONNECT);
+    }
+
+    private void watch() {
+        Connection connection = null;
+        while (running) {
+            try {
+                Thread.sleep(INTERVAL_MILLIS);
+                if (connection == null) {
+                    connection = own.getConnection();
+                }
+                try (Statement s = connection.createStatement()) {
+                    s.execute("SELECT 1");
+                }
+                if (!available) {
+                    available = true;
+                    LOG.info("PostgreSQL is back");
+                }
+            } catch (SQLException e) {
+                close(connection);
+                connection = null;
+                if (available && running) {
+                    available = false;
+                    LOG.warn("PostgreSQL is away: {}", e.getMessage());
+                }
+            } catch (InterruptedException e) {
+                break;
+            }
+        }
+        close(connection);
+    }
+
+    private static void close(Connection connection) {
+        try {
+            if (connection != null) {
+                connection.close();
+            }
+        } catch (SQLException e) {
+            LOG.debug("A connection that was lost cannot be closed", e);
+        }
+    }
+
+    @Override
+    public void close() {
+        running = false;
+        thread.interrupt();
+        pool.close();
+    }
+}

@@ -1,0 +1,252 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.store.Redis;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.OwnStores;
+import io.llmchat.support.OwnStores.Restart;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
+class StoreFaultsTest {
+
+    private static final String PATH = "/v1/chat/completions";
+    private static final int STREAMS = 200;
+    private static final int TOKENS = 40;
+
+    @TempDir
+    Path data;
+
+    private final String model = "m-" + UUID.randomUUID();
+    private final String slow = "slow-" + UUID.randomUUID();
+    private final AtomicBoolean go = new AtomicBoolean();
+    private TestGateway gateway;
+    private OwnStores stores;
+
+    @BeforeEach
+    void start() throws Exception {
+        gateway = TestGateway.alone(data, "llmchat.record.recovery-interval", "500", "llmchat.deduplicate.renew", "500");
+        stores = new OwnStores(data);
+        // a token every 50 ms, and the last one when the fault is over
+        gateway.provider().on(slow, call -> {
+            call.sse();
+            for (int i = 1; i < TOKENS; i++) {
+                call.text("t" + i + " ");
+                Thread.sleep(50);
+            }
+            while (!go.get()) {
+                Thread.sleep(20);
+            }
+            call.text("t" + TOKENS);
+            call.finish("stop");
+            call.done();
+        });
+    }
+
+    @AfterEach
+    void stop() throws Exception {
+        go.set(true);
+        gateway.close();
+        stores.stop();
+    }
+
+    private List<CompletableFuture<HttpResponse<String>>> streams() throws Exception {
+        List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
+        for (int i = 0; i < STREAMS; i++) {
+            boolean resumable = i % 2 == 0;
+            CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
+            String key = "k-" + UUID.randomUUID();
+            Thread.ofVirtual().start(() -> {
+                try {
+                    response.complete(resumable ? gateway.post(PATH, chat("openai/" + slow, true), "Idempotency-Key", key, "X-Resumable", "true")
+                            : gateway.post(PATH, chat("openai/" + slow, true)));
+                } catch (Exception e) {
+                    response.completeExceptionally(e);
+                }
+            });
+            all.add(response);
+        }
+        until("all are asked", () -> gateway.provider().calls(slow).size() == STREAMS);
+        return all;
+    }
+
+    private void allAreWhole(List<CompletableFuture<HttpResponse<String>>> streams) throws Exception {
+        go.set(true);
+        for (CompletableFuture<HttpResponse<String>> stream : streams) {
+            HttpResponse<String> response = stream.get(20, TimeUnit.SECONDS);
+            assertEquals(200, response.statusCode());
+            for (int i = 1; i <= TOKENS; i++) {
+                assertTrue(response.body().contains("\"t" + i + (i < TOKENS ? " " : "") + "\""), "no token " + i + " in " + response.body());
+            }
+            assertTrue(response.body().endsWith("data: [DONE]\n\n"));
+        }
+        assertEquals(STREAMS, gateway.provider().calls(slow).size(), "nobody was asked twice");
+    }
+
+    private String session(boolean stream) throws Exception {
+        return json(gateway.post("/api/chat/completions", nativeChat("openai/" + model, stream)).body()).path("data").path("chatId").asText();
+    }
+
+    /** Sends so many requests with a key, one after the other; the times that they take, the shortest first. */
+    private double[] times(int requests) throws Exception {
+        double[] millis = new double[requests];
+        for (int i = 0; i < requests; i++) {
+            String key = "k-" + UUID.randomUUID();
+            long begun = System.nanoTime();
+            HttpResponse<String> first = gateway.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key, "X-Resumable", "true");
+            millis[i] = (System.nanoTime() - begun) / 1e6;
+            assertEquals(200, first.statusCode(), first.body());
+            assertEquals(first.body(), gateway.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key).body(), "by PostgreSQL alone");
+        }
+        Arrays.sort(millis);
+        return millis;
+    }
+
+    private void goesOnWithoutRedis(Restart back) throws Exception {
+        double[] without = times(20);
+        assertTrue(without[15] - normal[10] < 100 && without[19] < 500, "usual " + Arrays.toString(normal) + ", without Redis " + Arrays.toString(without));
+        assertNotEquals("", session(false));
+        back.again();
+        long begun = System.nanoTime();
+        until("Redis is used again", () -> gateway.bean(Redis.class).available());
+        assertTrue(System.nanoTime() - begun < 5_000_000_000L, "within 5 s");
+    }
+
+    private double[] normal;
+
+    @Test
+    void aPausedRedisBreaksNoStreamAndKeepsNobodyWaiting() throws Exception {
+        normal = times(20);
+        var streams = streams();
+        stores.pauseRedis();
+        goesOnWithoutRedis(stores::resumeRedis);
+        allAreWhole(streams);
+    }
+
+    @Test
+    void aKilledRedisBreaksNoStreamAndKeepsNobodyWaiting() throws Exception {
+        normal = times(20);
+        var streams = streams();
+        goesOnWithoutRedis(stores.killRedis());
+        allAreWhole(streams);
+    }
+
+    private void goesOnWithoutPostgres(Restart back) throws Exception {
+        for (String path : List.of(PATH, "/api/chat/completions")) {
+            long begun = System.nanoTime();
+            HttpResponse<String> refused = path.equals(PATH) ? gateway.post(path, chat("openai/" + model, false), "Idempotency-Key", model)
+                    : gateway.post(path, nativeChat("openai/" + model, false));
+            assertEquals(503, refused.statusCode(), refused.body());
+            assertTrue(refused.body().contains("The database cannot be reached at the moment."), refused.body());
+            assertTrue(refused.headers().firstValue("retry-after").isPresent());
+            assertTrue(System.nanoTime() - begun < 5_000_000_000L, "within 5 s");
+        }
+        String kept = "demo";
+        for (int i = 0; i < 3; i++) {
+            HttpResponse<String> stateless = gateway.post(PATH, chat(kept, false));
+            assertEquals(200, stateless.statusCode(), stateless.body());
+            // longer than a second: without Redis, what is kept is looked at again
+            Thread.sleep(400);
+        }
+        back.again();
+        long begun = System.nanoTime();
+        until("PostgreSQL is used again", () -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)).statusCode() == 200);
+        assertTrue(System.nanoTime() - begun < 10_000_000_000L, "within 10 s");
+    }
+
+    private void everyRequestIsInTheRecords() throws Exception {
+        try {
+            until("the usage is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + slow + "'") == STREAMS
+                    && gateway.count("SELECT count(*) FROM usage_records WHERE agent_id = 'demo'") == 4);
+        } catch (AssertionError e) {
+            throw new AssertionError(gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + slow + "'") + " of the streams, "
+                    + gateway.count("SELECT count(*) FROM usage_records WHERE agent_id = 'demo'") + " of the agent's", e);
+        }
+    }
+
+    @Test
+    void aPausedPostgresBreaksNoStreamAndIsSaidSoon() throws Exception {
+        gateway.post(PATH, chat("demo", false));
+        var streams = streams();
+        stores.pausePostgres();
+        goesOnWithoutPostgres(stores::resumePostgres);
+        allAreWhole(streams);
+        everyRequestIsInTheRecords();
+    }
+
+    @Test
+    void anAnswerThatIsPaidForReachesItsCallerAndLaterItsSession() throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        gateway.provider().on(model, call -> {
+            asked.countDown();
+            while (!go.get()) {
+                Thread.sleep(20);
+            }
+            call.json(200, FakeProvider.completion("worth it"));
+        });
+        CompletableFuture<HttpResponse<String>> answer = new CompletableFuture<>();
+        Thread.ofVirtual().start(() -> {
+            try {
+                answer.complete(gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same"));
+            } catch (Exception e) {
+                answer.completeExceptionally(e);
+            }
+        });
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        stores.pausePostgres();
+        go.set(true);
+        HttpResponse<String> given = answer.get(10, TimeUnit.SECONDS);
+        assertEquals(200, given.statusCode(), given.body());
+        stores.resumePostgres();
+        String session = json(given.body()).path("data").path("chatId").asText();
+        until("the session has it", () -> {
+            HttpResponse<String> history = gateway.get("/api/chat/history/" + session);
+            return history.statusCode() == 200 && json(history.body()).path("data").path("messages").path(1).path("content").asText().equals("worth it");
+        });
+        until("the key has it", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1);
+        assertEquals(given.body(), gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same").body());
+        assertEquals(1, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void aKilledPostgresBreaksNoStreamAndIsSaidSoon() throws Exception {
+        gateway.post(PATH, chat("demo", false));
+        var streams = streams();
+        goesOnWithoutPostgres(stores.killPostgres());
+        allAreWhole(streams);
+        everyRequestIsInTheRecords();
+    }
+
+    @Test
+    void usageThatPostgresHasNotTakenIsWrittenByTheNextStart() throws Exception {
+        gateway.post(PATH, chat("demo", false));
+        until("the first is written", () -> gateway.count("SELECT count(*) FROM usage_records") == 1);
+        Restart back = stores.killPostgres();
+        until("it is noticed", () -> gateway.post("/api/chat/completions", nativeChat("demo", false)).statusCode() == 503);
+        assertEquals(200, gateway.post(PATH, chat("demo", false)).statusCode());
+        gateway.close();
+        gateway = TestGateway.alone(data, "llmchat.record.recovery-interval", "500");
+        until("what was left is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE agent_id = 'demo' AND outcome = 'completed'") == 2);
+    }
+}
