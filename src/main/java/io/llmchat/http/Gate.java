@@ -47,29 +47,36 @@ public final class Gate {
     /** Puts the gate before a router: {@code next} is asked for it on each request, {@code errors} for its table. */
     public Handler<HttpServerRequest> before(Supplier<Router> next, Supplier<ErrorTable> errors) {
         return request -> {
-            ClientStream.reused(request.connection());
-            HttpServerResponse response = request.response();
-            String given = request.headers().get(ClientStream.REQUEST_ID);
-            String id = given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();
-            response.headers().set(ClientStream.REQUEST_ID, id);
-            String name = Dialect.of(path(request)).requestIdHeader();
-            if (name != null) {
-                response.headers().set(name, id);
-            }
-            long started = System.nanoTime();
-            response.headersEndHandler(v -> {
-                if (drain.isClosing()) {
-                    response.headers().set("Connection", "close");
-                }
-            });
-            response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
-            if (headerBytes(request) > MAX_HEADERS) {
-                fail(request, errors.get(), new ChatException("HEADERS_TOO_LARGE",
-                        "The request headers have more than " + MAX_HEADERS + " bytes."));
-            } else {
+            if (enter(request, errors.get())) {
                 next.get().handle(request);
             }
         };
+    }
+
+    /** What is done with each request first; false if it was answered with that. */
+    boolean enter(HttpServerRequest request, ErrorTable errors) {
+        ClientStream.reused(request.connection());
+        HttpServerResponse response = request.response();
+        String given = request.headers().get(ClientStream.REQUEST_ID);
+        String id = given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();
+        response.headers().set(ClientStream.REQUEST_ID, id);
+        String name = Dialect.of(path(request)).requestIdHeader();
+        if (name != null) {
+            response.headers().set(name, id);
+        }
+        long started = System.nanoTime();
+        response.headersEndHandler(v -> {
+            if (drain.isClosing()) {
+                response.headers().set("Connection", "close");
+            }
+        });
+        response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
+        if (headerBytes(request) > MAX_HEADERS) {
+            fail(request, errors, new ChatException("HEADERS_TOO_LARGE",
+                    "The request headers have more than " + MAX_HEADERS + " bytes."));
+            return false;
+        }
+        return true;
     }
 
     /** Answers on this router what no route answers: unknown path, wrong method, body too large, and the like. */
