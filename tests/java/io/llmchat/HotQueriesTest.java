@@ -45,7 +45,7 @@ class HotQueriesTest {
             Map.entry("${exchangeProperty.offset}", "'40'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
             Map.entry("${exchangeProperty.askedId}", "'m-500004'"), Map.entry("${exchangeProperty.rating}", "'up'"),
             Map.entry("${exchangeProperty.comment}", "NULL"), Map.entry("${exchangeProperty.conversation}", "'c-1'"),
-            Map.entry("{{llmchat.history.max-messages}}", "40"), Map.entry("{{llmchat.history.max-tokens}}", "8000"));
+            Map.entry("{{llmchat.retain.days}}", "30"), Map.entry("{{llmchat.history.max-messages}}", "40"), Map.entry("{{llmchat.history.max-tokens}}", "8000"));
 
     private static TestDatabase database;
 
@@ -117,13 +117,14 @@ class HotQueriesTest {
                 || q.getValue().contains("chat_message")).map(Map.Entry::getKey).sorted().toList();
         assertEquals(List.of("to-postgres-answer", "to-postgres-conversation", "to-postgres-conversation-kept", "to-postgres-feedback",
                 "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-partial",
-                "to-postgres-retry", "to-postgres-retry-from", "to-postgres-session"), touching);
+                "to-postgres-retain-messages", "to-postgres-retain-sessions", "to-postgres-retry", "to-postgres-retry-from", "to-postgres-session"), touching);
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"to-postgres-answer", "to-postgres-conversation", "to-postgres-conversation-kept", "to-postgres-feedback",
         "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-partial", "to-postgres-retry",
-        "to-postgres-retry-from", "to-postgres-session"})
+        "to-postgres-retry-from", "to-postgres-session",
+        "to-postgres-retain-messages", "to-postgres-retain-sessions"})
     void noQueryReadsABigTableFromEndToEnd(String id) throws Exception {
         String plan = plan(bound(queries().get(id)));
         assertFalse(Pattern.compile("Seq Scan on chat_").matcher(plan).find(), plan);

@@ -278,4 +278,87 @@ class IdempotencyTest {
         ask(PATH, chat("openai/" + model, false));
         assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = 'anonymous " + PATH + " " + key + "' AND body IS NOT NULL"));
     }
+
+    @Test
+    void whatAnSdkRepeatsIsRecognisedByAnotherInstanceToo() throws Exception {
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
+            for (boolean stream : new boolean[] {false, true}) {
+                String body = chat("openai/" + model + stream, stream);
+                HttpResponse<String> first = gateway.post(PATH, body, "X-Stainless-Retry-Count", "0");
+                TestGateway.until("the other instance knows it", () -> {
+                    HttpResponse<String> again = other.post(PATH, body, "X-Stainless-Retry-Count", "1");
+                    return again.headers().firstValue("idempotent-replayed").isPresent() && again.body().equals(first.body());
+                });
+            }
+        }
+    }
+
+    @Test
+    void fiftyEqualRequestsToTwoInstancesAreOneCall() throws Exception {
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.postgres.max-connections", "20")) {
+            for (boolean stream : new boolean[] {false, true}) {
+                String body = chat("openai/" + model + stream, stream);
+                CountDownLatch go = new CountDownLatch(1);
+                provider.on(model + stream, call -> {
+                    go.await(10, TimeUnit.SECONDS);
+                    FakeProvider.says(List.of("one ", "two")).play(call);
+                });
+                List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
+                for (int i = 0; i < 50; i++) {
+                    TestGateway at = i % 2 == 0 ? gateway : other;
+                    CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
+                    all.add(response);
+                    Thread.ofVirtual().start(() -> {
+                        try {
+                            response.complete(at.post(PATH, body, "Idempotency-Key", key + stream));
+                        } catch (Exception e) {
+                            response.completeExceptionally(e);
+                        }
+                    });
+                }
+                TestGateway.until("it is asked", () -> !provider.calls(model + stream).isEmpty());
+                go.countDown();
+                String answer = null;
+                for (CompletableFuture<HttpResponse<String>> response : all) {
+                    HttpResponse<String> given = response.get(10, TimeUnit.SECONDS);
+                    assertEquals(200, given.statusCode(), given.body());
+                    answer = answer == null ? given.body() : answer;
+                    assertEquals(answer, given.body());
+                }
+                assertEquals(1, provider.calls(model + stream).size());
+            }
+        }
+    }
+
+    @Test
+    void whoWaitsForAnInstanceThatDiesIsAnsweredByItsOwn() throws Exception {
+        String full = "anonymous " + PATH + " " + key;
+        String body = chat("openai/" + model, false);
+        byte[] fingerprint = java.security.MessageDigest.getInstance("SHA-256").digest(body.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.prepareStatement(
+                "INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until) VALUES (?, 'dead', ?, 'x', 'anonymous', now() + interval '1 second')")) {
+            s.setString(1, full);
+            s.setBytes(2, fingerprint);
+            s.executeUpdate();
+        }
+        HttpResponse<String> answer = ask(PATH, body);
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertEquals(1, provider.calls(model).size());
+        assertEquals(answer.body(), ask(PATH, body).body());
+    }
+
+    @Test
+    void aMessageIsAnsweredOnceMoreOnceForOneKey() throws Exception {
+        HttpResponse<String> begun = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
+        String chatId = json(begun.body()).path("data").path("chatId").asText();
+        String answer = json(gateway.get("/api/chat/history/" + chatId).body()).path("data").path("messages").path(1).path("id").asText();
+        String path = "/api/chat/history/" + chatId + "/retry";
+        String body = "{\"messageId\":\"" + answer + "\"}";
+        HttpResponse<String> first = ask(path, body);
+        assertEquals(200, first.statusCode(), first.body());
+        HttpResponse<String> again = ask(path, body);
+        assertEquals(first.body(), again.body(), "though the message it names is gone");
+        assertEquals(2, provider.calls(model).size());
+        assertEquals(422, ask(path, body.replace("}", ",\"stream\":false}")).statusCode());
+    }
 }

@@ -3,12 +3,17 @@ package io.llmchat;
 import static io.llmchat.support.GatewayProcess.freePort;
 import static io.llmchat.support.GatewayProcess.readTo;
 import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.Sse;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -20,6 +25,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -80,6 +86,69 @@ class ProcessTest {
             second.destroy();
             assertTrue(second.waitFor(30, TimeUnit.SECONDS));
         }
+    }
+
+    @Test
+    void whatWasSaidUntilAKillIsThereAfterItAndIsSaidOnceInTheEnd() throws Exception {
+        int port = freePort();
+        try (FakeProvider provider = new FakeProvider()) {
+            CountDownLatch never = new CountDownLatch(1);
+            provider.on("slow", call -> {
+                call.sse();
+                for (int i = 0; i < 1_000 && never.getCount() > 0; i++) {
+                    call.text(i + " ");
+                    Thread.sleep(10);
+                }
+            });
+            Map<String, String> settings = Map.of("PORT", Integer.toString(port), "OPENAI_API_KEY", "k", "OPENAI_BASE_URL", provider.url() + "/v1",
+                    "JDK_JAVA_OPTIONS", "-Dllmchat.deduplicate.lease=1000 -Dllmchat.deduplicate.renew=300 -Dllmchat.record.partial-interval=300");
+            Process first = start(settings);
+            readTo(first, "curl -N");
+            HttpClient client = HttpClient.newHttpClient();
+            String whole = client.send(post(port, "/api/chat/completions", nativeChat("openai/quick", false), "k1"),
+                    HttpResponse.BodyHandlers.ofString()).body();
+            String sent;
+            String chatId;
+            try (Sse stream = new Sse(port, "/api/chat/completions", nativeChat("openai/slow", true), "\r\nIdempotency-Key: k2")) {
+                chatId = json(stream.lineWith("data: {\"chatId\"").substring(6)).path("chatId").asText();
+                sent = stream.lineWith("\"120 \"");
+                first.destroyForcibly().waitFor();
+            }
+            never.countDown();
+            provider.on("slow", FakeProvider.says(List.of("all of it")));
+            Process second = start(settings);
+            try {
+                readTo(second, "curl -N");
+                JsonNode messages = history(client, port, chatId);
+                assertEquals("Hi", messages.path(0).path("content").asText());
+                assertEquals("interrupted", messages.path(1).path("status").asText());
+                assertEquals(2, messages.size());
+                String[] kept = messages.path(1).path("content").asText().trim().split(" ");
+                // 300 ms of it may be missing, and what a busy machine adds to that
+                assertTrue(kept.length > 60 && sent.contains("120"), "kept " + kept.length);
+                String again = client.send(post(port, "/api/chat/completions", nativeChat("openai/quick", false), "k1"),
+                        HttpResponse.BodyHandlers.ofString()).body();
+                assertEquals(whole, again);
+                assertEquals(1, provider.calls("quick").size());
+                String made = client.send(post(port, "/api/chat/completions", nativeChat("openai/slow", true), "k2"),
+                        HttpResponse.BodyHandlers.ofString()).body();
+                assertTrue(made.contains("all of it") && made.contains("event: end"), made);
+                assertEquals(2, provider.calls("slow").size());
+            } finally {
+                second.destroy();
+                assertTrue(second.waitFor(30, TimeUnit.SECONDS));
+            }
+        }
+    }
+
+    private static HttpRequest post(int port, String path, String body, String key) {
+        return HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path)).header("Idempotency-Key", key)
+                .POST(HttpRequest.BodyPublishers.ofString(body)).build();
+    }
+
+    private static JsonNode history(HttpClient client, int port, String chatId) throws Exception {
+        return json(client.send(HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/api/chat/history/" + chatId)).build(),
+                HttpResponse.BodyHandlers.ofString()).body()).path("data").path("messages");
     }
 
     @Test

@@ -234,7 +234,7 @@ class SessionsTest {
         invalid("chatId", gateway.post(PATH, ask("a\\u0000b", "Hi", false)));
         assertEquals("metadata.session_id", json(gateway.post("/v1/chat/completions", openAi("x".repeat(129), "Hi")).body())
                 .path("error").path("param").asText());
-        notFound(gateway.get("/api/chat/history/a%00b"));
+        assertEquals(400, gateway.get("/api/chat/history/a%00b").statusCode());
         notFound(gateway.get("/api/chat/history/%27%20OR%201=1"));
     }
 
@@ -390,6 +390,22 @@ class SessionsTest {
         assertEquals(first, gateway.post(PATH, ask(null, "One?", false), "Idempotency-Key", key).body());
         assertEquals(2, told(json(first).path("data").path("chatId").asText()).size());
         assertEquals(1, gateway.count("SELECT count(*) FROM chat_sessions WHERE agent_id = 'openai/" + model + "'"));
+    }
+
+    @Test
+    void aQuestionThatGotAPartOfAnAnswerAndIsAskedAgainStandsThereOnceWithTheWhole() throws Exception {
+        String chatId = begin("One?");
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.cut();
+        });
+        gateway.post(PATH, ask(chatId, "Two?", true));
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Half (interrupted)"), told(chatId));
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Whole")));
+        gateway.post(PATH, ask(chatId, "Two?", false));
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?"), sent(), "the half is not told");
+        assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Whole"), told(chatId));
     }
 
     @Test

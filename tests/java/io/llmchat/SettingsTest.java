@@ -48,6 +48,8 @@ class SettingsTest {
         "OPENAI_BASE_URL               | api.openai.com/v1   | an http or https URL",
         "OLLAMA_BASE_URL               | //localhost:1/v1    | an http or https URL",
         "OLLAMA_BASE_URL               | http:// /v1         | an http or https URL",
+        "FRONTEND_URL                  | *                   | a comma-separated list of origins, such as https://chat.example.com",
+        "FRONTEND_URL                  | https://a.example/  | a comma-separated list of origins, such as https://chat.example.com",
         "DEFAULT_FALLBACKS             | openai/a,gpt        | a comma-separated list of <provider>/<model>"})
     void aFaultNamesTheVariableItsValueAndWhatItTakes(String name, String value, String takes) {
         assertEquals(List.of(name + " is '" + value + "'; it takes " + takes + "."), faults(name, value));
@@ -57,7 +59,8 @@ class SettingsTest {
     @CsvSource(delimiter = '|', value = {
         "PORT | 0", "PORT | 65535", "HOST | ::1", "HOST | gateway.example.com", "AUTH_MODE | keys", "LOG_LEVEL | DEBUG",
         "RETRY_MAX_RETRIES | 0", "RETRY_BACKOFF_FACTOR | 1.5", "RATE_LIMIT_MAX_REQUESTS | 0", "OPENAI_BASE_URL | HTTPS://api.example.com/v1/",
-        "OLLAMA_BASE_URL | http://[::1]:11434/v1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef"})
+        "OLLAMA_BASE_URL | http://[::1]:11434/v1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef",
+        "FRONTEND_URL | https://a.example,http://localhost:5173"})
     void whatCanBeUsedIsNoFault(String name, String value) {
         assertEquals(List.of(), faults(name, value));
     }

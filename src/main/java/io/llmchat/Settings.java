@@ -33,6 +33,11 @@ public final class Settings {
         number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
         number("MAX_CONCURRENT_REQUESTS", 1, 100_000);
         number("MAX_BODY_BYTES", 1_024, 1_073_741_824);
+        number("MAX_CONNECTIONS", 1, 1_000_000);
+        text("FRONTEND_URL", "|ORIGIN(\\s*,\\s*ORIGIN)*".replace("ORIGIN", "https?://[a-z0-9.\\[\\]:-]+"),
+                "a comma-separated list of origins, such as https://chat.example.com");
+        text("STORE_MESSAGES", "true|false", "true or false");
+        number("RETENTION_DAYS", 0, 36_500);
         number("HISTORY_MAX_MESSAGES", 0, 10_000);
         number("HISTORY_MAX_TOKENS", 0, 10_000_000);
         number("REQUEST_TIMEOUT", 1, 3_600_000);

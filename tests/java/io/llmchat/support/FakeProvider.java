@@ -14,7 +14,9 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
@@ -243,8 +245,20 @@ public final class FakeProvider implements AutoCloseable {
             return head.substring(0, head.indexOf(" HTTP/"));
         }
 
+        /** All of the request before its body, as it came. */
+        public String head() {
+            return head;
+        }
+
         public String header(String name) {
             return headers.get(name);
+        }
+
+        /** The names of all headers, in lower case. */
+        public Set<String> headerNames() {
+            Set<String> names = new TreeSet<>();
+            headers.keySet().forEach(n -> names.add(n.toLowerCase(Locale.ROOT)));
+            return names;
         }
 
         /** The request body as it came. */

@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
 import java.net.Socket;
+import java.net.SocketException;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.TreeMap;
@@ -109,6 +110,19 @@ public final class RawHttp implements AutoCloseable {
             line.write(b);
         }
         return line.toString(StandardCharsets.ISO_8859_1).stripTrailing();
+    }
+
+    /** All that comes until the gateway closes the connection, or resets it because it has not read everything. */
+    public String rest() throws IOException {
+        StringBuilder rest = new StringBuilder();
+        try {
+            for (int b = in.read(); b >= 0; b = in.read()) {
+                rest.append((char) b);
+            }
+        } catch (SocketException e) {
+            // the end, too
+        }
+        return rest.toString();
     }
 
     /** Whether the gateway has closed the connection; waits for it. */

@@ -48,6 +48,11 @@ public final class Sse implements AutoCloseable {
         throw new AssertionError("the stream ended before a line with " + text);
     }
 
+    /** Waits so many seconds for each line from now on. */
+    public void patience(int seconds) throws IOException {
+        socket.setSoTimeout(seconds * 1_000);
+    }
+
     /** Whether anything has come that was not read. */
     public boolean hasMore() throws IOException {
         return in.ready();

@@ -21,6 +21,7 @@ public class ChatException extends RuntimeException {
     private String openAiCode;
     private int retryAfterSeconds = -1;
     private String outcome;
+    private String hidden;
 
     public ChatException(String code, String message, Detail... details) {
         super(message, null, false, false);
@@ -51,6 +52,17 @@ public class ChatException extends RuntimeException {
     public ChatException withOutcome(String result) {
         this.outcome = result;
         return this;
+    }
+
+    /** Says what it says without this text, which the caller is not to see. */
+    public ChatException without(String secret) {
+        this.hidden = secret;
+        return this;
+    }
+
+    @Override
+    public String getMessage() {
+        return hidden == null ? super.getMessage() : super.getMessage().replace(hidden, "***");
     }
 
     /** A status, or what went wrong on the way; null where it has nothing to do with a call. */

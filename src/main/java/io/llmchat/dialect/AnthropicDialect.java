@@ -59,7 +59,7 @@ public final class AnthropicDialect implements Dialect {
         @Override
         public void read(String name, JsonParser p) throws IOException {
             switch (name) {
-                case "model" -> model = Requests.string(name, p);
+                case "model" -> model = Requests.model(name, p);
                 case "messages" -> Requests.messages(p, Requests.ANTHROPIC_ROLES);
                 case "stream" -> stream = Requests.bool(name, p);
                 case "temperature", "top_p" -> Requests.number(name, p);

@@ -43,7 +43,7 @@ public final class NativeDialect implements Dialect {
             @Override
             public void read(String name, JsonParser p) throws IOException {
                 switch (name) {
-                    case "agentId" -> agentId = Requests.string(name, p);
+                    case "agentId" -> agentId = Requests.model(name, p);
                     case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
                     case "stream" -> stream = Requests.bool(name, p);
                     case "chatId" -> chatId = Requests.session(name, p);

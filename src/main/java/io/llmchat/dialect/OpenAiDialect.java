@@ -48,7 +48,7 @@ public final class OpenAiDialect implements Dialect {
         @Override
         public void read(String name, JsonParser p) throws IOException {
             switch (name) {
-                case "model" -> model = Requests.string(name, p);
+                case "model" -> model = Requests.model(name, p);
                 case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
                 case "stream" -> stream = Requests.bool(name, p);
                 case "stream_options" -> includeUsage = includeUsage(p);

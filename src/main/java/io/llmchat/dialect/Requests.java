@@ -15,14 +15,17 @@ import java.util.regex.Pattern;
 
 /**
  * What the dialects share when they read a request: one pass over the JSON that checks the members we know, passes
- * over the others, and notes where each value stands.
+ * over the others, and notes where each value stands. No name may stand in an object twice: of the two, a provider could
+ * read the one that we did not.
  */
 final class Requests {
 
     static final List<String> OPENAI_ROLES = List.of("system", "developer", "user", "assistant", "tool", "function");
     static final List<String> ANTHROPIC_ROLES = List.of("user", "assistant", "system");
 
-    private static final Pattern SESSION = Pattern.compile("[^\\p{Cntrl}\\p{Cs}]{1,128}");
+    private static final Pattern NAME = Pattern.compile("[^\\p{Cntrl}\\p{Cs}]*");
+    private static final int MAX_SESSION = 128;
+    private static final int MAX_MODEL = 512;
 
     /** Looks at the value of one member; the parser stands on its first token, and must stand on its last after. */
     interface Member {
@@ -38,7 +41,7 @@ final class Requests {
      * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object or a member is refused
      */
     static Map<String, Slice> members(byte[] body, Member member) {
-        try (JsonParser p = Json.FACTORY.createParser(body)) {
+        try (JsonParser p = Json.strict(body)) {
             if (p.nextToken() != JsonToken.START_OBJECT) {
                 throw ChatException.invalid("body", "The request body must be a JSON object.");
             }
@@ -55,12 +58,14 @@ final class Requests {
             if (p.nextToken() != null) {
                 throw ChatException.invalid("body", "The request body has something after its JSON object.");
             }
+            noLookalikes(members);
             return members;
         } catch (StreamConstraintsException e) {
             throw ChatException.invalid("body", "The request body is too deep or has a number or name that is too long; "
                     + "at most " + Json.MAX_DEPTH + " levels are read.");
         } catch (JsonProcessingException e) {
-            throw ChatException.invalid("body", "The request body is not valid JSON (line " + e.getLocation().getLineNr()
+            String twice = Json.duplicate(e);
+            throw twice != null ? ChatException.invalid(twice, twice + " is there twice.") : ChatException.invalid("body", "The request body is not valid JSON (line " + e.getLocation().getLineNr()
                     + ", column " + e.getLocation().getColumnNr() + ").");
         } catch (IOException e) {
             throw ChatException.invalid("body", "The request body is not valid JSON in UTF-8.");
@@ -120,10 +125,36 @@ final class Requests {
     /** The name of a session: it stands in paths and logs. */
     static String session(String name, JsonParser p) throws IOException {
         String id = string(name, p);
-        if (id != null && !SESSION.matcher(id).matches()) {
-            throw ChatException.invalid(name, name + " takes 1 to 128 characters, none of them a control character.");
+        if (id != null && (id.isEmpty() || !isName(id, MAX_SESSION))) {
+            throw ChatException.invalid(name, name + " takes 1 to " + MAX_SESSION + " characters, none of them a control character.");
         }
         return id;
+    }
+
+    /** The name of a model or an agent: it stands in the database. */
+    static String model(String name, JsonParser p) throws IOException {
+        String given = string(name, p);
+        if (given != null && !isName(given, MAX_MODEL)) {
+            throw ChatException.invalid(name, name + " takes at most " + MAX_MODEL + " characters, none of them a control character.");
+        }
+        return given;
+    }
+
+    private static boolean isName(String given, int max) {
+        return given.length() <= max && NAME.matcher(given).matches();
+    }
+
+    /** Some providers know names in any case: of two that differ in it only they might read the one that we did not. */
+    private static void noLookalikes(Map<String, Slice> members) {
+        for (String name : members.keySet()) {
+            if (!name.chars().allMatch(c -> c < 0x80 && !Character.isUpperCase(c))) {
+                for (String other : members.keySet()) {
+                    if (other.equalsIgnoreCase(name) && !other.equals(name)) {
+                        throw ChatException.invalid(name, name + " is there twice, the other one as " + other + ".");
+                    }
+                }
+            }
+        }
     }
 
     static boolean bool(String name, JsonParser p) {

@@ -46,7 +46,7 @@ public final class ResponsesDialect implements Dialect {
         @Override
         public void read(String name, JsonParser p) throws IOException {
             switch (name) {
-                case "model" -> model = Requests.string(name, p);
+                case "model" -> model = Requests.model(name, p);
                 case "stream" -> stream = Requests.bool(name, p);
                 case "instructions", "user", "prompt_cache_key", "safety_identifier", "service_tier" -> Requests.string(name, p);
                 case "temperature", "top_p" -> Requests.number(name, p);

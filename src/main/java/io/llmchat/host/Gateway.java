@@ -1,6 +1,8 @@
 package io.llmchat.host;
 
+import io.llmchat.http.Connections;
 import io.llmchat.http.Drain;
+import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.ops.RouteVersions;
 import io.netty.channel.Channel;
@@ -20,6 +22,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.main.Main;
 import org.apache.camel.main.SimpleMainShutdownStrategy;
@@ -71,8 +74,15 @@ public final class Gateway {
     public void start() throws Exception {
         try {
             startRoutes();
-            server = bean(Vertx.class).createHttpServer(options())
-                    .requestHandler(bean(Gate.class).before(() -> current.get().router(), () -> current.get().errors()));
+            Vertx vertx = bean(Vertx.class);
+            Gate gate = bean(Gate.class);
+            Connections connections = bean(Connections.class);
+            Supplier<ErrorTable> errors = () -> current.get().errors();
+            connections.start(vertx, errors);
+            server = vertx.createHttpServer(options())
+                    .connectionHandler(connections::accept)
+                    .requestHandler(gate.before(() -> current.get().router(), errors))
+                    .invalidRequestHandler(gate.invalid(errors));
             server.listen().toCompletionStage().toCompletableFuture().get();
             if (files.editable()) {
                 watch = new RouteWatch(files, this::reload);
@@ -160,6 +170,8 @@ public final class Gateway {
                 .setHandle100ContinueAutomatically(true)
                 .setAcceptBacklog(4_096)
                 .setCompressionSupported(false)
+                // one protocol, which is looked at closely: no upgrade to HTTP/2 past those who stand before us
+                .setHttp2ClearTextEnabled(false)
                 // nobody speaks WebSocket here: their handlers would see every byte
                 .setPerFrameWebSocketCompressionSupported(false)
                 .setPerMessageWebSocketCompressionSupported(false);

@@ -217,6 +217,7 @@ public final class ClientStream {
             log.complete(body);
         }
         if (!response.headWritten() && !response.ended()) {
+            SecurityHeaders.addTo(response.headers());
             response.setStatusCode(status).putHeader("Content-Type", "application/json").end(body);
         }
     }

@@ -5,7 +5,8 @@ import io.llmchat.dialect.Dialect;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
-import io.netty.handler.codec.http.HttpHeaders;
+import io.netty.handler.codec.http.TooLongHttpHeaderException;
+import io.netty.handler.codec.http.TooLongHttpLineException;
 import io.vertx.core.Handler;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerRequest;
@@ -26,7 +27,6 @@ import java.util.regex.Pattern;
 public final class Gate {
 
     private static final Pattern REQUEST_ID = Pattern.compile("[A-Za-z0-9._-]{1,128}");
-    private static final int MAX_HEADERS = 16_384;
     /** The paths of the contract; metrics know no others, so that their number stays bounded. */
     private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages",
             "/api/chat/completions", "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/health", "/metrics", "other");
@@ -36,29 +36,62 @@ public final class Gate {
     }
 
     private final MeterRegistry registry;
+    private final Cors cors;
     private final Drain drain;
     private final Map<Integer, Meters> meters = new ConcurrentHashMap<>();
 
-    public Gate(MeterRegistry registry, Drain drain) {
+    public Gate(MeterRegistry registry, Cors cors, Drain drain) {
         this.registry = registry;
+        this.cors = cors;
         this.drain = drain;
     }
 
     /** Puts the gate before a router: {@code next} is asked for it on each request, {@code errors} for its table. */
     public Handler<HttpServerRequest> before(Supplier<Router> next, Supplier<ErrorTable> errors) {
         return request -> {
-            if (enter(request, errors.get())) {
+            if (enter(request, errors)) {
                 next.get().handle(request);
             }
         };
     }
 
-    /** What is done with each request first; false if it was answered with that. */
-    boolean enter(HttpServerRequest request, ErrorTable errors) {
+    /** What is done with each request first; false if it is answered with that. */
+    boolean enter(HttpServerRequest request, Supplier<ErrorTable> errors) {
         ClientStream.reused(request.connection());
+        open(request);
+        if (cors.answers(request)) {
+            request.response().setStatusCode(204).end();
+            return false;
+        }
+        ChatException fault = RequestHead.fault(request);
+        if (fault == null) {
+            return true;
+        }
+        if (fault.code().equals("HEADERS_TOO_LARGE")) {
+            fail(request, errors.get(), fault);
+        } else {
+            refuse(request, errors.get(), fault);
+        }
+        return false;
+    }
+
+    /** Answers what is not HTTP, and ends the connection: where the next request on it would begin nobody knows. */
+    public Handler<HttpServerRequest> invalid(Supplier<ErrorTable> errors) {
+        return request -> {
+            open(request);
+            Throwable cause = request.decoderResult().cause();
+            refuse(request, errors.get(), cause instanceof TooLongHttpLineException
+                    ? new ChatException("URI_TOO_LONG", "The request line is too long.")
+                    : cause instanceof TooLongHttpHeaderException
+                    ? new ChatException("HEADERS_TOO_LARGE", "The request headers have more than " + RequestHead.MAX_BYTES + " bytes.")
+                    : new ChatException("VALIDATION_ERROR", "The request is not valid HTTP."));
+        };
+    }
+
+    /** The request gets its id, and is counted when it is answered. */
+    private void open(HttpServerRequest request) {
         HttpServerResponse response = request.response();
-        String given = request.headers().get(ClientStream.REQUEST_ID);
-        String id = given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();
+        String id = requestId(request.headers().get(ClientStream.REQUEST_ID));
         response.headers().set(ClientStream.REQUEST_ID, id);
         String name = Dialect.of(path(request)).requestIdHeader();
         if (name != null) {
@@ -71,12 +104,18 @@ public final class Gate {
             }
         });
         response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
-        if (headerBytes(request) > MAX_HEADERS) {
-            fail(request, errors, new ChatException("HEADERS_TOO_LARGE",
-                    "The request headers have more than " + MAX_HEADERS + " bytes."));
-            return false;
-        }
-        return true;
+    }
+
+    /** The caller's id of the request, if it is one, else ours. */
+    static String requestId(String given) {
+        return given != null && REQUEST_ID.matcher(given).matches() ? given : Ids.next();
+    }
+
+    /** Who sends this may mean something else by what follows: it is not read. */
+    private static void refuse(HttpServerRequest request, ErrorTable errors, ChatException error) {
+        request.response().putHeader("Connection", "close");
+        fail(request, errors, error);
+        request.connection().close();
     }
 
     /** Answers on this router what no route answers: unknown path, wrong method, body too large, and the like. */
@@ -100,28 +139,12 @@ public final class Gate {
         ErrorTable.Entry entry = errors.of(error.code());
         Buffer body = Dialect.of(path(request))
                 .error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
+        SecurityHeaders.addTo(response.headers());
         response.setStatusCode(entry.status()).putHeader("Content-Type", "application/json").end(body);
     }
 
     private static String path(HttpServerRequest request) {
         return request.path() == null ? "" : request.path();
-    }
-
-    private static int headerBytes(HttpServerRequest request) {
-        int bytes = 0;
-        if (request.headers() instanceof HttpHeaders headers) {
-            // as they came, without a text made of each
-            var each = headers.iteratorCharSequence();
-            while (each.hasNext()) {
-                var header = each.next();
-                bytes += header.getKey().length() + header.getValue().length();
-            }
-        } else {
-            for (Map.Entry<String, String> header : request.headers()) {
-                bytes += header.getKey().length() + header.getValue().length();
-            }
-        }
-        return bytes;
     }
 
     private void count(HttpServerRequest request, int status, long nanos) {

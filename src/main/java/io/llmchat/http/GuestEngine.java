@@ -39,7 +39,7 @@ public final class GuestEngine extends HttpEngine {
             Gate gate = context.getRegistry().findSingleByType(Gate.class);
             ErrorTable errors = context.getRegistry().findSingleByType(ErrorTable.class);
             router.route().order(Integer.MIN_VALUE).handler(ctx -> {
-                if (gate.enter(ctx.request(), errors)) {
+                if (gate.enter(ctx.request(), () -> errors)) {
                     ctx.next();
                 }
             });

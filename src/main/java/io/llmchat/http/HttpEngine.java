@@ -98,6 +98,7 @@ public class HttpEngine extends VertxPlatformHttpEngine {
             if (type != null) {
                 response.putHeader("Content-Type", type);
             }
+            SecurityHeaders.addTo(response.headers());
             byte[] body = message.getBody(byte[].class);
             response.end(body == null ? Buffer.buffer() : Buffer.buffer(body));
         }

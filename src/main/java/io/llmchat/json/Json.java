@@ -1,6 +1,9 @@
 package io.llmchat.json;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonStreamContext;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.util.JsonRecyclerPools;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -43,6 +46,23 @@ public final class Json {
      */
     public static JsonNode read(byte[] bytes) throws IOException {
         return MAPPER.readTree(bytes);
+    }
+
+    /** A parser that refuses an object in which a name stands twice; {@link #duplicate} tells which. */
+    public static JsonParser strict(byte[] bytes) throws IOException {
+        return MAPPER.createParser(bytes).enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
+    }
+
+    /** The path of the name that a {@link #strict} parser found twice, such as {@code messages[0].role}; null: it was something else. */
+    public static String duplicate(JsonProcessingException e) {
+        if (!e.getOriginalMessage().startsWith("Duplicate field") || !(e.getProcessor() instanceof JsonParser p)) {
+            return null;
+        }
+        StringBuilder path = new StringBuilder();
+        for (JsonStreamContext at = p.getParsingContext(); at != null && !at.inRoot(); at = at.getParent()) {
+            path.insert(0, at.inArray() ? "[" + at.getCurrentIndex() + "]" : "." + at.getCurrentName());
+        }
+        return path.substring(1);
     }
 
     /** Writes any value that Jackson knows. */

@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.llmchat.chat.ChatException;
 import io.llmchat.wire.Wire;
 import io.micrometer.core.instrument.Counter;
 import io.vertx.core.buffer.Buffer;
@@ -103,6 +104,13 @@ public final class LlmEndpoint extends DefaultEndpoint {
 
     private boolean hasKey() {
         return apiKey != null && !apiKey.isBlank();
+    }
+
+    /** Takes our key out of what a failure says. */
+    void hideKey(ChatException failure) {
+        if (hasKey()) {
+            failure.without(apiKey);
+        }
     }
 
     /** Whether it can be asked: it has its key, or needs none. */

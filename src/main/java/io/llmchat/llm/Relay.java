@@ -420,6 +420,8 @@ final class Relay implements Upstream.Receiver {
         if (failure.getOutcome() != null) {
             chat.attempted(failure.getOutcome());
         }
+        // some providers repeat the key that they were shown
+        endpoint.hideKey(failure);
         finish(begun && streams && !(failure instanceof ProviderRefusal)
                 ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }

@@ -12,7 +12,6 @@ import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
 import io.micrometer.core.instrument.MeterRegistry;
-import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.Set;
@@ -71,15 +70,7 @@ public final class Agents {
     }
 
     private static ObjectNode read(Exchange exchange) {
-        JsonNode json;
-        try {
-            json = exchange.getMessage().getBody() instanceof Buffer b ? Json.read(b.getBytes()) : null;
-        } catch (IOException e) {
-            throw ChatException.invalid("body", "The request body is not valid JSON.");
-        }
-        if (!(json instanceof ObjectNode agent)) {
-            throw ChatException.invalid("body", "The request body must be a JSON object.");
-        }
+        ObjectNode agent = JsonBody.read(exchange);
         agent.properties().forEach(member -> check(member.getKey(), member.getValue()));
         if (agent.hasNonNull("provider") && providers(exchange).provider(agent.get("provider").asText()) == null) {
             throw ChatException.invalid("provider", "There is no provider '" + agent.get("provider").asText() + "'.");
@@ -90,6 +81,10 @@ public final class Agents {
     private static void check(String name, JsonNode value) {
         if (value.isNull()) {
             return;
+        }
+        if (value.toString().contains("\\u0000")) {
+            // the database keeps every character but this one
+            throw ChatException.invalid(name, name + " has a NUL in it.");
         }
         String takes = TEXTS.contains(name) && !value.isTextual() ? "a string"
                 : LISTS.contains(name) && !value.isArray() ? "an array"

@@ -6,7 +6,6 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.http.ClientStream;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
-import java.io.IOException;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
@@ -33,8 +32,12 @@ public final class History {
     }
 
     private static String parameter(Exchange exchange, String name) {
-        String value = ClientStream.of(exchange).request().getParam(name);
-        return value == null || value.isEmpty() ? null : value;
+        try {
+            String value = ClientStream.of(exchange).request().getParam(name);
+            return value == null || value.isEmpty() ? null : value;
+        } catch (IllegalArgumentException e) {
+            throw ChatException.invalid(name, "The query string has a percent-encoding that is none.");
+        }
     }
 
     private static int number(Exchange exchange, String name, int usual, int max) {
@@ -61,7 +64,7 @@ public final class History {
     /** A step that reads an opinion on an answer. */
     public Processor readFeedback() {
         return exchange -> {
-            JsonNode json = body(exchange);
+            JsonNode json = JsonBody.read(exchange);
             exchange.setProperty(NAMED, text(json, "chatId"));
             exchange.setProperty("messageId", text(json, "messageId"));
             String rating = text(json, "rating");
@@ -80,7 +83,7 @@ public final class History {
     public Processor readRetry() {
         return exchange -> {
             readChatId().process(exchange);
-            JsonNode json = body(exchange);
+            JsonNode json = JsonBody.read(exchange);
             exchange.setProperty("messageId", text(json, "messageId"));
             if (json.hasNonNull("stream") && !json.path("stream").isBoolean()) {
                 throw ChatException.invalid("stream", "stream must be true or false.");
@@ -95,6 +98,9 @@ public final class History {
     public Processor askAgain() {
         return exchange -> {
             JsonNode asked = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            if (asked.path("content").asText().isEmpty()) {
+                throw new ChatException("NOT_FOUND", "The text of this message was not kept.");
+            }
             exchange.setProperty("askedId", asked.path("id").asText());
             exchange.getMessage().setBody(request(exchange, asked.path("agentId").asText(), asked.path("content").asText()));
         };
@@ -107,19 +113,6 @@ public final class History {
         request.put("stream", exchange.getProperty("stream", Boolean.class));
         request.putArray("messages").addObject().put("role", "user").put("content", content);
         return Buffer.buffer(Json.write(request));
-    }
-
-    private static JsonNode body(Exchange exchange) {
-        JsonNode json;
-        try {
-            json = exchange.getMessage().getBody() instanceof Buffer b ? Json.read(b.getBytes()) : null;
-        } catch (IOException e) {
-            throw ChatException.invalid("body", "The request body is not valid JSON.");
-        }
-        if (!(json instanceof ObjectNode)) {
-            throw ChatException.invalid("body", "The request body must be a JSON object.");
-        }
-        return json;
     }
 
     private static String text(JsonNode json, String name) {

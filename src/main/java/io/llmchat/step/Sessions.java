@@ -20,6 +20,13 @@ public final class Sessions {
     /** Streams whose answers will be messages of sessions, and how much of their text is stored. */
     private final Map<Chat, Integer> open = new ConcurrentHashMap<>();
 
+    private final boolean texts;
+
+    /** @param texts whether what is said is kept; if not, messages are empty */
+    public Sessions(boolean texts) {
+        this.texts = texts;
+    }
+
     /** A step that notes what the user says here, and that the end waits until the answer is kept. */
     public Processor read() {
         return exchange -> {
@@ -27,8 +34,8 @@ public final class Sessions {
             chat.hold();
             JsonNode messages = chat.request().member("messages");
             exchange.setProperty("sessionAgent", storable(chat.agent() != null ? chat.agent().id() : chat.name()));
-            exchange.setProperty("title", first(messages));
-            exchange.setProperty("question", last(messages));
+            exchange.setProperty("title", kept(first(messages)));
+            exchange.setProperty("question", kept(last(messages)));
             exchange.setProperty("questionId", Ids.next());
             boolean own = false;
             for (JsonNode message : messages) {
@@ -36,6 +43,10 @@ public final class Sessions {
             }
             exchange.setProperty(OWN_HISTORY, own);
         };
+    }
+
+    private String kept(String text) {
+        return texts || text == null ? text : "";
     }
 
     private static String first(JsonNode messages) {
@@ -93,7 +104,7 @@ public final class Sessions {
                 // the question to this answer is too long ago, and some providers take no conversation that begins so
                 history.remove(0);
             }
-            if (chat.request().stream()) {
+            if (chat.request().stream() && texts) {
                 open.put(chat, 0);
                 exchange.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
                     @Override
@@ -128,7 +139,7 @@ public final class Sessions {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
-                    .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("text", storable(chat.text()))
+                    .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() ? "complete" : "interrupted").toString());
         };
     }

@@ -3,6 +3,7 @@ package io.llmchat.step;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
+import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -32,7 +33,7 @@ public final class UsageRecord implements Processor {
         row.put("model", target == null ? null : target.model());
         row.put("stream", chat.request() != null && chat.request().stream());
         row.put("outcome", chat.outcome());
-        row.put("finish_reason", chat.finishReason());
+        row.put("finish_reason", chat.finishReason() == null ? null : told(chat.finishReason()));
         row.put("attempts", chat.attempts());
         row.put("prompt_tokens", usage == null ? null : usage.promptTokens());
         row.put("completion_tokens", usage == null ? null : usage.completionTokens());
@@ -44,5 +45,10 @@ public final class UsageRecord implements Processor {
         row.put("first_token_ms", chat.firstTokenMillis());
         row.put("duration_ms", chat.durationMillis());
         exchange.getMessage().setBody(row);
+    }
+
+    /** What a provider says, without NULs and halves of characters: one that is not taken would cost the whole batch. */
+    private static String told(String text) {
+        return Sessions.storable(new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8));
     }
 }

@@ -79,6 +79,8 @@ public final class Postgres {
         server.setLoginTimeout(CONNECT_SECONDS);
         server.setTcpKeepAlive(true);
         server.setApplicationName("llmchat");
+        // the details of an error repeat the row, and with it what was said
+        server.setLogServerErrorDetail(false);
         return server;
     }
 
@@ -123,6 +125,7 @@ public final class Postgres {
                     .setServerConfig("fsync", "on")
                     .setServerConfig("synchronous_commit", "on")
                     .setServerConfig("max_connections", "200")
+                    .setServerConfig("log_error_verbosity", "terse")
                     .setServerConfig("listen_addresses", "127.0.0.1")
                     .setServerConfig("unix_socket_directories", "")
                     .start();

@@ -1,0 +1,64 @@
+package io.llmchat.http;
+
+import io.vertx.core.MultiMap;
+import io.vertx.core.http.HttpHeaders;
+import io.vertx.core.http.HttpMethod;
+import io.vertx.core.http.HttpServerRequest;
+import java.util.HashSet;
+import java.util.Set;
+
+/**
+ * Lets pages of the named origins call from a browser (Fetch standard, "CORS protocol"), without cookies. A page of
+ * another origin is told nothing: its browser keeps the answer from it.
+ */
+public final class Cors {
+
+    private static final CharSequence VARY = HttpHeaders.createOptimized("Origin");
+    private static final CharSequence METHODS = HttpHeaders.createOptimized("GET, POST, PUT, DELETE");
+    /** What the routes read, and what the official SDKs send in a browser. */
+    private static final CharSequence HEADERS = HttpHeaders.createOptimized("Authorization, Content-Type, Idempotency-Key, "
+            + "Last-Event-ID, X-Api-Key, X-Request-Id, X-Resumable, Anthropic-Version, Anthropic-Beta, "
+            + "Anthropic-Dangerous-Direct-Browser-Access, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, "
+            + "X-Stainless-Arch, X-Stainless-Async, X-Stainless-Helper, X-Stainless-Helper-Method, X-Stainless-Lang, "
+            + "X-Stainless-Os, X-Stainless-Package-Version, X-Stainless-Poll-Helper, X-Stainless-Retry-Count, "
+            + "X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout");
+    private static final CharSequence EXPOSED = HttpHeaders.createOptimized("X-Request-Id, Request-Id, Retry-After, RateLimit, "
+            + "RateLimit-Policy, X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests, "
+            + "X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Tokens, X-LLMChat-Attempts, "
+            + "Idempotent-Replayed, Warning");
+    /** Seconds for which a browser may remember the answer to its question. */
+    private static final CharSequence MAX_AGE = HttpHeaders.createOptimized("600");
+
+    private final Set<String> origins = new HashSet<>();
+
+    /** @param origins comma separated, each a scheme, a host and perhaps a port; empty: no other origin may call */
+    public Cors(String origins) {
+        for (String origin : origins.split(",")) {
+            if (!origin.isBlank()) {
+                this.origins.add(origin.trim());
+            }
+        }
+    }
+
+    /** Says in the response head what the caller's page may do; true if that is all: the browser has only asked. */
+    boolean answers(HttpServerRequest request) {
+        if (origins.isEmpty()) {
+            return false;
+        }
+        MultiMap head = request.response().headers();
+        // another page gets another answer
+        head.add(HttpHeaders.VARY, VARY);
+        String origin = request.headers().get(HttpHeaders.ORIGIN);
+        if (origin == null || !origins.contains(origin)) {
+            return false;
+        }
+        head.set(HttpHeaders.ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if (request.method() != HttpMethod.OPTIONS || !request.headers().contains(HttpHeaders.ACCESS_CONTROL_REQUEST_METHOD)) {
+            head.set(HttpHeaders.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            return false;
+        }
+        head.set(HttpHeaders.ACCESS_CONTROL_ALLOW_METHODS, METHODS).set(HttpHeaders.ACCESS_CONTROL_ALLOW_HEADERS, HEADERS)
+                .set(HttpHeaders.ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        return true;
+    }
+}

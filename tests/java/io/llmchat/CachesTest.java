@@ -1,0 +1,176 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.store.NearCache;
+import io.llmchat.store.Redis;
+import io.llmchat.support.TestGateway;
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Function;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Caches of two instances over one Redis: what one has read the other need not read, what one writes the other drops. */
+class CachesTest {
+
+    private static TestGateway other;
+    private static Redis here;
+    private static Redis there;
+
+    private final MeterRegistry meters = new SimpleMeterRegistry();
+    private final String name = "test-" + UUID.randomUUID();
+    private final Map<String, String> source = new ConcurrentHashMap<>();
+    private final AtomicInteger reads = new AtomicInteger();
+    private final NearCache<String> one = new NearCache<>(name, here, meters, 60, Function.identity());
+    private final NearCache<String> two = new NearCache<>(name, there, new SimpleMeterRegistry(), 60, Function.identity());
+
+    @BeforeAll
+    static void start() throws Exception {
+        here = TestGateway.shared().bean(Redis.class);
+        other = TestGateway.with();
+        there = other.bean(Redis.class);
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        other.close();
+    }
+
+    private String read(String id) {
+        reads.incrementAndGet();
+        return source.get(id);
+    }
+
+    private String get(NearCache<String> cache, String id) throws Exception {
+        return cache.get(id, () -> read(id));
+    }
+
+    @Test
+    void whatOneInstanceHasReadAnotherNeedNotRead() throws Exception {
+        source.put("a", "1");
+        assertEquals("1", get(one, "a"));
+        assertEquals("1", get(one, "a"));
+        until("Redis has it", () -> {
+            int before = reads.get();
+            return get(new NearCache<>(name, there, new SimpleMeterRegistry(), 60, Function.identity()), "a").equals("1") && reads.get() == before;
+        });
+        assertEquals(1, meters.get("cache.hits").tag("cache", name).counter().count());
+        assertEquals(1, meters.get("cache.misses").tag("cache", name).counter().count());
+    }
+
+    @Test
+    void aChangeIsSeenEverywhereWithinASecond() throws Exception {
+        source.put("a", "old");
+        source.put("b", "old");
+        get(one, "a");
+        get(two, "a");
+        get(two, "b");
+        source.put("a", "new");
+        one.changed("a");
+        assertEquals("new", get(one, "a"));
+        long begun = System.nanoTime();
+        until("the other one sees it", () -> get(two, "a").equals("new"));
+        assertTrue(System.nanoTime() - begun < 1_000_000_000L);
+        source.put("b", "new");
+        assertEquals("old", get(two, "b"), "what did not change is kept");
+        one.allChanged();
+        until("all are dropped", () -> get(two, "b").equals("new"));
+    }
+
+    @Test
+    void whatWasReadBeforeAChangeIsNotKeptAfterIt() throws Exception {
+        source.put("a", "old");
+        CountDownLatch reading = new CountDownLatch(1);
+        CountDownLatch changed = new CountDownLatch(1);
+        CompletableFuture<String> slow = new CompletableFuture<>();
+        Thread.ofVirtual().start(() -> {
+            try {
+                slow.complete(one.get("a", () -> {
+                    String old = read("a");
+                    reading.countDown();
+                    changed.await(10, TimeUnit.SECONDS);
+                    return old;
+                }));
+            } catch (Exception e) {
+                slow.completeExceptionally(e);
+            }
+        });
+        assertTrue(reading.await(10, TimeUnit.SECONDS));
+        source.put("a", "new");
+        two.changed("a");
+        changed.countDown();
+        slow.get(10, TimeUnit.SECONDS);
+        until("it is read again", () -> get(one, "a").equals("new"));
+        assertEquals("new", get(two, "a"), "not from Redis either");
+    }
+
+    @Test
+    void oneReadsAndTheOthersWaitForIt() throws Exception {
+        source.put("a", "1");
+        CountDownLatch go = new CountDownLatch(1);
+        List<CompletableFuture<String>> all = new ArrayList<>();
+        for (int i = 0; i < 50; i++) {
+            CompletableFuture<String> got = new CompletableFuture<>();
+            all.add(got);
+            Thread.ofVirtual().start(() -> {
+                try {
+                    got.complete(one.get("a", () -> {
+                        go.await(10, TimeUnit.SECONDS);
+                        return read("a");
+                    }));
+                } catch (Exception e) {
+                    got.completeExceptionally(e);
+                }
+            });
+        }
+        until("all ask", () -> meters.get("cache.misses").tag("cache", name).counter().count() == 50);
+        go.countDown();
+        for (CompletableFuture<String> got : all) {
+            assertEquals("1", got.get(10, TimeUnit.SECONDS));
+        }
+        assertEquals(1, reads.get());
+    }
+
+    @Test
+    void whatIsNotThereIsNotKeptAndWhatCannotBeReadIsSaid() throws Exception {
+        assertNull(get(one, "a"));
+        source.put("a", "1");
+        assertEquals("1", get(one, "a"));
+        assertEquals("no way", assertThrows(IllegalStateException.class, () -> one.get("b", () -> {
+            throw new IllegalStateException("no way");
+        })).getMessage());
+    }
+
+    @Test
+    void anAgentThatIsChangedOnOneInstanceIsChangedOnAllWithinASecond() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String agent = "c-" + UUID.randomUUID().toString().substring(0, 8);
+        String body = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"before\"}";
+        assertEquals(201, gateway.post("/api/agents", body).statusCode());
+        String chat = TestGateway.chat(agent, false);
+        assertEquals(200, other.post("/v1/chat/completions", chat).statusCode());
+        assertEquals("before", other.provider().calls().getLast().model());
+        assertEquals(200, gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"after\"}").statusCode());
+        long begun = System.nanoTime();
+        until("the other instance asks the new model", () -> {
+            other.post("/v1/chat/completions", chat);
+            return other.provider().calls().getLast().model().equals("after");
+        });
+        assertTrue(System.nanoTime() - begun < 1_000_000_000L);
+    }
+}

@@ -1,0 +1,207 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.RawHttp;
+import io.llmchat.support.RawHttp.Response;
+import io.llmchat.support.Sse;
+import io.llmchat.support.TestGateway;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/** Callers who are slow, silent or too many: none of them holds a place for ever, and none who waits for us is cut off. */
+class ConnectionsTest {
+
+    private static final String POST = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n";
+
+    private static TestGateway gateway;
+
+    @BeforeAll
+    static void start() throws Exception {
+        gateway = TestGateway.with("llmchat.http.head-timeout", "400", "llmchat.http.body-timeout", "400", "llmchat.http.idle-timeout", "1200",
+                "llmchat.http.write-timeout", "1000", "llmchat.http.max-connections", "40");
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        gateway.close();
+    }
+
+    private static void timedOut(RawHttp http, String code) throws Exception {
+        Response response = http.read();
+        assertEquals(408, response.status());
+        assertTrue(response.text().contains(code), response.text());
+        assertEquals("close", response.header("Connection"));
+        assertEquals("nosniff", response.header("X-Content-Type-Options"));
+        assertTrue(response.header("X-Request-Id").matches("[A-Za-z0-9._-]+"), response.head());
+        assertTrue(http.closed());
+    }
+
+    @Test
+    void halfAHeadIsAnsweredWith408() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send("POST /v1/chat/comp");
+            timedOut(http, "REQUEST_TIMEOUT");
+        }
+    }
+
+    @Test
+    void aHeadThatComesByteByByteHasNoMoreTime() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            long started = System.nanoTime();
+            Thread trickle = Thread.ofVirtual().start(() -> {
+                try {
+                    for (char c : (POST + "X-Slow: " + "x".repeat(1_000)).toCharArray()) {
+                        http.send(Character.toString(c));
+                        Thread.sleep(50);
+                    }
+                } catch (Exception e) {
+                    // the connection was closed, as it should be
+                }
+            });
+            timedOut(http, "REQUEST_TIMEOUT");
+            assertTrue(System.nanoTime() - started < 3_000_000_000L);
+            trickle.interrupt();
+        }
+    }
+
+    @Test
+    void aConnectionOnWhichNothingComesIsClosed() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            timedOut(http, "REQUEST_TIMEOUT");
+        }
+    }
+
+    @Test
+    void halfABodyIsAnsweredWith408InTheCallersDialect() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(POST + "X-Request-Id: mine\r\nContent-Length: 100\r\n\r\n{\"model\":");
+            timedOut(http, "invalid_request_error");
+        }
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(POST + "Transfer-Encoding: chunked\r\n\r\n7fffffff\r\n{}");
+            timedOut(http, "invalid_request_error");
+        }
+    }
+
+    @Test
+    void aBodyThatComesSlowlyButComesIsRead() throws Exception {
+        String body = chat("demo", false);
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(POST + "Content-Length: " + body.length() + "\r\n\r\n");
+            int piece = body.length() / 5;
+            for (int i = 0; i < body.length(); i += piece) {
+                http.send(body.substring(i, Math.min(body.length(), i + piece)));
+                Thread.sleep(150);
+            }
+            assertEquals(200, http.read().status());
+        }
+    }
+
+    @Test
+    void aConnectionIsKeptBetweenTwoRequestsButNotForEver() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            for (int i = 0; i < 2; i++) {
+                http.send(RawHttp.head("GET", "/health/live"));
+                assertEquals(200, http.read().status());
+                Thread.sleep(700);
+            }
+            http.send("GET /hea");
+            timedOut(http, "REQUEST_TIMEOUT");
+        }
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("GET", "/health/live"));
+            assertEquals(200, http.read().status());
+            assertTrue(http.closed(), "closed without a word: nobody has asked anything");
+        }
+    }
+
+    @Test
+    void whoWaitsForAnAnswerMayBeSilent() throws Exception {
+        gateway.provider().on("slow", call -> {
+            call.sse();
+            call.text("first");
+            Thread.sleep(2_500);
+            call.text("last");
+            call.finish("stop");
+            call.done();
+        });
+        gateway.provider().on("thinking", call -> {
+            Thread.sleep(2_500);
+            call.json(200, FakeProvider.completion("Hi"));
+        });
+        try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/slow", true));
+                RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + chat("openai/thinking", false).length())
+                    + chat("openai/thinking", false));
+            stream.lineWith("first");
+            stream.lineWith("last");
+            stream.lineWith("[DONE]");
+            assertEquals(200, http.read().status());
+        }
+    }
+
+    @Test
+    void pipelinedRequestsAreAllAnswered() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("GET", "/health/live").repeat(20));
+            for (int i = 0; i < 20; i++) {
+                assertEquals(200, http.read().status());
+            }
+        }
+    }
+
+    @Test
+    void whoDoesNotReadIsLeft() throws Exception {
+        // one piece, far more than sockets hold
+        gateway.provider().on("big", call -> call.json(200, FakeProvider.completion("x".repeat(16_000_000))));
+        gateway.provider().on("endless", call -> {
+            call.sse();
+            for (int i = 0; i < 20_000; i++) {
+                call.text("x".repeat(1_000));
+            }
+        });
+        for (String model : new String[] {"big", "endless"}) {
+            double before = gateway.metric("llmchat_connections_open");
+            try (RawHttp http = new RawHttp(gateway.port())) {
+                String body = chat("openai/" + model, model.equals("endless"));
+                http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+                until("it was asked", () -> gateway.provider().calls(model).size() > 0);
+                until(model + " is left, of " + before, () -> gateway.metric("llmchat_connections_open") <= before);
+            }
+        }
+    }
+
+    @Test
+    void moreConnectionsThanAreAllowedAreClosedAtOnce() throws Exception {
+        double refused = gateway.metric("llmchat_connections_refused_total");
+        List<RawHttp> all = new ArrayList<>();
+        try {
+            for (int i = 0; i < 45; i++) {
+                all.add(new RawHttp(gateway.port()));
+            }
+            assertTrue(all.get(44).closed());
+            until("those who say nothing are gone", () -> {
+                try (RawHttp http = new RawHttp(gateway.port())) {
+                    http.send(RawHttp.head("GET", "/health/live"));
+                    return http.read().status() == 200;
+                } catch (java.io.IOException e) {
+                    return false;
+                }
+            });
+            assertFalse(gateway.metric("llmchat_connections_refused_total") <= refused);
+        } finally {
+            for (RawHttp http : all) {
+                http.close();
+            }
+        }
+    }
+}

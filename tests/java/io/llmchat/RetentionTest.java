@@ -1,0 +1,82 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.util.UUID;
+import javax.sql.DataSource;
+import org.junit.jupiter.api.Test;
+
+/** How much of what is said is kept, and how long. */
+class RetentionTest {
+
+    private static final String PATH = "/api/chat/completions";
+
+    private final String model = "m-" + UUID.randomUUID();
+    private final String marked = "marked-" + UUID.randomUUID();
+
+    private static void execute(TestGateway gateway, String sql) throws Exception {
+        try (var c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute(sql);
+        }
+    }
+
+    private static String ask(String model, String chatId, String text) {
+        return nativeChat("openai/" + model, false).replace("\"Hi\"", "\"" + text + "\"")
+                .replace("{\"agentId", chatId == null ? "{\"agentId" : "{\"chatId\":\"" + chatId + "\",\"agentId");
+    }
+
+    @Test
+    void whereTextsAreNotKeptSessionsAreEmptyAndProvidersKnowWhatTheCallerSends() throws Exception {
+        try (TestGateway gateway = TestGateway.with("llmchat.history.store-messages", "false")) {
+            gateway.provider().on(model, c -> c.json(200, FakeProvider.completion("The answer " + marked)));
+            JsonNode first = json(gateway.post(PATH, ask(model, null, marked)).body()).path("data");
+            String chatId = first.path("chatId").asText();
+            assertEquals("The answer " + marked, first.at("/choices/0/message/content").asText());
+            assertEquals(200, gateway.post(PATH, ask(model, chatId, marked + " again")).statusCode());
+
+            JsonNode session = json(gateway.get("/api/chat/history/" + chatId).body()).path("data");
+            assertEquals(4, session.path("messages").size());
+            assertEquals("", session.path("title").asText());
+            session.path("messages").forEach(m -> assertEquals("", m.path("content").asText()));
+            assertEquals(1, gateway.provider().calls(model).get(1).body().path("messages").size());
+            assertEquals(0, gateway.count("SELECT count(*) FROM chat_messages WHERE content LIKE '%" + marked + "%'"));
+            assertEquals(0, gateway.count("SELECT count(*) FROM chat_sessions WHERE title LIKE '%" + marked + "%'"));
+
+            HttpResponse<String> retry = gateway.post("/api/chat/history/" + chatId + "/retry",
+                    "{\"messageId\":\"" + first.path("messageId").asText() + "\"}");
+            assertEquals(404, retry.statusCode(), retry.body());
+        }
+    }
+
+    @Test
+    void messagesAndSessionsThatAreTooOldGo() throws Exception {
+        TestGateway shared = TestGateway.shared();
+        shared.provider().on(model, c -> c.json(200, FakeProvider.completion("Fine")));
+        String old = json(shared.post(PATH, ask(model, null, "Old")).body()).at("/data/chatId").asText();
+        String alive = json(shared.post(PATH, ask(model, null, "Old too")).body()).at("/data/chatId").asText();
+        String young = json(shared.post(PATH, ask(model, null, "Young")).body()).at("/data/chatId").asText();
+        execute(shared, "UPDATE chat_messages SET created_at = now() - interval '400 days' WHERE session_id IN ('" + old + "','" + alive + "')");
+        execute(shared, "UPDATE chat_sessions SET updated_at = now() - interval '400 days' WHERE id = '" + old + "'");
+        execute(shared, "INSERT INTO chat_sessions (id, user_id, agent_id, title, updated_at) SELECT '" + model + "' || n, 'anonymous', 'demo',"
+                + " '', now() - interval '366 days' FROM generate_series(1, 2500) n");
+        assertEquals(200, shared.post(PATH, ask(model, alive, "New")).statusCode());
+        until("all usage is there", () -> shared.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 4);
+
+        try (TestGateway gateway = TestGateway.with("llmchat.retain.days", "365", "llmchat.retain.delay", "0")) {
+            until("the old session is gone", () -> gateway.get("/api/chat/history/" + old).statusCode() == 404);
+            until("so are many", () -> gateway.count("SELECT count(*) FROM chat_sessions WHERE id LIKE '" + model + "%'") == 0);
+            assertEquals(2, json(gateway.get("/api/chat/history/" + alive).body()).at("/data/messages").size(), "what is new of an old session stays");
+            assertEquals(2, json(gateway.get("/api/chat/history/" + young).body()).at("/data/messages").size());
+            assertEquals(4, gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'"));
+            assertFalse(gateway.count("SELECT count(*) FROM chat_messages WHERE session_id = '" + old + "'") > 0);
+        }
+    }
+}

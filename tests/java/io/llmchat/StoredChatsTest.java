@@ -1,0 +1,101 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.TestGateway;
+import java.net.http.HttpResponse;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+
+/** What it costs to keep chats, and that a thousand of them can be kept at once. */
+class StoredChatsTest {
+
+    private static final Pattern EVENT = Pattern.compile("^id: ([^:]+):(\\d+)$", Pattern.MULTILINE);
+
+    private final String model = "m-" + UUID.randomUUID();
+
+    private static double millis(TestGateway gateway, String path, String body, String... headers) throws Exception {
+        long begun = System.nanoTime();
+        assertEquals(200, gateway.post(path, body, headers).statusCode());
+        return (System.nanoTime() - begun) / 1e6;
+    }
+
+    @Test
+    void aSessionAndAKeyAddLessThanThreeMilliseconds() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        int rounds = 300;
+        int warm = 100;
+        double[] without = new double[rounds];
+        double[] with = new double[rounds];
+        for (int i = -warm; i < rounds; i++) {
+            double a = millis(gateway, "/v1/chat/completions", chat("openai/" + model, false));
+            double b = millis(gateway, "/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", UUID.randomUUID().toString());
+            if (i >= 0) {
+                without[i] = a;
+                with[i] = b;
+            }
+        }
+        Arrays.sort(without);
+        Arrays.sort(with);
+        double added = with[rounds / 2] - without[rounds / 2];
+        System.out.printf("a session and a key: p50 %.2f ms, without %.2f ms%n", with[rounds / 2], without[rounds / 2]);
+        assertTrue(added < 3, "added " + added + " ms");
+    }
+
+    @Test
+    void aThousandStreamsThatCanBeResumedAreKeptAtOnce() throws Exception {
+        int streams = 1_000;
+        int tokens = 20;
+        TestGateway gateway = TestGateway.shared();
+        FakeProvider provider = gateway.provider();
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < tokens; i++) {
+                call.text("t" + i + " ");
+                Thread.sleep(50);
+            }
+            call.finish("stop");
+            call.done();
+        });
+        List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
+        for (int i = 0; i < streams; i++) {
+            CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
+            all.add(response);
+            Thread.ofVirtual().start(() -> {
+                try {
+                    response.complete(gateway.post("/api/chat/completions", nativeChat("openai/" + model, true)));
+                } catch (Exception e) {
+                    response.completeExceptionally(e);
+                }
+            });
+        }
+        String last = null;
+        for (CompletableFuture<HttpResponse<String>> response : all) {
+            last = response.get(60, TimeUnit.SECONDS).body();
+            // chatId, start, the tokens, usage, end
+            Matcher event = EVENT.matcher(last);
+            int n = 0;
+            while (event.find()) {
+                assertEquals(++n, Integer.parseInt(event.group(2)));
+            }
+            assertEquals(tokens + 4, n, last);
+            assertTrue(last.contains("event: end"), last);
+        }
+        assertEquals(streams, gateway.count("SELECT count(*) FROM chat_messages m JOIN chat_sessions s ON s.id = m.session_id"
+                + " WHERE s.agent_id = 'openai/" + model + "' AND m.role = 'assistant' AND m.status = 'complete'"));
+        Matcher first = EVENT.matcher(last);
+        assertTrue(first.find());
+        assertEquals(last, gateway.get("/api/chat/completions/" + first.group(1)).body(), "and can be read once more");
+    }
+}

@@ -1,0 +1,301 @@
+package io.llmchat.deploy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.Settings;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The parts of {@code deploy/} fit together, and to the gateway: names, ports, paths, times, settings, connections. */
+class PartsTest {
+
+    private static final Path BASE = Path.of("deploy/kubernetes/base");
+    private static final Path PRODUCTION = Path.of("deploy/kubernetes/overlays/production");
+    private static final Path CAMEL_K = Path.of("deploy/camel-k");
+    private static final Path COMPOSE = Path.of("deploy/compose.yaml");
+    private static final Path NGINX = Path.of("deploy/nginx/nginx.conf");
+    private static final Path POSTGRES = Path.of("deploy/postgres/postgresql.conf");
+    private static final Path DOCKERFILE = Path.of("deploy/Dockerfile");
+
+    /** Read by the launcher, or by the host before there are properties. */
+    private static final Set<String> OF_THE_LAUNCHER = Set.of("LLMCHAT_HEAP", "JAVA_OPTS", "ROUTES_DIR");
+
+    /** What does not fit, found so far. */
+    private final List<String> faults = new ArrayList<>();
+
+    @Test
+    void thePartsFit() throws IOException {
+        assertEquals(List.of(), faults(Deployed.asTheyAre()));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "deploy/kubernetes/base/service.yaml           | targetPort: http                   | targetPort: web",
+        "deploy/kubernetes/base/service.yaml           | selector:\\n    app.kubernetes.io/name: llmchat | selector:\\n    app: llmchat",
+        "deploy/kubernetes/base/disruption-budget.yaml | matchLabels:\\n      app.kubernetes.io/name: llmchat | matchLabels:\\n      app: llmchat",
+        "deploy/kubernetes/base/network-policy.yaml    | port: http                         | port: web",
+        "deploy/kubernetes/base/network-policy.yaml    | port: 5432                         | port: 5433",
+        "deploy/kubernetes/base/autoscaler.yaml        | name: llmchat\\n  minReplicas       | name: gateway\\n  minReplicas",
+        "deploy/kubernetes/base/autoscaler.yaml        | maxReplicas: 4                     | maxReplicas: 40",
+        "deploy/kubernetes/base/deployment.yaml        | containerPort: 3001                | containerPort: 8080",
+        "deploy/kubernetes/base/deployment.yaml        | path: /health/ready                | path: /ready",
+        "deploy/kubernetes/base/deployment.yaml        | terminationGracePeriodSeconds: 330 | terminationGracePeriodSeconds: 30",
+        "deploy/kubernetes/base/deployment.yaml        | readOnlyRootFilesystem: true       | readOnlyRootFilesystem: false",
+        "deploy/kubernetes/base/deployment.yaml        | runAsNonRoot: true                 | runAsNonRoot: false",
+        "deploy/kubernetes/base/deployment.yaml        | mountPath: /tmp                    | mountPath: /var/tmp",
+        "deploy/kubernetes/base/deployment.yaml        | - name: tmp\\n          emptyDir    | - name: temp\\n          emptyDir",
+        "deploy/kubernetes/base/deployment.yaml        | configMapRef:\\n                name: llmchat | configMapRef:\\n                name: settings",
+        "deploy/kubernetes/base/deployment.yaml        | runAsUser: 10001                   | runAsUser: 1000",
+        "deploy/kubernetes/base/settings.env           | STREAM_TIMEOUT=300000              | STREAM_TIMEOUT=600000",
+        "deploy/kubernetes/base/settings.env           | LOG_FORMAT=json                    | LOG_FORM=json",
+        "deploy/kubernetes/base/settings.env           | AUTH_MODE=keys                     | AUTH_MODE=key",
+        "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=24              | DB_MAX_CONNECTIONS=50",
+        "deploy/camel-k/settings.env                   | DATA_DIR=/data                     | DATA_DIR=/var/lib/llmchat",
+        "deploy/camel-k/settings.env                   | PORT=3001                          | PORT=8080",
+        "deploy/camel-k/integration.yaml               | configmap:llmchat-kamelets@        | configmap:kamelets@",
+        "deploy/camel-k/integration.yaml               | path: /health/live                 | path: /q/health/live",
+        "deploy/camel-k/integration.yaml               | terminationGracePeriodSeconds: 330 | terminationGracePeriodSeconds: 300",
+        "deploy/camel-k/integration.yaml               | - name: integration                | - name: gateway",
+        "deploy/compose.yaml                           | STREAM_TIMEOUT: \"300000\"         | STREAM_LIMIT: \"300000\"",
+        "deploy/compose.yaml                           | stop_grace_period: 330s            | stop_grace_period: 10s",
+        "deploy/compose.yaml                           | ./redis/redis.conf                 | ./redis.conf",
+        "deploy/compose.yaml                           | postgres:17-bookworm               | postgres:latest",
+        "deploy/compose.yaml                           | dockerfile: deploy/Dockerfile      | dockerfile: Dockerfile",
+        "deploy/Dockerfile                             | COPY kamelets ./kamelets           | COPY kamelet ./kamelets",
+        "deploy/Dockerfile                             | USER 10001:10001                   | USER root",
+        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jre-noble  | FROM eclipse-temurin",
+        "deploy/Dockerfile                             | COPY src/main ./src/main           | COPY src ./src",
+        ".dockerignore                                 | !kamelets                          | !docs",
+        "deploy/nginx/nginx.conf                       | proxy_read_timeout 300s            | proxy_read_timeout 60s",
+        "deploy/postgres/postgresql.conf               | max_connections = 200              | max_connections = 100"})
+    void whatDoesNotFitIsFound(String file, String text, String other) throws IOException {
+        Deployed changed = Deployed.with(file, text.replace("\\n", "\n"), other.replace("\\n", "\n"));
+        assertFalse(faults(changed).isEmpty());
+    }
+
+    private List<String> faults(Deployed deployed) throws IOException {
+        kubernetes(deployed);
+        camelK(deployed);
+        compose(deployed);
+        image(deployed);
+        return faults;
+    }
+
+    private void must(boolean holds, String what) {
+        if (!holds) {
+            faults.add(what);
+        }
+    }
+
+    private void kubernetes(Deployed deployed) throws IOException {
+        JsonNode deployment = deployed.yaml(BASE.resolve("deployment.yaml"));
+        JsonNode pod = deployment.at("/spec/template/spec");
+        JsonNode labels = deployment.at("/spec/template/metadata/labels");
+        JsonNode container = pod.at("/containers/0");
+        JsonNode service = deployed.yaml(BASE.resolve("service.yaml"));
+        JsonNode policy = deployed.yaml(BASE.resolve("network-policy.yaml"));
+        JsonNode scaler = deployed.yaml(BASE.resolve("autoscaler.yaml"));
+        String name = deployment.at("/metadata/name").asText();
+        selects("the Deployment", deployment.at("/spec/selector/matchLabels"), labels);
+        selects("the Service", service.at("/spec/selector"), labels);
+        selects("the budget", deployed.yaml(BASE.resolve("disruption-budget.yaml")).at("/spec/selector/matchLabels"), labels);
+        selects("the policy", policy.at("/spec/podSelector/matchLabels"), labels);
+        must(scaler.at("/spec/scaleTargetRef/name").asText().equals(name), "the autoscaler scales something else");
+
+        Map<String, String> settings = deployed.env(BASE.resolve("settings.env"));
+        settings.putAll(deployed.env(PRODUCTION.resolve("settings.env")));
+        settings("Kubernetes", settings);
+        must(container.at("/ports/0/containerPort").asText().equals(settings.get("PORT")), "the container's port is not PORT");
+        must(deployment.at("/spec/template/metadata/annotations").path("prometheus.io/port").asText().equals(settings.get("PORT")),
+                "Prometheus is sent to another port");
+        String port = container.at("/ports/0/name").asText();
+        must(service.at("/spec/ports/0/targetPort").asText().equals(port), "the Service's port is not the container's");
+        must(policy.at("/spec/ingress/0/ports/0/port").asText().equals(port), "the policy lets nobody to the container's port");
+        for (JsonNode each : List.of(policy, deployed.yaml(PRODUCTION.resolve("stores.yaml")))) {
+            List<String> out = each.at("/spec/egress").findValuesAsText("port");
+            must(out.containsAll(List.of(settings.get("DB_PORT"), settings.get("REDIS_PORT"), "53", "443")), "the policy lets too little out");
+        }
+
+        probes("Kubernetes", container, port);
+        int preStop = container.at("/lifecycle/preStop/sleep/seconds").asInt();
+        grace("Kubernetes", pod.path("terminationGracePeriodSeconds").asInt(), preStop, settings);
+
+        JsonNode security = container.path("securityContext");
+        must(pod.at("/securityContext/runAsNonRoot").asBoolean(), "it may run as root");
+        must(pod.at("/securityContext/seccompProfile/type").asText().equals("RuntimeDefault"), "no seccomp profile");
+        must(deployed.text(DOCKERFILE).contains("\nUSER " + pod.at("/securityContext/runAsUser").asText() + ":"), "the image has another user");
+        must(security.path("readOnlyRootFilesystem").asBoolean(), "the root file system can be written");
+        must(!security.path("allowPrivilegeEscalation").asBoolean(true), "it may get more privileges");
+        must(security.at("/capabilities/drop/0").asText().equals("ALL"), "it has capabilities");
+        Map<String, String> mounts = new TreeMap<>();
+        container.path("volumeMounts").forEach(m -> mounts.put(m.path("mountPath").asText(), m.path("name").asText()));
+        must(mounts.keySet().equals(Set.of("/tmp", settings.get("DATA_DIR"))), "what is written to is not mounted");
+        must(pod.path("volumes").findValuesAsText("name").containsAll(mounts.values()), "a mounted volume is not there");
+
+        List<String> generated = deployed.yaml(BASE.resolve("kustomization.yaml")).path("configMapGenerator").findValuesAsText("name");
+        must(generated.contains(container.at("/envFrom/0/configMapRef/name").asText()), "the ConfigMap is not there");
+
+        // while old pods are exchanged for new ones all of both may be there; PostgreSQL keeps three for administrators
+        int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * Integer.parseInt(settings.get("DB_MAX_CONNECTIONS"));
+        must(connections <= postgresConnections(deployed) - 3, connections + " connections to PostgreSQL");
+    }
+
+    private void camelK(Deployed deployed) throws IOException {
+        JsonNode spec = deployed.yaml(CAMEL_K.resolve("integration.yaml")).path("spec");
+        JsonNode traits = spec.path("traits");
+        JsonNode container = spec.at("/template/spec/containers/0");
+        Map<String, String> settings = deployed.env(CAMEL_K.resolve("settings.env"));
+        settings("Camel K", settings);
+        String port = settings.get("PORT");
+        must(traits.at("/container/port").asText().equals(port), "the Integration's port is not PORT");
+        must(traits.at("/container/name").asText().equals(container.path("name").asText()), "settings of a container that is not there");
+        must(traits.at("/container/image").asText().matches(".+:\\d+\\.\\d+\\.\\d+"), "the Integration's image is not pinned");
+        probes("Camel K", container, port);
+        grace("Camel K", spec.at("/template/spec/terminationGracePeriodSeconds").asInt(), 5, settings);
+
+        Set<String> generated = new TreeSet<>();
+        for (String folder : List.of(CAMEL_K.toString(), "kamelets", "src/main/resources/routes")) {
+            generated.addAll(deployed.yaml(Path.of(folder, "kustomization.yaml")).path("configMapGenerator").findValuesAsText("name"));
+        }
+        must(generated.contains(container.at("/envFrom/0/configMapRef/name").asText()), "the Integration's settings are not there");
+        Set<String> at = new TreeSet<>();
+        for (JsonNode resource : traits.at("/mount/resources")) {
+            String[] parts = resource.asText().split("[:@]");
+            must(generated.contains(parts[1]), parts[1] + " is not there");
+            at.add(parts[2]);
+        }
+        String routes = settings.get("ROUTES_DIR");
+        must(at.equals(Set.of(routes, routes + "/providers", routes + "/kamelets")), "routes are not mounted in ROUTES_DIR");
+        Set<String> written = new TreeSet<>();
+        traits.at("/mount/emptyDirs").forEach(d -> written.add(d.asText().split(":")[1]));
+        must(written.equals(Set.of("/tmp", settings.get("DATA_DIR"))), "what an Integration writes to is not mounted");
+    }
+
+    private void compose(Deployed deployed) throws IOException {
+        JsonNode compose = deployed.yaml(COMPOSE);
+        JsonNode gateway = compose.path("x-gateway");
+        Map<String, String> settings = new TreeMap<>();
+        gateway.path("environment").properties().forEach(e -> settings.put(e.getKey(), e.getValue().asText()));
+        Set<String> asked = new TreeSet<>();
+        Pattern.compile("\\$\\{([A-Z_]+)").matcher(deployed.text(COMPOSE)).results().forEach(m -> asked.add(m.group(1)));
+        must(asked.equals(deployed.env(Path.of("deploy/compose.env.example")).keySet()), "the example names other variables");
+        settings.values().removeIf(v -> v.startsWith("$"));
+        settings("compose.yaml", settings);
+        grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
+        for (JsonNode service : compose.path("services")) {
+            for (JsonNode volume : service.path("volumes")) {
+                String source = volume.asText().split(":")[0];
+                must(source.startsWith(".") ? Files.isRegularFile(Path.of("deploy", source)) : compose.path("volumes").has(source),
+                        source + " is not there");
+            }
+        }
+        for (JsonNode image : compose.findValues("image")) {
+            pinned(image.asText());
+        }
+        must(Files.isRegularFile(Path.of(gateway.at("/build/dockerfile").asText())), "compose.yaml builds from a file that is not there");
+        Matches.of(deployed.text(Path.of("deploy/nginx/upstream.compose.conf")), "server ([^:]+):(\\d+)").forEach(m -> {
+            must(compose.path("services").has(m.get(0)), "nginx asks " + m.get(0));
+            must(m.get(1).equals(settings.get("PORT")), "nginx asks port " + m.get(1));
+        });
+        long read = Matches.of(deployed.text(NGINX), "proxy_read_timeout (\\d+)s").stream().mapToLong(m -> Long.parseLong(m.get(0))).max().orElse(0);
+        must(read * 1000 >= Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")), "nginx gives streams less time than the gateway");
+    }
+
+    private void image(Deployed deployed) throws IOException {
+        String dockerfile = deployed.text(DOCKERFILE);
+        Set<String> context = new TreeSet<>();
+        deployed.text(Path.of(".dockerignore")).lines().filter(l -> l.startsWith("!")).forEach(l -> context.add(l.substring(1)));
+        Set<String> stages = new TreeSet<>();
+        for (List<String> from : Matches.of(dockerfile, "(?m)^FROM (\\S+)(?: AS (\\S+))?")) {
+            if (!stages.contains(from.get(0))) {
+                pinned(from.get(0));
+            }
+            stages.add(from.get(1) == null ? "" : from.get(1));
+        }
+        must(stages.size() == 3, "the image has " + stages.size() + " stages");
+        for (List<String> copy : Matches.of(dockerfile, "(?m)^COPY (--from=(\\S+) )?(\\S+) \\S+$")) {
+            if (copy.get(1) != null) {
+                must(stages.contains(copy.get(1)), "there is no stage " + copy.get(1));
+            } else {
+                must(Files.exists(Path.of(copy.get(2))), copy.get(2) + " is not there");
+                must(context.contains(copy.get(2)), copy.get(2) + " is left out by .dockerignore");
+            }
+        }
+        List<List<String>> users = Matches.of(dockerfile, "(?m)^USER (\\S+)");
+        must(users.size() == 1 && users.get(0).get(0).matches("[1-9]\\d+:[1-9]\\d+"), "the image runs as root");
+        must(dockerfile.contains("ENTRYPOINT [\"./llmchat\", \"start\"]"), "the launcher does not start it");
+        must(!dockerfile.contains("-XX:"), "flags of the JVM outside of the launcher");
+    }
+
+    private void pinned(String image) {
+        must(image.matches("[^:]+:.*\\d.*") && !image.contains("latest"), image + " is not pinned");
+    }
+
+    private void selects(String who, JsonNode selector, JsonNode labels) {
+        must(selector.size() > 0 && selector.properties().stream().allMatch(e -> e.getValue().equals(labels.path(e.getKey()))),
+                who + " selects other pods");
+    }
+
+    private void probes(String where, JsonNode container, String port) throws IOException {
+        Set<String> paths = Set.copyOf(new com.fasterxml.jackson.dataformat.yaml.YAMLMapper()
+                .readTree(Path.of("src/main/resources/routes/http.camel.yaml").toFile()).findValuesAsText("path"));
+        for (String probe : List.of("startupProbe", "livenessProbe", "readinessProbe")) {
+            JsonNode get = container.path(probe).path("httpGet");
+            must(paths.contains(get.path("path").asText()), where + ": there is no path " + get.path("path").asText());
+            must(get.path("port").asText().equals(port), where + ": " + probe + " asks another port");
+        }
+        must(container.at("/readinessProbe/httpGet/path").asText().equals("/health/ready"), where + ": readiness is asked elsewhere");
+    }
+
+    /** A whole stream, the seconds before a drain and those in which it still accepts, and ten for what is written at the end. */
+    private void grace(String where, int seconds, int before, Map<String, String> settings) {
+        long stream = Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")) / 1000;
+        long accepts = Long.parseLong(settings.getOrDefault("DRAIN_DELAY", "5000")) / 1000;
+        must(seconds >= stream + before + accepts + 10, where + ": " + seconds + " s are not enough to end");
+    }
+
+    /** The gateway knows these variables, and takes their values. */
+    private void settings(String where, Map<String, String> settings) throws IOException {
+        Set<String> known = new TreeSet<>(OF_THE_LAUNCHER);
+        for (String file : List.of("application.properties", "src/main/resources/log4j2.properties")) {
+            Matches.of(Files.readString(Path.of(file)), "\\benv:([A-Z0-9_]+)").forEach(m -> known.add(m.get(0)));
+        }
+        for (String name : settings.keySet()) {
+            must(known.contains(name), where + ": nobody reads " + name);
+        }
+        Settings.faults(settings).forEach(fault -> faults.add(where + ": " + fault));
+    }
+
+    private static int postgresConnections(Deployed deployed) throws IOException {
+        return Integer.parseInt(Matches.of(deployed.text(POSTGRES), "(?m)^max_connections = (\\d+)").get(0).get(0));
+    }
+
+    /** What the groups of a pattern match, for each place where it does. */
+    private static final class Matches {
+        private Matches() {
+        }
+
+        static List<List<String>> of(String text, String pattern) {
+            return Pattern.compile(pattern).matcher(text).results().map(m -> {
+                List<String> groups = new ArrayList<>();
+                for (int i = 1; i <= m.groupCount(); i++) {
+                    groups.add(m.group(i));
+                }
+                return groups;
+            }).toList();
+        }
+    }
+}
