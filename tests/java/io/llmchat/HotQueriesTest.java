@@ -25,8 +25,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /**
- * The queries of the routes that touch conversations, as they stand there, on a hundred thousand sessions with a
- * million messages: none of them reads a big table from its beginning to its end.
+ * The queries of the routes that touch conversations, keys and the audit log, as they stand there, on a hundred thousand
+ * sessions with a million messages and as many keys: none of them reads a big table from its beginning to its end.
  */
 class HotQueriesTest {
 
@@ -36,13 +36,16 @@ class HotQueriesTest {
     /** What the routes bind, by the expression that it is bound from. */
     private static final Map<String, String> VALUES = Map.ofEntries(
             Map.entry("${exchangeProperty.chatId}", "'s-50000'"), Map.entry("${exchangeProperty.named}", "'s-50000'"),
-            Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgent}", "'a-0'"),
+            Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgentId}", "'a-0'"),
             Map.entry("${exchangeProperty.sessionAgent}", "'a-0'"), Map.entry("${exchangeProperty.title}", "'A title'"),
             Map.entry("${exchangeProperty.mayBegin}", "'false'"), Map.entry("${exchangeProperty.question}", "'What?'"),
             Map.entry("${exchangeProperty.questionId}", "'q'"),
             Map.entry("${body}", "'{\"id\": \"a\", \"session\": \"s-50000\"}'"),
             Map.entry("${exchangeProperty.page}", "'3'"), Map.entry("${exchangeProperty.pageSize}", "'20'"),
-            Map.entry("${exchangeProperty.offset}", "'40'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
+            Map.entry("${exchangeProperty.offset}", "'40'"), Map.entry("${header.id}", "'k-5'"), Map.entry("${exchangeProperty.ofUserId}", "'u-0'"),
+            Map.entry("${exchangeProperty.ofAction}", "'key.create'"), Map.entry("${exchangeProperty.ofObjectType}", "'key'"),
+            Map.entry("${exchangeProperty.ofObjectId}", "'k-5'"), Map.entry("${exchangeProperty.caller.userId}", "'admin'"),
+            Map.entry("${exchangeProperty.client.address}", "'127.0.0.1'"), Map.entry("${exchangeProperty.client.requestId}", "'r'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
             Map.entry("${exchangeProperty.askedId}", "'m-500004'"), Map.entry("${exchangeProperty.rating}", "'up'"),
             Map.entry("${exchangeProperty.comment}", "NULL"), Map.entry("${exchangeProperty.conversation}", "'c-1'"),
             Map.entry("{{llmchat.retain.days}}", "30"), Map.entry("{{llmchat.history.max-messages}}", "40"), Map.entry("{{llmchat.history.max-tokens}}", "8000"));
@@ -67,7 +70,11 @@ class HotQueriesTest {
                     + " SELECT 'm-' || n, 's-' || n / 10, CASE WHEN n % 2 = 0 THEN 'user' ELSE 'assistant' END, 'Text of message ' || n,"
                     + " now() - interval '1 year' + n * interval '1 second' FROM generate_series(0, " + (SESSIONS * 10 - 1) + ") n");
             s.execute("CREATE INDEX chat_messages_session ON chat_messages (session_id, created_at ASC)");
-            s.execute("ANALYZE users, chat_sessions, chat_messages");
+            s.execute("INSERT INTO api_keys (id, user_id, name, prefix, hash, created_at) SELECT 'k-' || n, 'u-' || n % " + USERS + ", 'K', 'llmchat_sk_',"
+                    + " sha256(n::text::bytea), now() - n * interval '1 minute' FROM generate_series(0, " + (SESSIONS - 1) + ") n");
+            s.execute("INSERT INTO audit_log (actor, action, object_type, object_id, address, request_id, details)"
+                    + " SELECT 'admin', 'key.create', 'key', 'k-' || n, '127.0.0.1', 'r', '{}' FROM generate_series(0, " + (SESSIONS - 1) + ") n");
+            s.execute("ANALYZE users, chat_sessions, chat_messages, api_keys, audit_log");
             s.execute("SET session_replication_role = DEFAULT");
         }
     }
@@ -132,9 +139,16 @@ class HotQueriesTest {
 
     @Test
     void aPageOfAllAgentsIsFoundByItsUserToo() throws Exception {
-        String plan = plan(bound(queries().get("to-postgres-history").replace("${exchangeProperty.ofAgent}", "NULL").replace(":#NULL", "NULL")));
+        String plan = plan(bound(queries().get("to-postgres-history").replace("${exchangeProperty.ofAgentId}", "NULL").replace(":#NULL", "NULL")));
         assertFalse(Pattern.compile("Seq Scan on chat_").matcher(plan).find(), plan);
         assertTrue(plan.contains("chat_sessions_user"), plan);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"to-postgres-key", "to-postgres-key-by-id", "to-postgres-keys", "to-postgres-key-revoke", "to-postgres-audit"})
+    void noQueryReadsAllKeysOrAllThatWasDone(String id) throws Exception {
+        String plan = plan(bound(queries().get(id).replace("${body}", "'" + "00".repeat(32) + "'").replace(":#'", "'")));
+        assertFalse(Pattern.compile("Seq Scan on (api_keys|audit_log)").matcher(plan).find(), plan);
     }
 
     @Test

@@ -189,6 +189,18 @@ class ProcessTest {
                 gateway.inputReader().lines().filter(l -> !l.startsWith("WARNING")).toList());
     }
 
+    @Test
+    void aKeysFileThatCannotBeUsedStopsTheStartWithASentence() throws Exception {
+        Path keys = folder.resolve("keys.yaml");
+        Files.writeString(keys, "- {name: CI, userId: builder, key: short}\n");
+        Process gateway = start(Map.of("KEYS_FILE", keys.toString()));
+        assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
+        assertEquals(1, gateway.exitValue());
+        List<String> lines = gateway.inputReader().lines().toList();
+        assertEquals("The gateway does not start: KEYS_FILE " + keys + ", entry 1 (CI): key must have at least 32 visible characters.", lines.getLast());
+        assertFalse(String.join("\n", lines).contains("\tat "), "no stack trace");
+    }
+
     private static boolean zombie(ProcessHandle process) throws IOException {
         Path stat = Path.of("/proc", Long.toString(process.pid()), "stat");
         return Files.exists(stat) && Files.readString(stat).contains(") Z");

@@ -25,6 +25,7 @@ public final class Settings {
         text("AUTH_MODE", "|open|keys", "open or keys");
         text("ADMIN_API_KEY", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
         text("METRICS_TOKEN", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
+        text("KEY_HASH_SECRET", "|[\\x21-\\x7e]{32,}", "at least 32 visible characters, the same for all instances");
         text("LOG_LEVEL", "(?i)trace|debug|info|warn|error", "trace, debug, info, warn or error");
         text("LOG_FORMAT", "text|json", "text or json");
         number("DRAIN_DELAY", 0, 3_600_000);
@@ -116,7 +117,7 @@ public final class Settings {
             String value = environment.get(name);
             String takes = value == null ? null : check.refuse(value);
             if (takes != null) {
-                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN");
+                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("SECRET");
                 faults.add(name + " is " + (secret ? "set to something else" : "'" + value + "'") + "; it takes " + takes + ".");
             }
         });

@@ -113,6 +113,11 @@ public final class ClientStream {
         return response.headers().get(REQUEST_ID);
     }
 
+    /** The address that this request came from. */
+    public String address() {
+        return request.remoteAddress().hostAddress();
+    }
+
     /** The value of a header of the request, or null. */
     public String requestHeader(String name) {
         return request.getHeader(name);

@@ -29,7 +29,7 @@ public final class Gate {
     private static final Pattern REQUEST_ID = Pattern.compile("[A-Za-z0-9._-]{1,128}");
     /** The paths of the contract; metrics know no others, so that their number stays bounded. */
     private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages",
-            "/api/chat/completions", "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/health", "/metrics", "other");
+            "/api/chat/completions", "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/api/users", "/api/audit", "/health", "/metrics", "other");
     private static final List<String> METHODS = List.of("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other");
 
     private record Meters(Timer duration, Counter requests, Counter errors) {

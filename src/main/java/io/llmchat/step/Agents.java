@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Quota;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
 import io.llmchat.llm.Breakers;
@@ -94,6 +95,9 @@ public final class Agents {
                 : name.equals("isActive") && !value.isBoolean() ? "true or false" : null;
         if (takes != null) {
             throw ChatException.invalid(name, name + " must be " + takes + ".");
+        }
+        if (name.equals("rateLimit")) {
+            Quota.read(value, name);
         }
         if (name.equals("id") && !value.asText().matches("[a-z0-9][a-z0-9._-]{0,63}")) {
             throw ChatException.invalid(name, "id takes 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.");

@@ -1,7 +1,11 @@
 package io.llmchat.step;
 
+import io.llmchat.chat.ApiKey;
+import io.llmchat.chat.Caller;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.ClientStream;
+import io.llmchat.store.KeyHash;
+import io.llmchat.store.KeyRing;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
@@ -13,7 +17,8 @@ import org.apache.camel.Processor;
 
 /**
  * Who may do what. In key mode everybody shows a key; what only an administrator may do needs the admin key, where
- * there is one. In open mode (on loopback, unless said otherwise) everybody may chat.
+ * there is one. In open mode (on loopback, unless said otherwise) everybody may chat, and whoever shows a key is its
+ * owner. A key that is unknown, malformed, expired or revoked is refused in the same words.
  */
 public final class Authenticate {
 
@@ -24,16 +29,19 @@ public final class Authenticate {
     private final byte[] adminKey;
     private final byte[] metricsToken;
     private final boolean generated;
+    private final KeyRing ring;
 
     /**
      * @param mode {@code open}, {@code keys}, or empty: open where {@code host} is a loopback address
-     * @param adminKey may be empty; then one is made if keys are needed
+     * @param adminKey may be empty; then one is made if keys are needed, or others than this machine can reach the gateway
      */
-    public Authenticate(String mode, String host, String adminKey, String metricsToken) throws UnknownHostException {
-        this.keys = mode.isBlank() ? !InetAddress.getByName(host).isLoopbackAddress() : mode.equals("keys");
-        this.generated = keys && adminKey.isBlank();
+    public Authenticate(String mode, String host, String adminKey, String metricsToken, KeyRing ring) throws UnknownHostException {
+        boolean local = InetAddress.getByName(host).isLoopbackAddress();
+        this.keys = mode.isBlank() ? !local : mode.equals("keys");
+        this.generated = (keys || !local) && adminKey.isBlank();
         this.adminKey = bytes(generated ? newKey() : adminKey);
         this.metricsToken = bytes(metricsToken);
+        this.ring = ring;
     }
 
     private static String newKey() {
@@ -53,35 +61,51 @@ public final class Authenticate {
 
     /** A step that lets callers pass, and says who they are: the owner of the key, or, where none is needed, anybody. */
     public Processor caller() {
-        return exchange -> {
-            if (keys && !isAdmin(exchange)) {
-                throw unauthorized();
-            }
-            exchange.setProperty(USER_ID, keys ? "admin" : "anonymous");
-        };
+        return exchange -> enter(exchange, identify(exchange));
     }
 
     /** A step that lets administrators pass. */
     public Processor admin() {
         return exchange -> {
-            if (adminKey.length > 0 && !isAdmin(exchange)) {
-                throw given(exchange) == null ? unauthorized()
-                        : new ChatException("FORBIDDEN", "This needs the admin key.");
+            if (adminKey.length > 0 && given(exchange) == null) {
+                throw unauthorized();
             }
+            Caller caller = identify(exchange);
+            if (adminKey.length > 0 && caller != Caller.ADMIN) {
+                throw new ChatException("FORBIDDEN", "This needs the admin key.");
+            }
+            enter(exchange, caller);
         };
     }
 
     /** A step that lets those pass who may look inside: administrators, and whoever has the metrics token. */
     public Processor observer() {
         return exchange -> {
-            if (keys && !isAdmin(exchange) && !matches(metricsToken, given(exchange))) {
-                throw unauthorized();
+            if (keys && !matches(metricsToken, given(exchange)) && identify(exchange) != Caller.ADMIN) {
+                throw new ChatException("FORBIDDEN", "This needs the admin key or the metrics token.");
             }
         };
     }
 
-    private boolean isAdmin(Exchange exchange) {
-        return matches(adminKey, given(exchange));
+    private static void enter(Exchange exchange, Caller caller) {
+        exchange.setProperty(Caller.PROPERTY, caller);
+        exchange.setProperty(USER_ID, caller.userId());
+    }
+
+    private Caller identify(Exchange exchange) throws Exception {
+        String given = given(exchange);
+        if (given != null && matches(adminKey, given)) {
+            return Caller.ADMIN;
+        }
+        ApiKey key = given == null ? null : ring.find(given, hash -> SubRoute.ask(exchange, "direct:enrich-key", hash));
+        if (key != null) {
+            return key.caller();
+        }
+        // SDKs always send something as a key; who shows one of ours means to be somebody
+        if (keys || given != null && KeyHash.isOurs(given)) {
+            throw unauthorized();
+        }
+        return Caller.ANONYMOUS;
     }
 
     private static boolean matches(byte[] expected, String given) {

@@ -3,7 +3,6 @@ package io.llmchat.step;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
-import io.llmchat.http.ClientStream;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
 import org.apache.camel.Exchange;
@@ -14,47 +13,6 @@ public final class History {
 
     /** The exchange property with the session that the request names. */
     private static final String NAMED = "named";
-
-    private static final int PAGE_SIZE = 20;
-    private static final int MAX_PAGE_SIZE = 200;
-
-    /** A step that reads which page of which sessions is wanted. */
-    public Processor readPage() {
-        return exchange -> {
-            int page = number(exchange, "page", 1, Integer.MAX_VALUE);
-            int size = number(exchange, "pageSize", PAGE_SIZE, MAX_PAGE_SIZE);
-            String agent = parameter(exchange, "agentId");
-            exchange.setProperty("page", page);
-            exchange.setProperty("pageSize", size);
-            exchange.setProperty("offset", (page - 1L) * size);
-            exchange.setProperty("ofAgent", agent == null ? null : Sessions.storable(agent));
-        };
-    }
-
-    private static String parameter(Exchange exchange, String name) {
-        try {
-            String value = ClientStream.of(exchange).request().getParam(name);
-            return value == null || value.isEmpty() ? null : value;
-        } catch (IllegalArgumentException e) {
-            throw ChatException.invalid(name, "The query string has a percent-encoding that is none.");
-        }
-    }
-
-    private static int number(Exchange exchange, String name, int usual, int max) {
-        String value = parameter(exchange, name);
-        if (value == null) {
-            return usual;
-        }
-        try {
-            int number = Integer.parseInt(value);
-            if (number >= 1 && number <= max) {
-                return number;
-            }
-        } catch (NumberFormatException e) {
-            // refused below
-        }
-        throw ChatException.invalid(name, name + " must be a whole number from 1 to " + max + ".");
-    }
 
     /** A step that reads the session from the path. */
     public Processor readChatId() {

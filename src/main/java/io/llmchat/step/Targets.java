@@ -1,6 +1,7 @@
 package io.llmchat.step;
 
 import io.llmchat.chat.Agent;
+import io.llmchat.chat.Caller;
 import io.llmchat.chat.Candidate;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
@@ -77,6 +78,18 @@ public final class Targets {
         }
         chat.agent(agent);
         return true;
+    }
+
+    /** A step that lets pass who may ask for what was named; which fallbacks it has is the operator's decision. */
+    public Processor mayAsk() {
+        return exchange -> {
+            Chat chat = Chat.of(exchange);
+            Agent agent = chat.agent();
+            Caller caller = exchange.getProperty(Caller.PROPERTY, Caller.ANONYMOUS, Caller.class);
+            if (!caller.mayAsk(agent == null ? null : agent.id(), agent == null ? Target.parse(chat.name()) : agent.target())) {
+                throw new ChatException("FORBIDDEN", "This key may not ask the " + (agent == null ? "model '" : "agent '") + chat.name() + "'.");
+            }
+        };
     }
 
     /** A step that puts in order who is asked: what was named, then its fallbacks. */

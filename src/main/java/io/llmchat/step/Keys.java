@@ -1,0 +1,112 @@
+package io.llmchat.step;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.ApiKey;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Quota;
+import io.llmchat.http.Ids;
+import io.llmchat.json.Json;
+import io.llmchat.store.KeyHash;
+import io.llmchat.store.KeyRing;
+import io.vertx.core.buffer.Buffer;
+import java.io.IOException;
+import java.time.Instant;
+import java.time.OffsetDateTime;
+import java.util.HexFormat;
+import java.util.Set;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** The steps of the routes that show and change keys and their users. */
+public final class Keys {
+
+    /** The exchange property with a key that was just made: for the answer, and for nothing else. */
+    private static final String MADE = "madeKey";
+
+    private final KeyHash hash;
+    private final KeyRing ring;
+
+    public Keys(KeyHash hash, KeyRing ring) {
+        this.hash = hash;
+        this.ring = ring;
+    }
+
+    /** A step: the body describes a key; makes one, and adds to the body what is kept of it. */
+    public Processor readNew() {
+        return exchange -> {
+            JsonNode json = body(exchange);
+            ApiKey.check(json, Set.of());
+            if (json.hasNonNull("expiresAt") && !OffsetDateTime.parse(json.path("expiresAt").asText()).toInstant().isAfter(Instant.now())) {
+                throw ChatException.invalid("expiresAt", "expiresAt must be a time to come.");
+            }
+            String key = hash.make();
+            exchange.setProperty(MADE, key);
+            ObjectNode kept = ((ObjectNode) json).put("id", Ids.next()).put("prefix", KeyHash.shown(key))
+                    .put("hash", HexFormat.of().formatHex(hash.of(key)));
+            exchange.getMessage().setBody(kept.toString());
+        };
+    }
+
+    /** A step: the body is a key as it is listed; adds the key itself, this once. */
+    public Processor show() {
+        return exchange -> {
+            ObjectNode shown = document(exchange);
+            shown.put("key", (String) exchange.removeProperty(MADE));
+            exchange.getMessage().setBody(shown.toString());
+        };
+    }
+
+    /** A step: the body is a key that was revoked, with its hash: nobody gets in with it any more. */
+    public Processor revoked() {
+        return exchange -> {
+            ObjectNode key = document(exchange);
+            ring.changed(key.remove("hash").asText());
+            exchange.getMessage().setBody(key.toString());
+        };
+    }
+
+    /** A step: the body has the members of the user in the path that shall change. */
+    public Processor readUser() {
+        return exchange -> {
+            if (!(body(exchange) instanceof ObjectNode user)) {
+                throw ChatException.invalid("body", "The request body must be a JSON object.");
+            }
+            String id = exchange.getMessage().getHeader("id", String.class);
+            ApiKey.checkText(user.deepCopy().put("id", id), "id", ApiKey.USER_ID, ApiKey.USER_ID_TAKES);
+            if (user.hasNonNull("name")) {
+                ApiKey.checkText(user, "name", ApiKey.NAME, ApiKey.NAME_TAKES);
+            }
+            if (user.hasNonNull("limits")) {
+                Quota.read(user.path("limits"), "limits");
+            }
+            exchange.getMessage().setBody(user.put("id", id).toString());
+        };
+    }
+
+    /** A step: a user was written, and stands in all that is kept of the keys. */
+    public Processor userWritten() {
+        return exchange -> ring.allChanged();
+    }
+
+    /** A step: the body is what the database found; nothing found is an error. */
+    public Processor mustBeThere() {
+        return exchange -> {
+            if (exchange.getMessage().getBody() == null) {
+                throw new ChatException("NOT_FOUND", "There is nothing with this id.");
+            }
+        };
+    }
+
+    private static ObjectNode document(Exchange exchange) throws IOException {
+        return (ObjectNode) Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+    }
+
+    private static JsonNode body(Exchange exchange) {
+        try {
+            return exchange.getMessage().getBody() instanceof Buffer b ? Json.read(b.getBytes()) : null;
+        } catch (IOException e) {
+            throw ChatException.invalid("body", "The request body is not valid JSON.");
+        }
+    }
+}

@@ -1,0 +1,441 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.zaxxer.hikari.HikariDataSource;
+import io.llmchat.chat.Caller;
+import io.llmchat.store.KeyFile;
+import io.llmchat.store.KeyHash;
+import io.llmchat.store.KeyRing;
+import io.llmchat.support.Logs;
+import io.llmchat.support.TestGateway;
+import java.math.BigDecimal;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.sql.Connection;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Set;
+import java.util.UUID;
+import javax.sql.DataSource;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Keys: who gets in with them, as whom, for what and until when; and that nobody finds one where it was kept. */
+class KeysTest {
+
+    private static final String[] ADMIN = {"Authorization", "Bearer the-admin-key-of-the-test"};
+    private static final String OF_THE_FILE = "a-key-that-somebody-brought-along-0001";
+
+    @TempDir
+    private static Path folder;
+    private static Path file;
+    private static TestGateway gateway;
+    /** Another instance on the same stores. */
+    private static TestGateway second;
+
+    private final String user = "u-" + UUID.randomUUID();
+    private final String model = "k-" + UUID.randomUUID();
+
+    @BeforeAll
+    static void start() throws Exception {
+        file = folder.resolve("keys.yaml");
+        Files.writeString(file, "- {name: CI, userId: builder, key: " + OF_THE_FILE + ", models: [openai/*]}\n");
+        gateway = inKeyMode("llmchat.keys.file", file.toString(), "llmchat.keys.file-period", "20");
+        second = inKeyMode();
+    }
+
+    private static TestGateway inKeyMode(String... more) throws Exception {
+        List<String> settings = new ArrayList<>(List.of("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test"));
+        settings.addAll(List.of(more));
+        return TestGateway.with(settings.toArray(String[]::new));
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        gateway.close();
+        second.close();
+    }
+
+    private static String[] bearer(String key) {
+        return new String[] {"Authorization", "Bearer " + key};
+    }
+
+    /** Makes a key of this test's user and returns what was told of it. */
+    private JsonNode make(String more) throws Exception {
+        HttpResponse<String> made = gateway.post("/api/keys", "{\"name\":\"A key\",\"userId\":\"" + user + "\"" + more + "}", ADMIN);
+        assertEquals(201, made.statusCode(), made.body());
+        return json(made.body()).path("data");
+    }
+
+    private int ask(TestGateway of, String key) throws Exception {
+        return of.post("/v1/chat/completions", chat("openai/" + model, false), bearer(key)).statusCode();
+    }
+
+    private static void refused(HttpResponse<String> response, String message) {
+        assertEquals(403, response.statusCode(), response.body());
+        JsonNode body = json(response.body());
+        boolean openAi = body.has("error");
+        assertEquals(openAi ? "permission_error" : "FORBIDDEN", openAi ? body.path("error").path("type").asText() : body.path("code").asText());
+        assertTrue(response.body().contains(message), response.body());
+    }
+
+    // --- making, listing, revoking
+
+    @Test
+    void aKeyIsShownOnceAndLetsItsOwnerIn() throws Exception {
+        JsonNode made = make(",\"limits\":{\"points\":5,\"duration\":60},\"expiresAt\":\"2999-01-01T00:00:00Z\"");
+        String key = made.path("key").asText();
+        assertTrue(key.startsWith(made.path("prefix").asText()) && key.startsWith("llmchat_sk_"), key);
+        assertEquals(200, ask(gateway, key));
+        assertEquals(200, gateway.post("/v1/messages", "{\"model\":\"demo\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}",
+                "x-api-key", key).statusCode());
+
+        HttpResponse<String> one = gateway.get("/api/keys/" + made.path("id").asText(), ADMIN);
+        JsonNode listed = json(gateway.get("/api/keys?userId=" + user, ADMIN).body()).path("data");
+        assertEquals(1, listed.path("total").asInt());
+        assertEquals(json(one.body()).path("data"), listed.path("items").path(0));
+        assertEquals("2999-01-01T00:00:00.000Z", listed.path("items").path(0).path("expiresAt").asText());
+        assertEquals(5, listed.path("items").path(0).path("limits").path("points").asInt());
+        assertFalse(one.body().contains(key) || listed.toString().contains(key) || listed.toString().contains("hash"), listed.toString());
+        assertEquals(404, gateway.get("/api/keys/none", ADMIN).statusCode());
+    }
+
+    @Test
+    void keysAreListedByPagesTheNewestFirst() throws Exception {
+        String first = make("").path("id").asText();
+        String last = make("").path("id").asText();
+        JsonNode page = json(gateway.get("/api/keys?pageSize=1&userId=" + user, ADMIN).body()).path("data");
+        assertEquals(2, page.path("total").asInt());
+        assertEquals(last, page.path("items").path(0).path("id").asText());
+        page = json(gateway.get("/api/keys?pageSize=1&page=2&userId=" + user, ADMIN).body()).path("data");
+        assertEquals(first, page.path("items").path(0).path("id").asText());
+        assertEquals(400, gateway.get("/api/keys?pageSize=201", ADMIN).statusCode());
+    }
+
+    @Test
+    void aRevokedKeyIsGoodForNothingOnAnyInstanceWithinASecond() throws Exception {
+        JsonNode made = make("");
+        String key = made.path("key").asText();
+        assertEquals(200, ask(gateway, key));
+        assertEquals(200, ask(second, key));
+        HttpResponse<String> revoked = gateway.send("DELETE", "/api/keys/" + made.path("id").asText(), null, ADMIN);
+        long at = System.nanoTime();
+        assertEquals(200, revoked.statusCode(), revoked.body());
+        assertFalse(revoked.body().contains("hash"), revoked.body());
+        assertTrue(json(revoked.body()).path("data").hasNonNull("revokedAt"), revoked.body());
+        assertEquals(401, ask(gateway, key));
+        until("the other instance refuses it", () -> ask(second, key) == 401);
+        assertTrue(System.nanoTime() - at < 1_000_000_000L, "within a second");
+
+        HttpResponse<String> again = gateway.send("DELETE", "/api/keys/" + made.path("id").asText(), null, ADMIN);
+        assertEquals(json(revoked.body()).path("data"), json(again.body()).path("data"), "once is enough");
+        assertEquals(404, gateway.send("DELETE", "/api/keys/none", null, ADMIN).statusCode());
+    }
+
+    @Test
+    void aKeyEndsAtItsTimeThoughItIsInTheCache() throws Exception {
+        Instant end = Instant.now().plusMillis(1500);
+        String key = make(",\"expiresAt\":\"" + end + "\"").path("key").asText();
+        assertEquals(200, ask(gateway, key));
+        until("its time is over", () -> ask(gateway, key) == 401);
+        assertFalse(Instant.now().isBefore(end));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "name             | {'userId':'u'}",
+        "name             | {'name':'','userId':'u'}",
+        "userId           | {'name':'n'}",
+        "userId           | {'name':'n','userId':'two words'}",
+        "expiresAt        | {'name':'n','userId':'u','expiresAt':'tomorrow'}",
+        "expiresAt        | {'name':'n','userId':'u','expiresAt':'2020-01-01T00:00:00Z'}",
+        "agents           | {'name':'n','userId':'u','agents':'demo'}",
+        "agents[0]        | {'name':'n','userId':'u','agents':[7]}",
+        "models[1]        | {'name':'n','userId':'u','models':['openai/a','gpt-4o']}",
+        "limits.points    | {'name':'n','userId':'u','limits':{'points':-1}}",
+        "limits.rpm       | {'name':'n','userId':'u','limits':{'rpm':1}}",
+        "expires_at       | {'name':'n','userId':'u','expires_at':'2999-01-01T00:00:00Z'}",
+        "body             | []",
+        "body             | {"})
+    void whatCannotBeAKeyIsRefusedAndTheMemberNamed(String member, String body) throws Exception {
+        HttpResponse<String> response = gateway.post("/api/keys", body.replace('\'', '"'), ADMIN);
+        assertEquals(400, response.statusCode(), response.body());
+        assertEquals(member, json(response.body()).path("details").path(0).path("field").asText(), response.body());
+    }
+
+    @Test
+    void anAgentWithLimitsThatAreNoneIsRefused() throws Exception {
+        HttpResponse<String> response = gateway.post("/api/agents",
+                "{\"name\":\"A\",\"provider\":\"openai\",\"model\":\"m\",\"rateLimit\":{\"points\":1}}", ADMIN);
+        assertEquals(400, response.statusCode());
+        assertEquals("rateLimit.duration", json(response.body()).path("details").path(0).path("field").asText());
+    }
+
+    // --- who gets in
+
+    @Test
+    void whoeverHasNoGoodKeyHearsTheSame() throws Exception {
+        String good = make("").path("key").asText();
+        String cut = good.substring(0, good.length() - 1);
+        String mistyped = good.replace(good.charAt(20), good.charAt(20) == 'a' ? 'b' : 'a');
+        JsonNode gone = make("");
+        gateway.send("DELETE", "/api/keys/" + gone.path("id").asText(), null, ADMIN);
+        String never = new KeyHash(gateway.bean(DataSource.class), "").make();
+        Set<String> bodies = new HashSet<>();
+        for (String key : List.of(cut, mistyped, gone.path("key").asText(), never, "anything", "")) {
+            HttpResponse<String> response = gateway.post("/v1/chat/completions", chat("demo", false), bearer(key));
+            assertEquals(401, response.statusCode(), key);
+            bodies.add(response.body());
+        }
+        bodies.add(gateway.post("/v1/chat/completions", chat("demo", false)).body());
+        assertEquals(1, bodies.size(), bodies.toString());
+        assertEquals("invalid_api_key", json(bodies.iterator().next()).path("error").path("code").asText());
+    }
+
+    @Test
+    void onlyTheAdminKeyChangesThings() throws Exception {
+        String key = make("").path("key").asText();
+        for (String[] request : new String[][] {{"POST", "/api/keys"}, {"GET", "/api/keys"}, {"GET", "/api/keys/x"}, {"DELETE", "/api/keys/x"},
+            {"GET", "/api/users/x"}, {"PUT", "/api/users/x"}, {"GET", "/api/audit"}, {"POST", "/api/agents"}, {"PUT", "/api/agents/demo"},
+            {"DELETE", "/api/agents/demo"}}) {
+            String body = request[0].startsWith("P") ? "{}" : null;
+            refused(gateway.send(request[0], request[1], body, bearer(key)), "admin key");
+            assertEquals(401, gateway.send(request[0], request[1], body).statusCode(), request[1]);
+            assertEquals(401, gateway.send(request[0], request[1], body, bearer("wrong")).statusCode(), request[1]);
+        }
+        refused(gateway.get("/metrics", bearer(key)), "admin key");
+    }
+
+    @Test
+    void inOpenModeAKeySaysWhoItIsAndAnythingElseIsNobody() throws Exception {
+        JsonNode made = make("");
+        TestGateway open = TestGateway.shared();
+        String chatId = json(open.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(made.path("key").asText())).body())
+                .path("data").path("chatId").asText();
+        assertEquals(200, open.get("/api/chat/history/" + chatId, bearer(made.path("key").asText())).statusCode());
+        assertEquals(404, open.get("/api/chat/history/" + chatId).statusCode());
+        assertEquals(404, open.get("/api/chat/history/" + chatId, bearer("sk-what-an-sdk-sends")).statusCode());
+        gateway.send("DELETE", "/api/keys/" + made.path("id").asText(), null, ADMIN);
+        until("the key is refused: its owner would else talk in front of everybody", () -> ask(open, made.path("key").asText()) == 401);
+    }
+
+    @Test
+    void sessionsOfTwoUsersAreApart() throws Exception {
+        String mine = make("").path("key").asText();
+        HttpResponse<String> other = gateway.post("/api/keys", "{\"name\":\"B\",\"userId\":\"other-" + user + "\"}", ADMIN);
+        String theirs = json(other.body()).path("data").path("key").asText();
+        String alsoMine = make("").path("key").asText();
+        String chatId = json(gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(mine)).body())
+                .path("data").path("chatId").asText();
+        assertEquals(200, gateway.get("/api/chat/history/" + chatId, bearer(mine)).statusCode());
+        assertEquals(200, gateway.get("/api/chat/history/" + chatId, bearer(alsoMine)).statusCode());
+        assertEquals(404, gateway.get("/api/chat/history/" + chatId, bearer(theirs)).statusCode());
+        assertEquals(404, gateway.send("DELETE", "/api/chat/history/" + chatId, null, bearer(theirs)).statusCode());
+        assertEquals(0, json(gateway.get("/api/chat/history", bearer(theirs)).body()).path("data").path("total").asInt());
+        assertEquals(404, gateway.post("/api/chat/completions",
+                nativeChat("openai/" + model, false).replace("{\"agentId\"", "{\"chatId\":\"" + chatId + "\",\"agentId\""), bearer(theirs)).statusCode());
+    }
+
+    // --- for what
+
+    @Test
+    void aKeyThatIsBoundToAgentsAsksThemAndNobodyElse() throws Exception {
+        String agent = "k-" + UUID.randomUUID().toString().substring(0, 8);
+        gateway.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model
+                + "\",\"fallbacks\":[\"demo/demo\"]}", ADMIN);
+        String key = make(",\"agents\":[\"" + agent + "\"]").path("key").asText();
+        assertEquals(200, gateway.post("/v1/chat/completions", chat(agent, false), bearer(key)).statusCode());
+        gateway.provider().on(model, call -> call.error(500, "broken"));
+        assertEquals(200, gateway.post("/v1/chat/completions", chat(agent, false), bearer(key)).statusCode(), "fallbacks are the operator's");
+        refused(gateway.post("/v1/chat/completions", chat("demo", false), bearer(key)), "may not ask the agent 'demo'");
+        refused(gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(key)), "may not ask the model 'openai/" + model + "'");
+
+        assertEquals(List.of(agent), json(gateway.get("/v1/models", bearer(key)).body()).path("data").findValuesAsText("id"));
+        assertEquals(List.of(agent), json(gateway.get("/v1/models", "x-api-key", key, "anthropic-version", "2023-06-01").body())
+                .path("data").findValuesAsText("id"));
+        assertEquals(List.of(agent), json(gateway.get("/api/agents", bearer(key)).body()).path("data").findValuesAsText("id"));
+        for (String path : List.of("/v1/models/", "/api/agents/")) {
+            assertEquals(200, gateway.get(path + agent, bearer(key)).statusCode());
+            assertEquals(404, gateway.get(path + "demo", bearer(key)).statusCode());
+        }
+        assertEquals(404, gateway.get("/api/agents/demo/status", bearer(key)).statusCode());
+        gateway.send("DELETE", "/api/agents/" + agent, null, ADMIN);
+    }
+
+    @Test
+    void aKeyThatIsBoundToModelsAsksThemAndTheirAgents() throws Exception {
+        String key = make(",\"models\":[\"openai/" + model + "\",\"demo/*\"]").path("key").asText();
+        assertEquals(200, ask(gateway, key));
+        assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false), bearer(key)).statusCode());
+        assertEquals(200, gateway.post("/v1/chat/completions", chat("demo/any", false), bearer(key)).statusCode());
+        HttpResponse<String> other = gateway.post("/v1/messages",
+                "{\"model\":\"openai/other\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "x-api-key", key);
+        assertEquals(403, other.statusCode(), other.body());
+        assertEquals("permission_error", json(other.body()).path("error").path("type").asText());
+        assertTrue(json(gateway.get("/v1/models", bearer(key)).body()).path("data").findValuesAsText("id").contains("demo"));
+        assertEquals(403, gateway.post("/v1/embeddings", "{\"model\":\"openai/other\",\"input\":\"Hi\"}", bearer(key)).statusCode());
+    }
+
+    @Test
+    void aUserHasANameAndLimitsForAllKeysTogether() throws Exception {
+        String key = make(",\"limits\":{\"budgetPerDay\":0.5}").path("key").asText();
+        assertEquals(200, ask(gateway, key));
+        JsonNode written = json(gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":1000}}", ADMIN).body()).path("data");
+        assertEquals(user, written.path("name").asText());
+        gateway.send("PUT", "/api/users/" + user, "{\"name\":\"Ada\"}", ADMIN);
+        JsonNode read = json(gateway.get("/api/users/" + user, ADMIN).body()).path("data");
+        assertEquals("Ada", read.path("name").asText());
+        assertEquals(1000, read.path("limits").path("tokensPerDay").asInt());
+        assertEquals(200, ask(gateway, key));
+        Caller caller = gateway.bean(KeyRing.class).find(key, hash -> null).caller();
+        assertEquals(new BigDecimal("0.5"), caller.quota().budgetPerDay());
+        assertEquals(1000, caller.userQuota().tokensPerDay());
+        assertEquals(user, caller.userId());
+        assertEquals(400, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":\"many\"}}", ADMIN).statusCode());
+        assertEquals(404, gateway.get("/api/users/nobody-" + user, ADMIN).statusCode());
+    }
+
+    // --- keys that stand in a file
+
+    @Test
+    void aKeyOfTheFileLetsItsOwnerInAndIsBoundAsItSays() throws Exception {
+        assertEquals(200, ask(gateway, OF_THE_FILE));
+        assertEquals(401, ask(second, OF_THE_FILE), "this instance has no file");
+        refused(gateway.post("/v1/chat/completions", chat("demo", false), bearer(OF_THE_FILE)), "'demo'");
+    }
+
+    @Test
+    void theFileIsReadAgainWhenItChangesAndABadOneChangesNothing() throws Exception {
+        String before = Files.readString(file);
+        String key = "another-key-that-somebody-brought-0002";
+        String hash = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(key.getBytes()));
+        Files.writeString(file, before + "- {name: Two, userId: builder, sha256: " + hash + "}\n");
+        until("the new key is good", () -> ask(gateway, key) == 200);
+        try (Logs logs = new Logs()) {
+            Files.writeString(file, before + "- {name: Three}\n");
+            until("the fault is told", () -> logs.text().contains("entry 2 (Three): userId is missing."));
+        }
+        assertEquals(200, ask(gateway, key));
+        Files.writeString(file, before);
+        until("the key is gone", () -> ask(gateway, key) == 401);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "{name: CI}                                                                          | takes a list",
+        "- {name: CI, userId: u}                                                             | entry 1 (CI): it needs either key or sha256.",
+        "- {name: CI, userId: u, key: short}                                                 | entry 1 (CI): key must have at least 32 visible",
+        "- {name: CI, userId: u, sha256: 0123}                                               | entry 1 (CI): sha256 must be 64 hexadecimal digits",
+        "- {name: CI, userId: u, key: 01234567890123456789012345678901, limits: {points: x}} | entry 1 (CI): limits.points must be a whole number",
+        "- {name: CI, userId: u, key: 01234567890123456789012345678901, expiresAt: soon}     | entry 1 (CI): expiresAt must be a time",
+        "- [a]                                                                               | entry 1: A key is described by an object.",
+        "- {name: 'CI                                                                        | is not YAML: see line 1"})
+    void aFileThatCannotBeUsedStopsTheStartAndSaysWhere(String content, String fault) throws Exception {
+        Path bad = folder.resolve("bad.yaml");
+        Files.writeString(bad, content + "\n");
+        String told = assertThrows(IllegalArgumentException.class, () -> new KeyFile(bad.toString())).getMessage();
+        assertTrue(told.contains("KEYS_FILE " + bad) && told.contains(fault), told);
+        assertFalse(told.contains("0123456789"), told);
+    }
+
+    @Test
+    void aFileThatIsNotThereStopsTheStartAndTwoKeysOfOneNameDoToo() throws Exception {
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile("/nowhere/keys.yaml")).getMessage()
+                .contains("KEYS_FILE /nowhere/keys.yaml cannot be read"));
+        Path twice = folder.resolve("twice.yaml");
+        Files.writeString(twice, "- {name: A, userId: u, key: 01234567890123456789012345678901}\n- {name: A, userId: u, key: 01234567890123456789012345678902}\n");
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(twice.toString())).getMessage().contains("entry 2 (A): an entry above"));
+    }
+
+    @Test
+    void withPostgresAwayKeysOfTheFileAndThoseShownLatelyAreKnownAndNoneIsRefusedByMistake() throws Exception {
+        String known = make("").path("key").asText();
+        String unknown = make("").path("key").asText();
+        try (TestGateway cut = inKeyMode("llmchat.keys.file", file.toString())) {
+            refused(cut.get("/api/keys", bearer(known)), "admin key");
+            cut.bean(DataSource.class).unwrap(HikariDataSource.class).close();
+            refused(cut.get("/api/keys", bearer(known)), "admin key");
+            refused(cut.get("/api/keys", bearer(OF_THE_FILE)), "admin key");
+            HttpResponse<String> response = cut.get("/api/keys", bearer(unknown));
+            assertEquals(503, response.statusCode(), response.body());
+            assertEquals("STORE_UNAVAILABLE", json(response.body()).path("code").asText());
+            assertEquals(401, cut.get("/api/keys", bearer("anything")).statusCode());
+        }
+    }
+
+    // --- where keys are not
+
+    @Test
+    void aKeyIsNowhereInClearInTheDatabaseNorInLogs() throws Exception {
+        String key;
+        try (Logs logs = new Logs()) {
+            key = make("").path("key").asText();
+            ask(gateway, key);
+            gateway.post("/api/chat/completions", nativeChat("openai/" + model, true), bearer(key));
+            gateway.post("/v1/chat/completions", "{", bearer(key));
+            gateway.provider().on(model, call -> call.error(500, "broken"));
+            ask(gateway, key);
+            assertTrue(logs.text().length() > 1000, "everything is logged");
+            assertFalse(logs.text().contains(key.substring(20)), "in the logs");
+        }
+        assertEquals(List.of(), columnsWith(key.substring(20)));
+        assertNotEquals(List.of(), columnsWith(key.substring(0, 19)), "what would be found is: the prefix that lists show");
+        assertFalse(gateway.get("/metrics", ADMIN).body().contains(key.substring(0, 19)));
+        assertFalse(gateway.get("/health/detailed", ADMIN).body().contains(key.substring(0, 19)));
+    }
+
+    /** The columns of all tables that have a value with this text in it. */
+    private static List<String> columnsWith(String text) throws Exception {
+        List<String> found = new ArrayList<>();
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            List<String[]> columns = new ArrayList<>();
+            try (var rows = s.executeQuery("SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables"
+                    + " USING (table_schema, table_name) WHERE table_schema = 'public' AND table_type = 'BASE TABLE'")) {
+                while (rows.next()) {
+                    columns.add(new String[] {rows.getString(1), rows.getString(2)});
+                }
+            }
+            assertTrue(columns.size() > 40);
+            for (String[] column : columns) {
+                String value = "CASE pg_typeof(\"" + column[1] + "\")::text WHEN 'bytea' THEN encode(\"" + column[1] + "\"::text::bytea, 'escape')"
+                        + " ELSE \"" + column[1] + "\"::text END";
+                try (var row = s.executeQuery("SELECT count(*) FROM \"" + column[0] + "\" WHERE " + value + " LIKE '%" + text + "%'")) {
+                    row.next();
+                    if (row.getLong(1) > 0) {
+                        found.add(column[0] + "." + column[1]);
+                    }
+                }
+            }
+        }
+        return found;
+    }
+
+    @Test
+    void keysOfAnotherSecretAreNotRecognised() throws Exception {
+        DataSource database = gateway.bean(DataSource.class);
+        String key = new KeyHash(database, "").make();
+        assertTrue(KeyHash.isOurs(key) && !KeyHash.isOurs(key + "0") && !KeyHash.isOurs("llmchat_sk_"));
+        assertTrue(Arrays.equals(new KeyHash(database, "").of(key), new KeyHash(database, "").of(key)), "the one in the database is shared");
+        assertFalse(Arrays.equals(new KeyHash(database, "").of(key), new KeyHash(database, "a-secret-of-more-than-thirty-two-characters").of(key)));
+    }
+}
