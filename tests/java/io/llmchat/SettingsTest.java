@@ -24,7 +24,7 @@ class SettingsTest {
 
     /** Variables that take any text: whether it is right only the store, the provider or the disk can say. */
     private static final Set<String> FREE_TEXT = Set.of("ANTHROPIC_API_KEY", "DATA_DIR", "DEFAULT_MODEL", "DIFY_API_KEY", "FASTGPT_API_KEY", "KEYS_FILE", "OPENAI_API_KEY",
-            "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "REDIS_HOST", "REDIS_PASSWORD");
+            "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "REDIS_HOST", "REDIS_PASSWORD", "ROUTES_DIR");
 
     private static List<String> faults(String name, String value) {
         return Settings.faults(Map.of(name, value));

@@ -28,6 +28,8 @@ public final class Settings {
         text("KEY_HASH_SECRET", "|[\\x21-\\x7e]{32,}", "at least 32 visible characters, the same for all instances");
         text("LOG_LEVEL", "(?i)trace|debug|info|warn|error", "trace, debug, info, warn or error");
         text("LOG_FORMAT", "text|json", "text or json");
+        number("DRAIN_DELAY", 0, 3_600_000);
+        number("DRAIN_GRACE", 0, 86_400_000);
         number("RATE_LIMIT_MAX_REQUESTS", 0, 1_000_000);
         number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
         number("RATE_LIMIT_POINTS", 0, 1_000_000_000);

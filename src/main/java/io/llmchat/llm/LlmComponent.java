@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.llmchat.http.Drain;
 import io.llmchat.wire.Wires;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -33,6 +34,7 @@ public final class LlmComponent extends DefaultComponent {
     private Vertx vertx;
     private HttpClient client;
     private MeterRegistry meters;
+    private Drain drain;
 
     @Metadata
     private int connectTimeout = 2_000;
@@ -63,8 +65,10 @@ public final class LlmComponent extends DefaultComponent {
         super.doStart();
         vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
         meters = CamelContextHelper.findSingleByType(getCamelContext(), MeterRegistry.class);
+        drain = CamelContextHelper.findSingleByType(getCamelContext(), Drain.class);
+        // shared: a new version of the routes finds the connections of the one before
         client = vertx.createHttpClient(
-                new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
+                new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"),
                 new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
     }
 
@@ -72,6 +76,10 @@ public final class LlmComponent extends DefaultComponent {
     protected void doStop() throws Exception {
         client.close();
         super.doStop();
+    }
+
+    boolean isEnding() {
+        return drain.isEnding();
     }
 
     Upstream call(RequestOptions options, Buffer body) {

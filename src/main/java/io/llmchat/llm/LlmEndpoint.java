@@ -147,6 +147,11 @@ public final class LlmEndpoint extends DefaultEndpoint {
         component.timedOut(provider, kind);
     }
 
+    /** Whether the gateway ends: nobody is asked any more. */
+    boolean isEnding() {
+        return component.isEnding();
+    }
+
     Wire wire() {
         return wire;
     }

@@ -1,6 +1,7 @@
 package io.llmchat.ops;
 
 import com.sun.management.OperatingSystemMXBean;
+import io.llmchat.http.Drain;
 import io.llmchat.json.Json;
 import io.llmchat.llm.Breakers;
 import io.llmchat.llm.LlmComponent;
@@ -27,8 +28,12 @@ public final class Health {
     private final DataSource database;
     private final RedissonClient redis;
     private final Breakers breakers;
+    private final Drain drain;
+    private final RouteVersions routes;
 
-    public Health(DataSource database, RedissonClient redis, Breakers breakers) {
+    public Health(DataSource database, RedissonClient redis, Breakers breakers, Drain drain, RouteVersions routes) {
+        this.drain = drain;
+        this.routes = routes;
         this.database = database;
         this.redis = redis;
         this.breakers = breakers;
@@ -42,6 +47,10 @@ public final class Health {
     /** A step: whether traffic should be sent here. PostgreSQL is needed; without Redis it is slower, never wrong. */
     public Processor ready() {
         return exchange -> {
+            if (!drain.isReady()) {
+                reply(exchange, 503, report("draining"));
+                return;
+            }
             Map<String, Object> postgres = component(this::database);
             boolean well = Boolean.TRUE.equals(postgres.get("healthy"));
             reply(exchange, well ? 200 : 503, report(well ? "ready" : "not ready"));
@@ -68,6 +77,7 @@ public final class Health {
             Map<String, Object> states = new LinkedHashMap<>();
             breakers.states().forEach((name, state) -> states.put(name, state.name().toLowerCase(Locale.ROOT)));
             report.put("breakers", states);
+            report.put("routes", routes.report());
             reply(exchange, 200, report);
         };
     }
