@@ -1,5 +1,7 @@
 package io.llmchat;
 
+import static io.llmchat.support.GatewayProcess.freePort;
+import static io.llmchat.support.GatewayProcess.readTo;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -10,8 +12,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.Sse;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -21,7 +23,6 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
@@ -36,30 +37,7 @@ class ProcessTest {
     Path folder;
 
     private Process start(Map<String, String> settings) throws IOException {
-        ProcessBuilder java = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx256m",
-                "-cp", System.getProperty("java.class.path"), "io.llmchat.Main");
-        java.environment().put("DATA_DIR", folder.resolve("data").toString());
-        java.environment().putAll(settings);
-        return java.redirectErrorStream(true).start();
-    }
-
-    private static int freePort() throws IOException {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
-        }
-    }
-
-    /** Reads what the process says until a line has this in it; all lines so far. */
-    private static List<String> readTo(Process process, String text) throws IOException {
-        BufferedReader out = process.inputReader();
-        List<String> lines = new ArrayList<>();
-        for (String line; (line = out.readLine()) != null;) {
-            lines.add(line);
-            if (line.contains(text)) {
-                return lines;
-            }
-        }
-        throw new AssertionError("it ended without saying '" + text + "': " + lines);
+        return GatewayProcess.start(folder.resolve("data"), settings);
     }
 
     private static HttpResponse<String> ask(int port) throws Exception {
@@ -85,6 +63,7 @@ class ProcessTest {
 
         gateway.destroy();
         assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
+        assertEquals(0, gateway.exitValue());
         until("PostgreSQL has ended", () -> !postgres.isAlive() || zombie(postgres));
         until("Redis has ended", () -> !redis.isAlive() || zombie(redis));
     }

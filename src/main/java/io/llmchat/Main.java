@@ -1,12 +1,18 @@
 package io.llmchat;
 
 import io.llmchat.host.Gateway;
+import io.llmchat.host.RoutesRefused;
 import io.llmchat.step.Authenticate;
 import java.net.BindException;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
+import sun.misc.Signal;
 
-/** Starts the gateway with the settings of the environment and runs until it is told to stop. */
+/**
+ * Starts the gateway with the settings of the environment and runs until it is told to stop. SIGTERM lets what runs come
+ * to its end; so does SIGINT, without the time for load balancers to notice; a second one ends it at once.
+ */
 public final class Main {
 
     private Main() {
@@ -26,6 +32,8 @@ public final class Main {
         } catch (BindException e) {
             fail("Cannot listen on " + setting("HOST", "127.0.0.1") + ":" + setting("PORT", "3001")
                     + ": " + e.getMessage() + ". Choose another PORT, or stop what uses it.");
+        } catch (RoutesRefused e) {
+            fail(e.getMessage());
         } catch (Exception e) {
             org.slf4j.LoggerFactory.getLogger(Main.class).debug("The start failed", e);
             fail("The gateway does not start: " + rootCause(e));
@@ -34,6 +42,19 @@ public final class Main {
             gateway.stop();
             org.apache.logging.log4j.LogManager.shutdown();
         }, "stop"));
+        AtomicBoolean ending = new AtomicBoolean();
+        for (String signal : List.of("TERM", "INT")) {
+            Signal.handle(new Signal(signal), s -> {
+                if (ending.getAndSet(true)) {
+                    gateway.hurry();
+                } else {
+                    Thread.ofPlatform().name("drain").start(() -> {
+                        gateway.drain(signal.equals("TERM"));
+                        System.exit(0);
+                    });
+                }
+            });
+        }
         welcome(gateway, (System.nanoTime() - started) / 1_000_000);
     }
 

@@ -63,6 +63,11 @@ public final class FakeProvider implements AutoCloseable {
         return List.copyOf(calls);
     }
 
+    /** Forgets the calls so far. */
+    public void forget() {
+        calls.clear();
+    }
+
     /** All calls for this model, the first first. */
     public List<Call> calls(String model) {
         return calls.stream().filter(c -> model.equals(c.model())).toList();

@@ -38,6 +38,7 @@ public final class TestGateway implements AutoCloseable {
                 "llmchat.openai.base-url", provider.url() + "/v1",
                 "llmchat.openai.api-key", "sk-of-the-gateway",
                 "llmchat.admit.max-requests", "1000000",
+                "llmchat.limit.points", "1000000",
                 "llmchat.retry.base-delay", "1",
                 "llmchat.retry.max-delay", "5",
                 "llmchat.retry.budget-floor", "1000",
@@ -66,20 +67,28 @@ public final class TestGateway implements AutoCloseable {
     /** A gateway of its own with these properties, on the PostgreSQL and Redis of the shared one. */
     public static TestGateway with(String... settings) throws Exception {
         Map<String, String> map = new HashMap<>();
-        var postgres = (org.postgresql.ds.PGSimpleDataSource) shared().gateway.bean(DataSource.class)
-                .unwrap(com.zaxxer.hikari.HikariDataSource.class).getDataSource();
         map.put("llmchat.postgres.host", "127.0.0.1");
-        map.put("llmchat.postgres.port", Integer.toString(postgres.getPortNumbers()[0]));
+        map.put("llmchat.postgres.port", Integer.toString(shared().postgresPort()));
         map.put("llmchat.postgres.user", "postgres");
         map.put("llmchat.postgres.name", "postgres");
         map.put("llmchat.postgres.max-connections", "5");
-        URI redis = URI.create(shared().gateway.bean(org.redisson.api.RedissonClient.class).getConfig().useSingleServer().getAddress());
         map.put("llmchat.redis.host", "127.0.0.1");
-        map.put("llmchat.redis.port", Integer.toString(redis.getPort()));
+        map.put("llmchat.redis.port", Integer.toString(shared().redisPort()));
         for (int i = 0; i < settings.length; i += 2) {
             map.put(settings[i], settings[i + 1]);
         }
         return new TestGateway(map);
+    }
+
+    /** Where the PostgreSQL of this gateway listens; its user and its database are {@code postgres}. */
+    public int postgresPort() throws SQLException {
+        var postgres = (org.postgresql.ds.PGSimpleDataSource) bean(DataSource.class)
+                .unwrap(com.zaxxer.hikari.HikariDataSource.class).getDataSource();
+        return postgres.getPortNumbers()[0];
+    }
+
+    public int redisPort() {
+        return URI.create(bean(org.redisson.api.RedissonClient.class).getConfig().useSingleServer().getAddress()).getPort();
     }
 
     /** A gateway with stores of its own in this folder. */

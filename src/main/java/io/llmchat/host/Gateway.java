@@ -1,19 +1,34 @@
 package io.llmchat.host;
 
 import io.llmchat.http.Connections;
+import io.llmchat.http.Drain;
+import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.ops.RouteVersions;
+import io.netty.channel.Channel;
+import io.netty.channel.SingleThreadEventLoop;
 import io.vertx.core.Vertx;
 import io.vertx.core.http.HttpServer;
 import io.vertx.core.http.HttpServerOptions;
+import io.vertx.core.impl.VertxInternal;
 import java.net.BindException;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.main.Main;
+import org.apache.camel.main.SimpleMainShutdownStrategy;
 import org.apache.camel.spi.Registry;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * The whole gateway in this process: the beans of {@code beans.camel.yaml}, the HTTP server, and the routes, which
@@ -21,10 +36,29 @@ import org.apache.camel.spi.Registry;
  */
 public final class Gateway {
 
+    private static final Logger LOG = LoggerFactory.getLogger(Gateway.class);
+
+    /** How long the requests that are ended get to tell their callers so. */
+    private static final long END_MILLIS = 10_000;
+    private static final int BATCH_SECONDS = 10;
+    /** While the gateway goes on, the batch of an old version has time until PostgreSQL is back. */
+    private static final int OLD_BATCH_SECONDS = 600;
+
     private final Map<String, String> overrides;
-    private final Main host = new Main();
+    private final Main host = new Main() {
+        @Override
+        protected void autoconfigure(CamelContext context) throws Exception {
+            super.autoconfigure(context);
+            files = new RouteFiles(property("llmchat.routes.dir"));
+            configure().withRoutesIncludePattern(files.beans());
+        }
+    };
     private final AtomicReference<Generation> current = new AtomicReference<>();
+    private final Set<Generation> old = ConcurrentHashMap.newKeySet();
+    private RouteFiles files;
+    private RouteWatch watch;
     private HttpServer server;
+    private volatile boolean hurried;
 
     /** @param overrides property values that come before those of application.properties */
     public Gateway(Map<String, String> overrides) {
@@ -34,26 +68,25 @@ public final class Gateway {
     /**
      * Starts everything; on return the gateway serves.
      *
-     * @throws Exception why it cannot; nothing is left running then
+     * @throws RoutesRefused if the route files cannot be used
+     * @throws Exception why else it cannot; nothing is left running then
      */
     public void start() throws Exception {
         try {
-            host.configure().withRoutesIncludePattern("classpath:routes/beans.camel.yaml");
-            Properties values = new Properties();
-            values.putAll(overrides);
-            host.setOverrideProperties(values);
-            host.start();
+            startRoutes();
             Vertx vertx = bean(Vertx.class);
             Gate gate = bean(Gate.class);
-            long maxBody = Long.parseLong(property("llmchat.http.max-body"));
-            current.set(new Generation(registry(), overrides, vertx, gate, maxBody));
             Connections connections = bean(Connections.class);
-            connections.start(vertx, current.get().errors());
+            Supplier<ErrorTable> errors = () -> current.get().errors();
+            connections.start(vertx, errors);
             server = vertx.createHttpServer(options())
                     .connectionHandler(connections::accept)
-                    .requestHandler(gate.before(() -> current.get().router(), current.get().errors()))
-                    .invalidRequestHandler(gate.invalid(current.get().errors()));
+                    .requestHandler(gate.before(() -> current.get().router(), errors))
+                    .invalidRequestHandler(gate.invalid(errors));
             server.listen().toCompletionStage().toCompletableFuture().get();
+            if (files.editable()) {
+                watch = new RouteWatch(files, this::reload);
+            }
         } catch (ExecutionException e) {
             stop();
             throw e.getCause() instanceof BindException b ? b : e;
@@ -61,6 +94,68 @@ public final class Gateway {
             stop();
             throw e;
         }
+    }
+
+    /**
+     * Starts everything but the HTTP server, and stops it again.
+     *
+     * @throws RoutesRefused if the route files cannot be used
+     */
+    public void check() throws Exception {
+        try {
+            startRoutes();
+        } catch (RoutesRefused e) {
+            throw e;
+        } catch (Exception e) {
+            throw new RoutesRefused(new FaultFinder(files, host.getCamelContext()).of(e), e);
+        } finally {
+            stop();
+        }
+    }
+
+    private void startRoutes() throws Exception {
+        // who has made this gateway stops it
+        host.setShutdownStrategy(new SimpleMainShutdownStrategy());
+        Properties values = new Properties();
+        values.putAll(overrides);
+        host.setOverrideProperties(values);
+        host.start();
+        current.set(generation());
+        bean(RouteVersions.class).loaded(current.get().files());
+    }
+
+    private Generation generation() throws RoutesRefused {
+        return new Generation(files, registry(), overrides, bean(Vertx.class), bean(Gate.class),
+                Long.parseLong(property("llmchat.http.max-body")));
+    }
+
+    /** Puts the route files as they are now to work, or, where they cannot be used, says why and goes on as before. */
+    private void reload(List<Path> changed) {
+        RouteVersions versions = bean(RouteVersions.class);
+        long started = System.nanoTime();
+        try {
+            Generation next = generation();
+            Generation before = current.getAndSet(next);
+            versions.loaded(next.files());
+            LOG.info("The changed routes serve, as generation {}, after {} ms", versions.generation(), (System.nanoTime() - started) / 1_000_000);
+            old.add(before);
+            Thread.ofVirtual().name("old-routes").start(() -> retire(before));
+        } catch (RoutesRefused e) {
+            // where Camel does not say which file it is about, it is the one that was saved
+            Fault fault = e.fault().file() == null && changed.size() == 1
+                    ? new Fault(files.name(changed.get(0).toString()), 0, e.fault().reason()) : e.fault();
+            versions.refused(fault.file(), fault.line(), fault.reason());
+            LOG.error("The changed routes are refused, generation {} goes on. {}", versions.generation(), fault);
+        }
+    }
+
+    /** An old version's requests run to their end, and then it ends. */
+    private void retire(Generation before) {
+        // when each event loop has done what it is doing, none has the old version in its hands without having counted in
+        bean(Vertx.class).nettyEventLoopGroup().forEach(loop -> loop.submit(() -> { }).syncUninterruptibly());
+        await(Long.MAX_VALUE, () -> before.requests() == 0);
+        before.stop(OLD_BATCH_SECONDS);
+        old.remove(before);
     }
 
     private HttpServerOptions options() {
@@ -102,20 +197,80 @@ public final class Gateway {
         return server.actualPort();
     }
 
-    /** Stops serving, ends the routes, and stops everything that was started. */
+    /**
+     * Lets what runs come to its end: it is not ready any more, but takes requests for a while, for who has not noticed;
+     * then it takes no new connections and waits for the requests; then it ends those that are left, with an error in
+     * their dialect. To be followed by {@link #stop}.
+     *
+     * @param announce false: nobody has to notice
+     */
+    public void drain(boolean announce) {
+        Drain drain = bean(Drain.class);
+        drain.leave();
+        if (announce) {
+            await(millis("llmchat.drain.delay"), () -> false);
+        }
+        drain.close();
+        stopListening();
+        if (requests() > 0) {
+            LOG.info("Waiting for {} requests to end", requests());
+        }
+        await(millis("llmchat.drain.grace"), () -> requests() == 0);
+        drain.end();
+        hurried = false;
+        await(END_MILLIS, () -> requests() == 0);
+    }
+
+    /** Ends the waiting of {@link #drain}, whatever it waits for. */
+    public void hurry() {
+        hurried = true;
+    }
+
+    private long millis(String property) {
+        return Long.parseLong(property(property));
+    }
+
+    /** How many requests are in progress. */
+    private int requests() {
+        return current.get().requests() + old.stream().mapToInt(Generation::requests).sum();
+    }
+
+    private void await(long millis, BooleanSupplier done) {
+        long started = System.nanoTime();
+        try {
+            while (!done.getAsBoolean() && !hurried && TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - started) < millis) {
+                Thread.sleep(20);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** Closes the socket that takes connections, and leaves the connections: Vert.x closes both or nothing. */
+    private void stopListening() {
+        ((VertxInternal) bean(Vertx.class)).getAcceptorEventLoopGroup().forEach(loop -> loop.submit(() ->
+                ((SingleThreadEventLoop) loop).registeredChannelsIterator().forEachRemaining(Channel::close)).syncUninterruptibly());
+    }
+
+    /** Stops serving, ends the routes, and stops everything that was started; what still runs is cut. */
     public void stop() {
+        if (watch != null) {
+            watch.stop();
+        }
         if (server != null) {
             try {
                 server.close().toCompletionStage().toCompletableFuture().get(5, TimeUnit.SECONDS);
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
             } catch (Exception e) {
-                org.slf4j.LoggerFactory.getLogger(Gateway.class).warn("The HTTP server did not close in time");
+                LOG.warn("The HTTP server did not close in time");
             }
         }
-        Generation routes = current.getAndSet(null);
+        Generation routes = current.get();
         if (routes != null) {
-            routes.stop();
+            await(END_MILLIS, () -> requests() == 0);
+            routes.stop(BATCH_SECONDS);
+            await(END_MILLIS, old::isEmpty);
         }
         host.stop();
     }

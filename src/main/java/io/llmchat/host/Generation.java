@@ -4,21 +4,20 @@ import io.llmchat.http.BodyReader;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.http.HttpEngine;
-import io.llmchat.ops.Tracing;
 import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import io.vertx.ext.web.RoutingContext;
 import java.util.Map;
 import java.util.Properties;
-import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.camel.CamelContext;
 import org.apache.camel.component.platform.http.PlatformHttpConstants;
 import org.apache.camel.component.platform.http.spi.PlatformHttpEngine;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
-import org.apache.camel.spi.InflightRepository;
+import org.apache.camel.main.SimpleMainShutdownStrategy;
 import org.apache.camel.spi.Registry;
 import org.apache.camel.support.DefaultRegistry;
 
@@ -34,24 +33,25 @@ final class Generation {
     private final Main main;
     private final Router router;
     private final ErrorTable errors;
+    private final AtomicInteger requests = new AtomicInteger();
 
     /**
      * Starts the routes.
      *
      * @param host where beans are looked up that the routes do not have themselves
      * @param overrides property values that come before those of application.properties
-     * @throws Exception why the routes do not start; nothing of them is left then
+     * @throws RoutesRefused why the routes cannot be used; nothing of them is left then
      */
-    Generation(Registry host, Map<String, String> overrides, Vertx vertx, Gate gate, long maxBody) throws Exception {
+    Generation(RouteFiles files, Registry host, Map<String, String> overrides, Vertx vertx, Gate gate, long maxBody) throws RoutesRefused {
         router = Router.router(vertx);
         DefaultRegistry beans = new DefaultRegistry(host);
         beans.bind(ROUTER, new VertxPlatformHttpRouter(null, vertx, router, ROUTER) {
             @Override
             public Handler<RoutingContext> bodyHandler() {
-                return new BodyReader(maxBody);
+                return new BodyReader(maxBody, requests);
             }
         });
-        beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER, host.findSingleByType(Tracing.class)));
+        beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER, requests));
         main = new Main() {
             @Override
             protected CamelContext createCamelContext() {
@@ -60,18 +60,36 @@ final class Generation {
                 return context;
             }
         };
-        main.configure().withRoutesIncludePattern("classpath:routes/*.camel.yaml,classpath:routes/providers/*.camel.yaml")
-                .withRoutesExcludePattern("**/beans.camel.yaml");
+        // a shutdown hook for each would keep all of them for ever
+        main.setShutdownStrategy(new SimpleMainShutdownStrategy());
         Properties values = new Properties();
+        values.put("camel.component.kamelet.location", files.kamelets());
         values.putAll(overrides);
         main.setOverrideProperties(values);
         try {
+            main.configure().withRoutesIncludePattern(files.routes()).withRoutesExcludePattern("**/" + RouteFiles.BEANS);
             main.start();
+            Fault loose = new FaultFinder(files, main.getCamelContext()).looseEnd();
             errors = main.getCamelContext().getRegistry().findSingleByType(ErrorTable.class);
+            if (loose != null || errors == null) {
+                throw new RoutesRefused(loose != null ? loose : new Fault(null, 0, "There is no table of errors (errors.camel.yaml)."), null);
+            }
             gate.catchErrors(router, errors, maxBody);
         } catch (Exception e) {
+            RoutesRefused refused = refused(files, e);
             main.stop();
-            throw e;
+            throw refused;
+        }
+    }
+
+    private RoutesRefused refused(RouteFiles files, Exception e) {
+        if (e instanceof RoutesRefused refused) {
+            return refused;
+        }
+        try {
+            return new RoutesRefused(new FaultFinder(files, main.getCamelContext()).of(e), e);
+        } catch (Exception unreadable) {
+            return new RoutesRefused(new Fault(null, 0, String.valueOf(e.getMessage())), e);
         }
     }
 
@@ -83,18 +101,25 @@ final class Generation {
         return errors;
     }
 
-    /** Ends the routes, after the requests in progress; ten seconds are waited for them. */
-    void stop() {
-        // Camel would write out the last batch first, and a request that ends after that would find no batch to join
-        InflightRepository requests = main.getCamelContext().getInflightRepository();
-        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(10);
-        try {
-            while (requests.size() > 0 && System.nanoTime() < end) {
-                Thread.sleep(10);
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+    /** How many requests it has taken and not finished. */
+    int requests() {
+        return requests.get();
+    }
+
+    /** From how many files its routes are. */
+    int files() {
+        return (int) main.getCamelContext().getRoutes().stream().map(r -> r.getSourceResource()).filter(s -> s != null)
+                .map(s -> s.getLocation()).distinct().count();
+    }
+
+    /**
+     * Ends the routes, and writes out the last batch of what was used. To be called when there are no requests: one that
+     * ends after this would find no batch to join.
+     *
+     * @param seconds how long is waited for the batch to be written
+     */
+    void stop(int seconds) {
+        main.getCamelContext().getShutdownStrategy().setTimeout(seconds);
         main.stop();
     }
 }

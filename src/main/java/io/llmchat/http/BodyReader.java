@@ -5,6 +5,7 @@ import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.ext.web.RoutingContext;
 import io.vertx.ext.web.impl.RoutingContextInternal;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Reads a request body into memory, up to a limit; a longer one is answered with 413, and what comes of it still is
@@ -14,42 +15,77 @@ import io.vertx.ext.web.impl.RoutingContextInternal;
 public final class BodyReader implements Handler<RoutingContext> {
 
     private final long max;
+    private final AtomicInteger requests;
 
-    /** @param max bytes */
-    public BodyReader(long max) {
+    /**
+     * @param max bytes
+     * @param requests counts the requests that have come and were not answered; those that are handed on stay in it
+     */
+    public BodyReader(long max, AtomicInteger requests) {
         this.max = max;
+        this.requests = requests;
     }
 
     @Override
     public void handle(RoutingContext ctx) {
-        HttpServerRequest request = ctx.request();
-        Buffer[] body = {null};
-        boolean[] refused = {tooLong(request.getHeader("Content-Length"))};
-        request.handler(bytes -> {
-            if (refused[0]) {
-                return;
-            }
-            if ((body[0] == null ? 0 : body[0].length()) + bytes.length() > max) {
-                refused[0] = true;
-                body[0] = null;
-                ctx.fail(413);
-            } else {
-                body[0] = body[0] == null ? bytes : body[0].appendBuffer(bytes);
-            }
-        });
-        request.endHandler(v -> {
-            if (!refused[0]) {
-                ((RoutingContextInternal) ctx).setBody(body[0]);
-                ctx.next();
-            }
-        });
-        if (refused[0]) {
-            ctx.fail(413);
-        }
+        requests.incrementAndGet();
+        new Reading(ctx).start();
     }
 
-    private boolean tooLong(String contentLength) {
+    private static boolean longer(String contentLength, long max) {
         return contentLength != null && contentLength.length() < 19 && contentLength.chars().allMatch(Character::isDigit)
                 && !contentLength.isEmpty() && Long.parseLong(contentLength) > max;
+    }
+
+    private final class Reading {
+        private final RoutingContext ctx;
+        private Buffer body;
+        private boolean over;
+
+        Reading(RoutingContext ctx) {
+            this.ctx = ctx;
+        }
+
+        void start() {
+            HttpServerRequest request = ctx.request();
+            request.handler(this::add);
+            request.endHandler(v -> complete());
+            request.exceptionHandler(e -> giveUp());
+            if (longer(request.getHeader("Content-Length"), max)) {
+                refuse();
+            }
+        }
+
+        private void add(Buffer bytes) {
+            if (over) {
+                return;
+            }
+            if ((body == null ? 0 : body.length()) + bytes.length() > max) {
+                refuse();
+            } else {
+                body = body == null ? bytes : body.appendBuffer(bytes);
+            }
+        }
+
+        private void complete() {
+            if (!over) {
+                over = true;
+                ((RoutingContextInternal) ctx).setBody(body);
+                ctx.next();
+            }
+        }
+
+        private void refuse() {
+            giveUp();
+            body = null;
+            ctx.fail(413);
+        }
+
+        private void giveUp() {
+            if (!over) {
+                over = true;
+                requests.decrementAndGet();
+            }
+        }
     }
 }

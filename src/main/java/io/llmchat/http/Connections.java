@@ -18,6 +18,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Supplier;
 
 /**
  * All connections of callers: so many at most, and none of them without end. One timer looks at all of them every
@@ -37,7 +38,7 @@ public final class Connections {
     private final Counter refused;
     private final AtomicInteger open = new AtomicInteger();
     private final Set<Connection> connections = ConcurrentHashMap.newKeySet();
-    private ErrorTable errors;
+    private Supplier<ErrorTable> errors;
 
     /**
      * @param max how many may be open; one more is closed at once
@@ -55,7 +56,7 @@ public final class Connections {
     }
 
     /** From now on connections are looked at; ends with {@code vertx}. */
-    public void start(Vertx vertx, ErrorTable table) {
+    public void start(Vertx vertx, Supplier<ErrorTable> table) {
         errors = table;
         vertx.setPeriodic(LOOK_MILLIS, t -> {
             long now = System.nanoTime();
@@ -85,7 +86,7 @@ public final class Connections {
     private FullHttpResponse timedOut(String path, String requestId) {
         ChatException error = new ChatException("REQUEST_TIMEOUT", "The request did not come to its end in time.");
         String id = Gate.requestId(requestId);
-        ErrorTable.Entry entry = errors.of(error.code());
+        ErrorTable.Entry entry = errors.get().of(error.code());
         byte[] body = Dialect.of(path).error(error, entry, id).getBytes();
         FullHttpResponse response = new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.valueOf(entry.status()),
                 Unpooled.wrappedBuffer(body));

@@ -44,42 +44,52 @@ public final class Gate {
 
     private final MeterRegistry registry;
     private final Cors cors;
+    private final Drain drain;
     private final RequestLog log;
     private final Map<Integer, Meters> meters = new ConcurrentHashMap<>();
 
-    public Gate(MeterRegistry registry, Cors cors, RequestLog log) {
+    public Gate(MeterRegistry registry, Cors cors, Drain drain, RequestLog log) {
         this.registry = registry;
         this.cors = cors;
+        this.drain = drain;
         this.log = log;
     }
 
-    /** Puts the gate before a router: {@code next} is asked for it on each request. */
-    public Handler<HttpServerRequest> before(Supplier<Router> next, ErrorTable errors) {
+    /** Puts the gate before a router: {@code next} is asked for it on each request, {@code errors} for its table. */
+    public Handler<HttpServerRequest> before(Supplier<Router> next, Supplier<ErrorTable> errors) {
         return request -> {
-            ClientStream.reused(request.connection());
-            HttpServerResponse response = request.response();
-            open(request);
-            if (cors.answers(request)) {
-                request.response().setStatusCode(204).end();
-                return;
-            }
-            ChatException fault = RequestHead.fault(request);
-            if (fault == null) {
+            if (enter(request, errors)) {
                 next.get().handle(request);
-            } else if (fault.code().equals("HEADERS_TOO_LARGE")) {
-                fail(request, errors, fault);
-            } else {
-                refuse(request, errors, fault);
             }
         };
     }
 
+    /** What is done with each request first; false if it is answered with that. */
+    boolean enter(HttpServerRequest request, Supplier<ErrorTable> errors) {
+        ClientStream.reused(request.connection());
+        open(request);
+        if (cors.answers(request)) {
+            request.response().setStatusCode(204).end();
+            return false;
+        }
+        ChatException fault = RequestHead.fault(request);
+        if (fault == null) {
+            return true;
+        }
+        if (fault.code().equals("HEADERS_TOO_LARGE")) {
+            fail(request, errors.get(), fault);
+        } else {
+            refuse(request, errors.get(), fault);
+        }
+        return false;
+    }
+
     /** Answers what is not HTTP, and ends the connection: where the next request on it would begin nobody knows. */
-    public Handler<HttpServerRequest> invalid(ErrorTable errors) {
+    public Handler<HttpServerRequest> invalid(Supplier<ErrorTable> errors) {
         return request -> {
             open(request);
             Throwable cause = request.decoderResult().cause();
-            refuse(request, errors, cause instanceof TooLongHttpLineException
+            refuse(request, errors.get(), cause instanceof TooLongHttpLineException
                     ? new ChatException("URI_TOO_LONG", "The request line is too long.")
                     : cause instanceof TooLongHttpHeaderException
                     ? new ChatException("HEADERS_TOO_LARGE", "The request headers have more than " + RequestHead.MAX_BYTES + " bytes.")
@@ -97,6 +107,11 @@ public final class Gate {
             response.headers().set(name, id);
         }
         long started = System.nanoTime();
+        response.headersEndHandler(v -> {
+            if (drain.isClosing()) {
+                response.headers().set("Connection", "close");
+            }
+        });
         response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
     }
 

@@ -7,6 +7,7 @@ import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.RoutingContext;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.camel.Exchange;
 import org.apache.camel.ExchangePattern;
 import org.apache.camel.Message;
@@ -26,35 +27,42 @@ import org.slf4j.LoggerFactory;
  * no URL is put together that nobody reads. Of the message that the route leaves, the status, the content type and the
  * body become the response, unless the route has answered itself.
  */
-public final class HttpEngine extends VertxPlatformHttpEngine {
+public class HttpEngine extends VertxPlatformHttpEngine {
 
     private final String router;
-    private final Tracing tracing;
+    private final AtomicInteger requests;
 
-    /** @param router the name under which the router of these consumers is bound */
-    public HttpEngine(String router, Tracing tracing) {
+    /**
+     * @param router the name under which the router of these consumers is bound
+     * @param requests counts the requests in progress: each is in it already, and is taken out when its route has ended
+     */
+    public HttpEngine(String router, AtomicInteger requests) {
         this.router = router;
-        this.tracing = tracing;
+        this.requests = requests;
     }
 
     @Override
     public PlatformHttpConsumer createConsumer(PlatformHttpEndpoint endpoint, Processor processor) {
-        return new Consumer(endpoint, processor, router, tracing);
+        return new Consumer(endpoint, processor, router, requests,
+                endpoint.getCamelContext().getRegistry().findSingleByType(Tracing.class));
     }
 
     private static final class Consumer extends VertxPlatformHttpConsumer {
         private static final Logger LOG = LoggerFactory.getLogger(HttpEngine.class);
 
+        private final AtomicInteger requests;
         private final Tracing tracing;
 
-        Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router, Tracing tracing) {
+        Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router, AtomicInteger requests, Tracing tracing) {
             super(endpoint, processor, List.of(), router);
+            this.requests = requests;
             this.tracing = tracing;
         }
 
         @Override
         protected void handleRequest(RoutingContext ctx) {
             if (isSuspended()) {
+                requests.decrementAndGet();
                 ctx.response().setStatusCode(503).end();
                 return;
             }
@@ -91,6 +99,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             } finally {
                 doneUoW(exchange);
                 releaseExchange(exchange, false);
+                requests.decrementAndGet();
             }
         }
 

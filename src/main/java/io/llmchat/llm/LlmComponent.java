@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.llmchat.http.Drain;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
@@ -37,6 +38,7 @@ public final class LlmComponent extends DefaultComponent {
     private MeterRegistry meters;
     private ChatMeters chatMeters;
     private Tracing tracing;
+    private Drain drain;
 
     @Metadata
     private int connectTimeout = 2_000;
@@ -69,8 +71,10 @@ public final class LlmComponent extends DefaultComponent {
         meters = CamelContextHelper.findSingleByType(getCamelContext(), MeterRegistry.class);
         chatMeters = CamelContextHelper.findSingleByType(getCamelContext(), ChatMeters.class);
         tracing = CamelContextHelper.findSingleByType(getCamelContext(), Tracing.class);
+        drain = CamelContextHelper.findSingleByType(getCamelContext(), Drain.class);
+        // shared: a new version of the routes finds the connections of the one before
         client = vertx.createHttpClient(
-                new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true),
+                new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"),
                 new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
     }
 
@@ -78,6 +82,10 @@ public final class LlmComponent extends DefaultComponent {
     protected void doStop() throws Exception {
         client.close();
         super.doStop();
+    }
+
+    boolean isEnding() {
+        return drain.isEnding();
     }
 
     Upstream call(RequestOptions options, Buffer body) {

@@ -157,6 +157,11 @@ public final class LlmEndpoint extends DefaultEndpoint {
         return component.tracing();
     }
 
+    /** Whether the gateway ends: nobody is asked any more. */
+    boolean isEnding() {
+        return component.isEnding();
+    }
+
     Wire wire() {
         return wire;
     }

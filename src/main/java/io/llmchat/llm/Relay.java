@@ -129,6 +129,10 @@ final class Relay implements Upstream.Receiver {
             finish(new ClientGone());
             return;
         }
+        if (endpoint.isEnding()) {
+            shutDown();
+            return;
+        }
         client.whenGone(() -> finish(new ClientGone()));
         Pulse.ofThisLoop().add(client.context().owner(), this);
         guarded(() -> upstream.start(this));
@@ -364,7 +368,9 @@ final class Relay implements Upstream.Receiver {
     }
 
     private void look(long now) {
-        if (streams && chat.durationMillis() > limits.stream()) {
+        if (endpoint.isEnding()) {
+            shutDown();
+        } else if (streams && chat.durationMillis() > limits.stream()) {
             chat.tooLate();
             timedOut("total", "timeout", "The answer took too long.");
         } else if (!begun && (streamed && now - started > millis(limits.firstToken()) || now - started > millis(patience))) {
@@ -387,6 +393,11 @@ final class Relay implements Upstream.Receiver {
             client.keepAlive();
             lastWrite = now;
         }
+    }
+
+    private void shutDown() {
+        chat.tooLate();
+        fail(new ChatException("SHUTTING_DOWN", "The gateway is shutting down.").retryAfter(1));
     }
 
     private static long millis(long ms) {

@@ -1,6 +1,7 @@
 package io.llmchat.ops;
 
 import com.sun.management.OperatingSystemMXBean;
+import io.llmchat.http.Drain;
 import io.llmchat.json.Json;
 import io.llmchat.llm.Breakers;
 import io.llmchat.llm.LlmComponent;
@@ -27,13 +28,17 @@ public final class Health {
     private final DataSource database;
     private final RedissonClient redis;
     private final Breakers breakers;
+    private final Drain drain;
+    private final RouteVersions routes;
     private final Pool pool;
 
-    public Health(DataSource database, RedissonClient redis, Breakers breakers, Pool pool) {
+    public Health(DataSource database, RedissonClient redis, Breakers breakers, Drain drain, RouteVersions routes, Pool pool) {
+        this.drain = drain;
+        this.routes = routes;
+        this.pool = pool;
         this.database = database;
         this.redis = redis;
         this.breakers = breakers;
-        this.pool = pool;
     }
 
     /** A step: the short report; it is well as long as it serves. */
@@ -44,6 +49,10 @@ public final class Health {
     /** A step: whether traffic should be sent here. PostgreSQL is needed; without Redis it is slower, never wrong. */
     public Processor ready() {
         return exchange -> {
+            if (!drain.isReady()) {
+                reply(exchange, 503, report("draining"));
+                return;
+            }
             Map<String, Object> postgres = component(this::database);
             boolean well = Boolean.TRUE.equals(postgres.get("healthy"));
             reply(exchange, well ? 200 : 503, report(well ? "ready" : "not ready"));
@@ -70,6 +79,7 @@ public final class Health {
             Map<String, Object> states = new LinkedHashMap<>();
             breakers.states().forEach((name, state) -> states.put(name, state.name().toLowerCase(Locale.ROOT)));
             report.put("breakers", states);
+            report.put("routes", routes.report());
             reply(exchange, 200, report);
         };
     }

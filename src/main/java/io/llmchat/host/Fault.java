@@ -1,0 +1,16 @@
+package io.llmchat.host;
+
+/**
+ * What is wrong with the route files.
+ *
+ * @param file as its editor knows it; null: none in particular
+ * @param line the first is 1; 0: none in particular
+ */
+public record Fault(String file, int line, String reason) {
+
+    /** {@code file:line: reason}, as compilers say it. */
+    @Override
+    public String toString() {
+        return (file == null ? "" : file + ":" + (line == 0 ? "" : line + ":") + " ") + reason;
+    }
+}

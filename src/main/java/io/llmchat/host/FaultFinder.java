@@ -1,0 +1,185 @@
+package io.llmchat.host;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import org.apache.camel.CamelContext;
+import org.apache.camel.Endpoint;
+import org.apache.camel.FailedToCreateRouteException;
+import org.apache.camel.FailedToStartRouteException;
+import org.apache.camel.component.direct.DirectEndpoint;
+import org.apache.camel.model.Model;
+import org.apache.camel.model.ProcessorDefinition;
+import org.apache.camel.model.ProcessorDefinitionHelper;
+import org.apache.camel.model.RouteDefinition;
+import org.apache.camel.model.SendDefinition;
+import org.snakeyaml.engine.v2.exceptions.Mark;
+import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
+
+/** Finds the file and the line that Camel's exceptions are about, and the faults that Camel would leave to the requests. */
+final class FaultFinder {
+
+    private static final String EMPTY = "There is no route and no bean in it.";
+    private static final Pattern FILE = Pattern.compile("file:(\\S+?\\.yaml)");
+    private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
+    private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
+    private static final Pattern FIELD = Pattern.compile("Unsupported field: (\\S+)");
+    private static final Pattern NODE = Pattern.compile(">>> (.*) <<< in route", Pattern.DOTALL);
+    private static final Pattern TEMPLATE = Pattern.compile("route from template: (\\S+)");
+    private static final Pattern MISSING = Pattern.compile("mandatory parameters must be provided: ([^,\\s]+)");
+    private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
+
+    private final RouteFiles files;
+    private final CamelContext context;
+
+    FaultFinder(RouteFiles files, CamelContext context) {
+        this.files = files;
+        this.context = context;
+    }
+
+    /** What an exception says that was thrown while the routes were started. */
+    Fault of(Exception thrown) throws IOException {
+        StringBuilder messages = new StringBuilder();
+        Throwable root = thrown;
+        FailedToCreateRouteException failed = null;
+        for (Throwable e = thrown; e != null; e = e.getCause()) {
+            if (e instanceof MarkedYamlEngineException marked) {
+                return ofYaml(marked);
+            }
+            failed = e instanceof FailedToCreateRouteException f && f.getRouteId() != null ? f : failed;
+            messages.append(e.getMessage()).append('\n');
+            root = e;
+        }
+        String reason = root instanceof ClassNotFoundException ? "There is no class " + root.getMessage()
+                : root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage().strip();
+        String duplicate = first(DUPLICATE, messages);
+        if (duplicate != null) {
+            return where(Pattern.compile("\\bid: \"?" + Pattern.quote(duplicate) + "\"?\\s*$"), "The id '" + duplicate + "' is used twice.");
+        }
+        if (failed != null) {
+            return at(culprit(failed), "Route '" + failed.getRouteId() + "': " + reason);
+        }
+        String kamelet = first(TEMPLATE, messages);
+        if (kamelet != null) {
+            String missing = first(MISSING, messages);
+            return at(call("kamelet:" + kamelet, missing), "Kamelet '" + kamelet + "': " + reason);
+        }
+        Matcher source = SOURCE.matcher(messages);
+        if (source.find()) {
+            return new Fault(files.name(files.named(source.group(1))), Integer.parseInt(source.group(2)), reason);
+        }
+        if (thrown instanceof FailedToStartRouteException start && model().getRouteDefinition(start.getRouteId()) != null) {
+            return at(model().getRouteDefinition(start.getRouteId()), "Route '" + start.getRouteId() + "': " + reason);
+        }
+        String bean = first(BEAN, messages);
+        if (bean != null) {
+            return where(Pattern.compile("\\bname: \"?" + Pattern.quote(bean) + "\\b"), reason);
+        }
+        return new Fault(files.name(first(FILE, messages)), 0, reason.startsWith("Resource is empty") ? EMPTY : reason);
+    }
+
+    private Fault ofYaml(MarkedYamlEngineException e) throws IOException {
+        Mark mark = e.getProblemMark().or(e::getContextMark).orElse(null);
+        if (mark == null) {
+            return new Fault(files.name(first(FILE, e.getMessage())), 0, EMPTY);
+        }
+        int line = mark.getLine() + 1;
+        // the mark of a field that is not known is where its value begins
+        String field = first(FIELD, e.getProblem());
+        Path file = files.file(mark.getName());
+        if (field != null && file != null && !Files.readAllLines(file).get(line - 1).contains(field)) {
+            line--;
+        }
+        return new Fault(files.name(mark.getName()), line, e.getProblem().strip());
+    }
+
+    /** What Camel lets start, though no request would get through it; null: nothing of the kind. */
+    Fault looseEnd() throws IOException {
+        Set<Endpoint> there = new HashSet<>();
+        context.getRoutes().forEach(route -> there.add(route.getEndpoint()));
+        for (RouteDefinition route : model().getRouteDefinitions()) {
+            String policy = route.getRouteConfigurationId();
+            if (policy != null && model().getRouteConfigurationDefinition(policy) == null) {
+                return at(route, "Route '" + route.getRouteId() + "': there is no routeConfiguration '" + policy + "'.");
+            }
+            for (SendDefinition<?> to : calls(route).toList()) {
+                if (context.hasEndpoint(to.getUri()) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers()
+                        && !there.contains(direct)) {
+                    return at(to, "Route '" + route.getRouteId() + "': there is no route from " + to.getUri() + ".");
+                }
+            }
+        }
+        return null;
+    }
+
+    private Model model() {
+        return context.getCamelContextExtension().getContextPlugin(Model.class);
+    }
+
+    private static Stream<SendDefinition<?>> calls(RouteDefinition route) {
+        return ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), SendDefinition.class).stream().map(to -> (SendDefinition<?>) to);
+    }
+
+    /** The first step that calls this without a parameter that it needs; null: any. */
+    private ProcessorDefinition<?> call(String uri, String missing) {
+        Predicate<SendDefinition<?>> wanted = to -> to.getUri().split("\\?")[0].equals(uri) && (missing == null || !to.getUri().contains(missing + "="));
+        return model().getRouteDefinitions().stream().flatMap(FaultFinder::calls).filter(wanted).findFirst().orElse(null);
+    }
+
+    /** The step that could not be made, or else its route. */
+    private ProcessorDefinition<?> culprit(FailedToCreateRouteException failed) {
+        RouteDefinition route = model().getRouteDefinition(failed.getRouteId());
+        String node = first(NODE, failed.getMessage());
+        if (route != null && node != null) {
+            for (ProcessorDefinition<?> step : ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), ProcessorDefinition.class)) {
+                if (step.toString().equals(node)) {
+                    return step;
+                }
+            }
+        }
+        return route;
+    }
+
+    private Fault at(ProcessorDefinition<?> step, String reason) throws IOException {
+        if (step == null || step.getLocation() == null) {
+            return new Fault(null, 0, reason);
+        }
+        int line = Math.max(0, step.getLineNumber());
+        Path file = files.file(step.getLocation());
+        List<String> lines = file == null ? List.of() : Files.readAllLines(file);
+        // of a step in one line, in braces, Camel knows the line before
+        if (line > 0 && line < lines.size() && lines.get(line).contains(step.getShortName() + ": {")
+                && !lines.get(line - 1).endsWith(step.getShortName() + ":")) {
+            line++;
+        }
+        return new Fault(files.name(step.getLocation()), line, reason);
+    }
+
+    /** The last line that says this; where there are more, the reason names the one before. */
+    private Fault where(Pattern text, String reason) throws IOException {
+        Fault last = new Fault(null, 0, reason);
+        for (Path file : files.all()) {
+            List<String> lines = Files.readAllLines(file);
+            String name = files.name(file.toString());
+            for (int i = 0; i < lines.size(); i++) {
+                if (text.matcher(lines.get(i)).find()) {
+                    String also = last.file() == null ? "" : " The other place is " + last.file() + ":" + last.line() + ".";
+                    last = new Fault(name, i + 1, reason.replaceFirst("^" + Pattern.quote(name) + ": ", "") + also);
+                }
+            }
+        }
+        return last;
+    }
+
+    private static String first(Pattern pattern, CharSequence text) {
+        Matcher found = pattern.matcher(text);
+        return found.find() ? found.group(1) : null;
+    }
+}

@@ -1,0 +1,116 @@
+package io.llmchat.host;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * Where the routes are read from: a folder that is edited while the gateway serves ({@code *.camel.yaml},
+ * {@code providers/*.camel.yaml}, {@code kamelets/*.kamelet.yaml}), or, without one, what is packaged. A kamelet, and the
+ * beans, that the folder does not have are the packaged ones.
+ */
+final class RouteFiles {
+
+    static final String BEANS = "beans.camel.yaml";
+
+    private static final String PACKAGED = "classpath:routes/*.camel.yaml,classpath:routes/providers/*.camel.yaml";
+    private static final String PACKAGED_KAMELETS = "classpath:kamelets";
+
+    private final Path folder;
+
+    /** @param folder empty: the packaged files */
+    RouteFiles(String folder) {
+        this.folder = folder.isBlank() ? null : Path.of(folder).toAbsolutePath().normalize();
+    }
+
+    @Override
+    public String toString() {
+        return editable() ? folder.toString() : "the package";
+    }
+
+    /** Whether they can be edited. */
+    boolean editable() {
+        return folder != null;
+    }
+
+    /** Where Camel finds the beans that all versions share. */
+    String beans() {
+        return editable() && Files.exists(folder.resolve(BEANS)) ? "file:" + folder.resolve(BEANS) : "classpath:routes/" + BEANS;
+    }
+
+    /** Where Camel finds the routes; one by one, so that what editors leave beside them is none. */
+    String routes() throws IOException {
+        return editable() ? routeFiles().stream().map(f -> "file:" + f).collect(Collectors.joining(",")) : PACKAGED;
+    }
+
+    /** Where Camel finds the kamelets. */
+    String kamelets() {
+        return editable() ? "file:" + folder.resolve("kamelets") + "," + PACKAGED_KAMELETS : PACKAGED_KAMELETS;
+    }
+
+    private List<Path> routeFiles() throws IOException {
+        List<Path> files = new ArrayList<>(list(folder, ".camel.yaml"));
+        files.remove(folder.resolve(BEANS));
+        if (files.isEmpty()) {
+            throw new IOException("There are no route files (*.camel.yaml) in " + folder
+                    + "; './llmchat routes export' writes the packaged ones.");
+        }
+        files.addAll(list(folder.resolve("providers"), ".camel.yaml"));
+        return files;
+    }
+
+    /** All files of the folder that are read, the beans included; none of the packaged ones. */
+    List<Path> all() throws IOException {
+        if (folder == null) {
+            return List.of();
+        }
+        List<Path> files = new ArrayList<>(list(folder, ".camel.yaml"));
+        files.addAll(list(folder.resolve("providers"), ".camel.yaml"));
+        files.addAll(list(folder.resolve("kamelets"), ".kamelet.yaml"));
+        return files;
+    }
+
+    private static List<Path> list(Path folder, String ending) throws IOException {
+        if (!Files.isDirectory(folder)) {
+            return List.of();
+        }
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.filter(f -> f.getFileName().toString().endsWith(ending) && !f.getFileName().toString().startsWith("."))
+                    .sorted().toList();
+        }
+    }
+
+    /** What tells one version of each file from the next: a file that was saved by renaming another one is a new one. */
+    Map<Path, String> versions() throws IOException {
+        Map<Path, String> versions = new TreeMap<>();
+        for (Path file : all()) {
+            BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
+            versions.put(file, now.lastModifiedTime().toMillis() + " " + now.size() + " " + now.fileKey());
+        }
+        return versions;
+    }
+
+    /** A file of the folder by the location that Camel has for it; null if it is none. */
+    Path file(String location) {
+        Path named = location == null || folder == null ? null : Path.of(location.replaceFirst("^file:", ""));
+        return named != null && named.startsWith(folder) && Files.exists(named) ? named : null;
+    }
+
+    /** The location of the file with this name, or the name itself. */
+    String named(String name) throws IOException {
+        return all().stream().filter(f -> f.endsWith(name)).findFirst().map(Path::toString).orElse(name);
+    }
+
+    /** A location as its editor knows it: from the folder on. */
+    String name(String location) {
+        Path file = file(location);
+        return file != null ? folder.relativize(file).toString() : location;
+    }
+}

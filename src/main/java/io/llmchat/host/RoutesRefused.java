@@ -1,0 +1,16 @@
+package io.llmchat.host;
+
+/** The route files cannot be used. */
+public final class RoutesRefused extends Exception {
+
+    private final transient Fault fault;
+
+    RoutesRefused(Fault fault, Exception cause) {
+        super(fault.toString(), cause);
+        this.fault = fault;
+    }
+
+    public Fault fault() {
+        return fault;
+    }
+}

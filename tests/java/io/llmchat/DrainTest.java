@@ -1,0 +1,179 @@
+package io.llmchat;
+
+import static io.llmchat.support.GatewayProcess.freePort;
+import static io.llmchat.support.GatewayProcess.readTo;
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.Answer;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.RawHttp;
+import io.llmchat.support.TestGateway;
+import java.net.ConnectException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** How a gateway ends: what runs comes to its end, or is told; nothing that must be kept is lost. */
+class DrainTest {
+
+    @TempDir
+    Path folder;
+
+    private final String model = "m-" + UUID.randomUUID();
+    private final CountDownLatch begun = new CountDownLatch(1);
+    private final CountDownLatch enough = new CountDownLatch(1);
+    private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    private FakeProvider provider;
+    private Process gateway;
+    private int port;
+
+    /** A gateway on the stores of the shared one, so that what it left there can be read when it has ended. */
+    private void start(Map<String, String> more) throws Exception {
+        port = freePort();
+        Map<String, String> settings = new HashMap<>(Map.of("PORT", Integer.toString(port),
+                "DB_HOST", "127.0.0.1", "DB_PORT", Integer.toString(TestGateway.shared().postgresPort()), "DB_USER", "postgres",
+                "DB_NAME", "postgres", "REDIS_HOST", "127.0.0.1", "REDIS_PORT", Integer.toString(TestGateway.shared().redisPort()),
+                "OPENAI_BASE_URL", provider.url() + "/v1", "OPENAI_API_KEY", "sk-of-the-gateway"));
+        settings.putAll(more);
+        gateway = GatewayProcess.start(folder, settings);
+        readTo(gateway, "curl -N");
+    }
+
+    @BeforeEach
+    void aProviderThatStreamsUntilItIsEnough() throws Exception {
+        provider = new FakeProvider().on(model, call -> {
+            call.sse();
+            call.text("Once");
+            begun.countDown();
+            while (!enough.await(50, TimeUnit.MILLISECONDS)) {
+                call.text(" more");
+            }
+            call.finish("stop");
+            call.done();
+        });
+    }
+
+    @AfterEach
+    void nothingIsLeft() throws Exception {
+        gateway.destroyForcibly().waitFor();
+        client.shutdownNow();
+        provider.close();
+    }
+
+    private CompletableFuture<HttpResponse<String>> ask(String path, String body) {
+        return client.sendAsync(HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path))
+                .POST(HttpRequest.BodyPublishers.ofString(body)).build(), HttpResponse.BodyHandlers.ofString());
+    }
+
+    private void signal(String name) throws Exception {
+        assertEquals(0, new ProcessBuilder("kill", "-" + name, Long.toString(gateway.pid())).start().waitFor());
+    }
+
+    private static String post(String path, String body) {
+        return RawHttp.head("POST", path, "Content-Length: " + body.length()) + body;
+    }
+
+    private void itEndsWell() throws Exception {
+        assertTrue(gateway.waitFor(20, TimeUnit.SECONDS));
+        assertEquals(0, gateway.exitValue());
+    }
+
+    @Test
+    void itSaysThatItLeavesTakesRequestsForAWhileAndLetsStreamsEnd() throws Exception {
+        start(Map.of("DRAIN_DELAY", "2000"));
+        CompletableFuture<HttpResponse<String>> stream = ask("/v1/chat/completions", chat("openai/" + model, true));
+        begun.await();
+        try (RawHttp connection = new RawHttp(port)) {
+            connection.send(RawHttp.head("GET", "/health/ready"));
+            assertEquals(200, connection.read().status());
+            signal("TERM");
+            until("it is not ready", () -> {
+                connection.send(RawHttp.head("GET", "/health/ready"));
+                RawHttp.Response response = connection.read();
+                return response.status() == 503 && response.json().path("status").asText().equals("draining");
+            });
+            try (RawHttp late = new RawHttp(port)) {
+                late.send(post("/v1/chat/completions", chat("openai/fast", false)));
+                assertEquals(200, late.read().status(), "who has not noticed is answered");
+            }
+            until("nobody new gets in", () -> {
+                try (RawHttp refused = new RawHttp(port)) {
+                    return false;
+                } catch (ConnectException e) {
+                    return true;
+                }
+            });
+            connection.send(post("/v1/chat/completions", chat("openai/fast", false)));
+            RawHttp.Response last = connection.read();
+            assertEquals(200, last.status());
+            assertEquals("close", last.header("Connection"));
+        }
+        assertFalse(stream.isDone());
+        enough.countDown();
+        Answer answer = new Answer(stream.get(10, TimeUnit.SECONDS));
+        assertEquals(1, answer.ends());
+        assertTrue(answer.text().startsWith("Once more"));
+        itEndsWell();
+        assertEquals(1, TestGateway.shared().count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'completed'"));
+    }
+
+    @Test
+    void whatStillRunsAfterTheGraceIsToldSoAndKept() throws Exception {
+        start(Map.of("DRAIN_GRACE", "300"));
+        CompletableFuture<HttpResponse<String>> stream = ask("/api/chat/completions", nativeChat("openai/" + model, true));
+        begun.await();
+        CompletableFuture<HttpResponse<String>> other = ask("/v1/chat/completions", chat("openai/" + model, true));
+        CompletableFuture<HttpResponse<String>> whole = ask("/v1/chat/completions", chat("openai/" + model, false));
+        until("all are asked", () -> provider.calls(model).size() == 3);
+        signal("TERM");
+        Answer answer = new Answer(stream.get(20, TimeUnit.SECONDS));
+        assertEquals("SHUTTING_DOWN", answer.events().getLast().json().path("code").asText());
+        assertEquals(0, answer.ends());
+        assertTrue(new Answer(other.get(20, TimeUnit.SECONDS)).events().getLast().data().startsWith("{\"error\":{\"message\":\"The gateway is shutting down.\""));
+        assertEquals(503, whole.get(20, TimeUnit.SECONDS).statusCode());
+        itEndsWell();
+        assertEquals(3, TestGateway.shared().count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'SHUTTING_DOWN'"));
+        String chatId = answer.events().get(0).json().path("chatId").asText();
+        assertEquals(1, TestGateway.shared().count("SELECT count(*) FROM chat_messages WHERE session_id = '" + chatId
+                + "' AND role = 'assistant' AND status = 'interrupted' AND content LIKE 'Once%'"));
+    }
+
+    @Test
+    void aSecondSignalEndsItAtOnce() throws Exception {
+        start(Map.of("DRAIN_DELAY", "60000"));
+        CompletableFuture<HttpResponse<String>> stream = ask("/v1/chat/completions", chat("openai/" + model, true));
+        begun.await();
+        signal("TERM");
+        assertFalse(gateway.waitFor(500, TimeUnit.MILLISECONDS));
+        signal("TERM");
+        assertEquals(1, new Answer(stream.get(20, TimeUnit.SECONDS)).errors());
+        itEndsWell();
+    }
+
+    @Test
+    void onATerminalNobodyHasToNotice() throws Exception {
+        start(Map.of("DRAIN_DELAY", "60000"));
+        signal("INT");
+        itEndsWell();
+        assertThrows(ConnectException.class, () -> new RawHttp(port));
+    }
+}

@@ -1,0 +1,256 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.ops.RouteVersions;
+import io.llmchat.support.Answer;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.RouteFolder;
+import io.llmchat.support.Sse;
+import io.llmchat.support.TestGateway;
+import java.lang.management.ManagementFactory;
+import java.net.http.HttpClient;
+import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Queue;
+import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import javax.management.ObjectName;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Route files are edited while the gateway serves: what can be used is put to work, what cannot is refused. */
+class LiveEditingTest {
+
+    private static final int STREAMS = 200;
+    private static final int EDITS = 50;
+
+    @TempDir
+    Path temp;
+
+    private final String model = "m-" + UUID.randomUUID();
+
+    private static JsonNode routes(TestGateway gateway) throws Exception {
+        return json(gateway.get("/health/detailed").body()).path("routes");
+    }
+
+    private static void untilLoaded(TestGateway gateway, int generation) throws Exception {
+        until("generation " + generation + " serves", () -> gateway.bean(RouteVersions.class).generation() == generation);
+    }
+
+    @Test
+    void whatIsSavedIsWhatHappens() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertEquals(1, routes(gateway).path("generation").asInt());
+            assertEquals("", new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, false))).header("x-edited"));
+
+            routes.edit("chat.camel.yaml", "        - to: direct:admit\n", """
+                    - setProperty:
+                        name: edited
+                        expression:
+                          simple: {expression: "${exchangeProperty.client.header('X-Edited', 'yes')}"}
+                    - to: direct:admit
+            """.indent(0));
+            untilLoaded(gateway, 2);
+            assertEquals("yes", new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, false))).header("x-edited"));
+
+            assertEquals(404, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
+            routes.save("providers/extra.camel.yaml", routes.read("providers/openai.camel.yaml")
+                    .replace("provider-openai", "provider-extra").replace("id: openai", "id: extra").replace("provider: openai", "provider: extra"));
+            untilLoaded(gateway, 3);
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
+
+            routes.edit("kamelets/openai-chat-action.kamelet.yaml", "\"{{baseUrl}}\"", "\"{{baseUrl}}/edited\"");
+            untilLoaded(gateway, 4);
+            gateway.post("/v1/chat/completions", chat("extra/" + model, false));
+            String line = gateway.provider().calls(model).getLast().line();
+            assertTrue(line.contains("/v1/edited/chat/completions"), line);
+
+            routes.delete("providers/extra.camel.yaml");
+            untilLoaded(gateway, 5);
+            assertEquals(404, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
+        }
+    }
+
+    @Test
+    void whatCannotBeUsedIsToldWithFileAndLineAndTheVersionBeforeGoesOn() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            String file = "chat.camel.yaml";
+            String good = routes.read(file);
+            int lines = (int) good.lines().count();
+            int refused = 0;
+            record Broken(String text, int line, String reason) {
+            }
+            for (Broken broken : List.of(
+                    new Broken(good.replace("id: chat\n", "id: [chat\n"), 4, "expected ',' or ']'"),
+                    new Broken(good.replace("steps:", "stepz:"), 8, "Unsupported field: stepz"),
+                    new Broken(good.replace("ref: readChat", "ref: nobody"), 11, "No bean could be found in the registry for: nobody"),
+                    new Broken(good.replace("direct:admit", "direkt:admit"), 10, "No endpoint could be found for: direkt://admit"),
+                    new Broken(good.replace("direct:admit", "direct:nowhere"), 10, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
+                    new Broken(good + "- route:\n    id: enrich\n    from: {uri: direct:enrich, steps: [{stop: {}}]}\n", 0, "The id 'enrich' is used twice"),
+                    new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?baseUrl=http://x\n",
+                            lines + 6, "mandatory parameters must be provided: provider"),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
+                routes.save(file, broken.text);
+                int expected = ++refused;
+                until("refused: " + broken.reason, () -> gateway.metric("llmchat_routes_reloads_total{result=\"refused\"}") == expected);
+                JsonNode error = routes(gateway).path("lastError");
+                assertTrue(error.path("reason").asText().contains(broken.reason), error.toString());
+                if (broken.line > 0) {
+                    assertEquals(file + ":" + broken.line, error.path("file").asText() + ":" + error.path("line").asInt(), error.toString());
+                }
+                assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            }
+            assertEquals(1, gateway.metric("llmchat_routes_generation"));
+            routes.save(file, good);
+            untilLoaded(gateway, 2);
+            assertTrue(routes(gateway).path("lastError").isNull());
+            assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void placesAreCountedAcrossVersions() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.admit.max-concurrent", "1")) {
+            gateway.provider().on(model, FakeProvider.Call::hang);
+            Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true));
+            until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
+            routes.edit("admit.camel.yaml", "Who gets in", "Who may get in");
+            untilLoaded(gateway, 2);
+            assertEquals(503, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            stream.close();
+            until("its place is free", () -> gateway.post("/v1/chat/completions", chat("demo", false)).statusCode() == 200);
+        }
+    }
+
+    @Test
+    void theCheckSaysWhatIsWrongWithoutServing() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "ref: readChat", "ref: nobody");
+        Process check = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx200m", "-cp",
+                System.getProperty("java.class.path"), "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
+        GatewayProcess.readTo(check, "chat.camel.yaml:11: Route 'chat': No bean could be found in the registry for: nobody");
+        assertEquals(1, check.waitFor());
+    }
+
+    @Test
+    void fiftyEditsUnderLoadCutNoStreamFailNoRequestAndLeaveNothingBehind() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(),
+                // each permit of the throttle is an object
+                "llmchat.admit.max-requests", "0");
+                HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build()) {
+            String slow = "slow-" + model;
+            CountDownLatch enough = new CountDownLatch(1);
+            AtomicInteger open = new AtomicInteger();
+            gateway.provider().on(slow, call -> {
+                call.sse();
+                call.text("first");
+                open.incrementAndGet();
+                while (!enough.await(100, TimeUnit.MILLISECONDS)) {
+                    call.text(" more");
+                }
+                call.finish("stop");
+                call.done();
+            });
+            String good = routes.read("admit.camel.yaml");
+            // what is made once, at the first edit, is no leak
+            routes.save("admit.camel.yaml", good + "# 0\n");
+            untilLoaded(gateway, 2);
+            gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            Footprint before = Footprint.now();
+
+            List<CompletableFuture<HttpResponse<String>>> streams = new ArrayList<>();
+            for (int i = 0; i < STREAMS; i++) {
+                streams.add(client.sendAsync(gateway.request("POST", "/v1/chat/completions", chat("openai/" + slow, true)),
+                        HttpResponse.BodyHandlers.ofString()));
+            }
+            until("all streams are open", () -> open.get() == STREAMS);
+            AtomicBoolean over = new AtomicBoolean();
+            AtomicInteger requests = new AtomicInteger(1);
+            Queue<String> failures = new ConcurrentLinkedQueue<>();
+            List<Thread> callers = new ArrayList<>();
+            for (int i = 0; i < 4; i++) {
+                callers.add(Thread.startVirtualThread(() -> {
+                    while (!over.get()) {
+                        try {
+                            HttpResponse<String> response = gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+                            requests.incrementAndGet();
+                            Thread.sleep(5);
+                            if (response.statusCode() != 200) {
+                                failures.add(response.statusCode() + " " + response.body());
+                            }
+                        } catch (Exception e) {
+                            failures.add(e.toString());
+                        }
+                    }
+                }));
+            }
+            RouteVersions versions = gateway.bean(RouteVersions.class);
+            for (int i = 1; i <= EDITS; i++) {
+                int generation = versions.generation();
+                double refused = gateway.metric("llmchat_routes_reloads_total{result=\"refused\"}");
+                boolean valid = i % 5 != 1;
+                routes.save("admit.camel.yaml", good + (valid ? "# " + i + "\n" : "- route: {id: " + i + "}\n"));
+                until("edit " + i + " was looked at", () -> valid ? versions.generation() == generation + 1
+                        : gateway.metric("llmchat_routes_reloads_total{result=\"refused\"}") == refused + 1);
+            }
+            assertEquals(0, streams.stream().filter(CompletableFuture::isDone).count());
+            over.set(true);
+            for (Thread caller : callers) {
+                caller.join();
+            }
+            enough.countDown();
+            for (CompletableFuture<HttpResponse<String>> stream : streams) {
+                Answer answer = new Answer(stream.get(20, TimeUnit.SECONDS));
+                assertEquals(200, answer.status());
+                assertEquals(1, answer.ends());
+                assertTrue(answer.text().startsWith("first more"));
+            }
+            assertEquals(List.of(), List.copyOf(failures));
+            assertEquals(2 + EDITS - EDITS / 5, versions.generation());
+            until("the usage of every request is kept", () -> gateway.count(
+                    "SELECT count(*) FROM usage_records WHERE model IN ('" + model + "', '" + slow + "')") == requests.get() + STREAMS);
+            gateway.provider().forget();
+            streams.clear();
+            client.shutdownNow();
+            until("what is left is as much as before: " + before, () -> Footprint.now().isLike(before));
+        }
+    }
+
+    /** What there is in this process after a collection of garbage. */
+    private record Footprint(int contexts, int threads, long heap) {
+
+        static Footprint now() throws Exception {
+            // counts what lives, after a full collection
+            String histogram = (String) ManagementFactory.getPlatformMBeanServer().invoke(
+                    new ObjectName("com.sun.management:type=DiagnosticCommand"), "gcClassHistogram", new Object[] {new String[0]},
+                    new String[] {String[].class.getName()});
+            int contexts = histogram.lines().filter(l -> l.endsWith(" org.apache.camel.impl.DefaultCamelContext") || l.contains("DefaultCamelContext ("))
+                    .mapToInt(l -> Integer.parseInt(l.trim().split("\\s+")[1])).findFirst().orElse(0);
+            return new Footprint(contexts, ManagementFactory.getThreadMXBean().getThreadCount(),
+                    ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
+        }
+
+        boolean isLike(Footprint before) {
+            return contexts <= before.contexts && threads <= before.threads + 20 && heap < before.heap + 8_000_000;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+package io.llmchat.deploy;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.nativeChat;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import io.llmchat.json.Json;
+import io.llmchat.support.TestGateway;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+
+/** Alerts and dashboard ask for metrics that a gateway really has, once it has served requests of each kind. */
+class MonitoringTest {
+
+    private static final Path PROMETHEUS = Path.of("deploy/prometheus");
+    /** PromQL's own words, which can stand where a metric could. */
+    private static final Set<String> WORDS = Set.of("sum", "max", "min", "avg", "rate", "increase", "histogram_quantile", "by", "and", "or",
+            "unless", "on", "without", "for");
+    /** Prometheus makes it for each target. */
+    private static final Set<String> MADE_BY_PROMETHEUS = Set.of("up");
+
+    /** The metrics that an expression names: its words without what stands in braces, brackets, or after {@code by}. */
+    static Set<String> metrics(String expression) {
+        String bare = expression.replaceAll("\"[^\"]*\"", "").replaceAll("\\{[^}]*}", "").replaceAll("\\[[^]]*]", "")
+                .replaceAll("\\b(by|on|without)\\s*\\([^)]*\\)", "");
+        return Pattern.compile("[a-zA-Z_:][a-zA-Z0-9_:]*").matcher(bare).results().map(m -> m.group())
+                .filter(w -> !WORDS.contains(w)).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    private static List<String> alerts() throws IOException {
+        List<String> all = new ArrayList<>();
+        new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).findValues("expr").forEach(e -> all.add(e.asText()));
+        return all;
+    }
+
+    private static JsonNode dashboard() throws IOException {
+        return Json.read(Files.readAllBytes(Path.of("deploy/grafana/llmchat.json")));
+    }
+
+    private static List<String> panels() throws IOException {
+        List<String> all = new ArrayList<>();
+        dashboard().findValues("expr").forEach(e -> all.add(e.asText()));
+        all.add(dashboard().path("templating").path("list").get(1).path("query").asText().replaceAll("label_values\\((.*),.*\\)", "$1"));
+        return all;
+    }
+
+    /** Every name under which the gateway has a value. */
+    private static Set<String> served() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.provider().on("monitored-500", call -> call.json(500, "{}"));
+        gateway.post("/v1/chat/completions", chat("openai/monitored", true));
+        gateway.post("/v1/chat/completions", chat("openai/monitored-500", false));
+        gateway.post("/v1/messages", "{\"model\":\"anthropic/monitored\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        gateway.post("/api/chat/completions", nativeChat("demo", false));
+        gateway.get("/api/agents");
+        gateway.get("/nowhere");
+        // two of them come with the JVM's first collection and the first look at PostgreSQL
+        System.gc();
+        TestGateway.until("all is measured", () -> gateway.metric("db_server_backends") > 0
+                && gateway.get("/metrics").body().contains("\njvm_gc_pause_seconds_max{"));
+        return gateway.get("/metrics").body().lines().filter(l -> !l.startsWith("#")).map(l -> l.split("[{ ]")[0])
+                .collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    @Test
+    void everyMetricThatTheyNameIsThere() throws Exception {
+        Set<String> served = served();
+        List<String> expressions = new ArrayList<>(alerts());
+        expressions.addAll(panels());
+        Set<String> missing = new TreeSet<>();
+        for (String expression : expressions) {
+            assertTrue(!metrics(expression).isEmpty(), expression);
+            missing.addAll(metrics(expression));
+        }
+        missing.removeAll(served);
+        missing.removeAll(MADE_BY_PROMETHEUS);
+        assertEquals(Set.of(), missing);
+    }
+
+    @Test
+    void everyMetricOfTheGuideIsOnTheDashboard() throws Exception {
+        Set<String> shown = panels().stream().flatMap(e -> metrics(e).stream()).collect(Collectors.toSet());
+        for (String name : List.of("http_requests_total", "http_request_duration_seconds_bucket", "http_request_errors_total",
+                "db_connections_active", "db_connections_idle", "db_connections_waiting", "cache_hits_total", "cache_misses_total",
+                "cache_hit_rate", "circuit_breaker_open", "circuit_breaker_half_open")) {
+            assertTrue(shown.contains(name), name);
+        }
+    }
+
+    @Test
+    void anExpressionIsReadForItsMetricsOnly() {
+        assertEquals(Set.of("a_total", "b:c"), metrics("sum by (le, x) (rate(a_total{p=~\"q|r\"}[5m])) / max(b:c) > 0.5 and on (x) a_total"));
+        assertEquals(Set.of("nobody_has_this"), metrics("nobody_has_this > 2"));
+    }
+
+    @Test
+    void anAlertNamesASectionThatTheOperatorsGuideHas() throws Exception {
+        Set<String> sections = Files.readAllLines(Path.of("docs/operate.md")).stream().filter(l -> l.startsWith("#"))
+                .map(l -> l.replaceAll("^#+ ", "").toLowerCase(java.util.Locale.ROOT).replaceAll("[^a-z0-9 -]", "").replace(' ', '-'))
+                .collect(Collectors.toSet());
+        for (JsonNode runbook : new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).findValues("runbook")) {
+            String[] parts = runbook.asText().split("#");
+            assertEquals("docs/operate.md", parts[0]);
+            assertTrue(parts.length == 1 || sections.contains(parts[1]), runbook + " in " + sections);
+        }
+    }
+
+    @Test
+    void thePanelsStandBesideAndNotOverEachOther() throws Exception {
+        Set<String> places = new TreeSet<>();
+        Set<Integer> ids = new TreeSet<>();
+        for (JsonNode panel : dashboard().path("panels")) {
+            assertTrue(places.add(panel.path("gridPos").path("x") + "," + panel.path("gridPos").path("y")), panel.path("title").asText());
+            assertTrue(ids.add(panel.path("id").asInt()));
+        }
+    }
+
+    @Test
+    void prometheusTakesThem() throws Exception {
+        Path promtool = promtool();
+        assumeTrue(promtool != null, "promtool is not on the PATH (Debian: apt-get install prometheus)");
+        assertEquals("", faults(promtool, "check", "rules", "alerts.yml"));
+        assertEquals("", faults(promtool, "check", "config", "--syntax-only", "prometheus.yml"));
+        // and it is asked rightly
+        assertThrows(AssertionError.class, () -> assertEquals("", faults(promtool, "check", "rules", "prometheus.yml")));
+    }
+
+    private static Path promtool() {
+        for (String folder : System.getenv("PATH").split(File.pathSeparator)) {
+            Path tool = Path.of(folder, "promtool");
+            if (Files.isExecutable(tool)) {
+                return tool;
+            }
+        }
+        return null;
+    }
+
+    private static String faults(Path promtool, String... arguments) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(promtool.toString()));
+        command.addAll(List.of(arguments));
+        Process process = new ProcessBuilder(command).directory(PROMETHEUS.toFile()).redirectErrorStream(true).start();
+        String said = new String(process.getInputStream().readAllBytes());
+        return process.waitFor() == 0 ? "" : said;
+    }
+}
