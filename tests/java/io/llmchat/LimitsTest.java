@@ -27,6 +27,9 @@ class LimitsTest {
             HttpResponse<String> fourth = gateway.post(PATH, chat("demo", false));
             assertEquals(429, fourth.statusCode());
             assertEquals("7", fourth.headers().firstValue("retry-after").orElseThrow());
+            assertEquals("\"global-requests\";r=0;t=7", fourth.headers().firstValue("ratelimit").orElseThrow());
+            assertEquals("\"global-requests\";q=3;w=7", fourth.headers().firstValue("ratelimit-policy").orElseThrow());
+            assertEquals("0", fourth.headers().firstValue("x-ratelimit-remaining-requests").orElseThrow());
             assertEquals("application/json", fourth.headers().firstValue("content-type").orElseThrow());
             assertEquals("rate_limit_error", json(fourth.body()).path("error").path("type").asText());
             assertEquals("rate_limit_exceeded", json(fourth.body()).path("error").path("code").asText());

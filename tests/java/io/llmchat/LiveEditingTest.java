@@ -92,6 +92,7 @@ class LiveEditingTest {
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
             String file = "chat.camel.yaml";
             String good = routes.read(file);
+            int lines = (int) good.lines().count();
             int refused = 0;
             record Broken(String text, int line, String reason) {
             }
@@ -104,8 +105,8 @@ class LiveEditingTest {
                     new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good + "- route:\n    id: enrich\n    from: {uri: direct:enrich, steps: [{stop: {}}]}\n", 0, "The id 'enrich' is used twice"),
                     new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?baseUrl=http://x\n",
-                            22, "mandatory parameters must be provided: provider"),
-                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", 17, "colour"))) {
+                            lines + 6, "mandatory parameters must be provided: provider"),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);
                 int expected = ++refused;
                 until("refused: " + broken.reason, () -> gateway.metric("llmchat_routes_reloads_total{result=\"refused\"}") == expected);

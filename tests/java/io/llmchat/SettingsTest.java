@@ -40,6 +40,9 @@ class SettingsTest {
         "RETRY_BACKOFF_FACTOR          | 0.5                 | a number from 1 to 99",
         "RETRY_ENABLE_JITTER           | yes                 | true or false",
         "RATE_LIMIT_MAX_REQUESTS       | 99999999999999999999| a whole number from 0 to 1000000",
+        "RATE_LIMIT_POINTS             | 1.5                 | a whole number from 0 to 1000000000",
+        "INSTANCES                     | 0                   | a whole number from 1 to 10000",
+        "TRUSTED_PROXIES               | proxy.example       | a comma-separated list of addresses and CIDR ranges",
         "AUTH_MODE                     | none                | open or keys",
         "LOG_FORMAT                    | xml                 | text or json",
         "LOG_LEVEL                     | loud                | trace, debug, info, warn or error",
@@ -58,7 +61,8 @@ class SettingsTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
         "PORT | 0", "PORT | 65535", "HOST | ::1", "HOST | gateway.example.com", "AUTH_MODE | keys", "LOG_LEVEL | DEBUG",
-        "RETRY_MAX_RETRIES | 0", "RETRY_BACKOFF_FACTOR | 1.5", "RATE_LIMIT_MAX_REQUESTS | 0", "OPENAI_BASE_URL | HTTPS://api.example.com/v1/",
+        "RETRY_MAX_RETRIES | 0", "RETRY_BACKOFF_FACTOR | 1.5", "RATE_LIMIT_MAX_REQUESTS | 0", "TRUSTED_PROXIES | 10.0.0.0/8, ::1",
+        "LIMITS | global points=9 duration=60; model openai/* budgetPerMonth=99.5", "OPENAI_BASE_URL | HTTPS://api.example.com/v1/",
         "OLLAMA_BASE_URL | http://[::1]:11434/v1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef",
         "FRONTEND_URL | https://a.example,http://localhost:5173"})
     void whatCanBeUsedIsNoFault(String name, String value) {

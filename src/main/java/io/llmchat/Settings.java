@@ -32,6 +32,12 @@ public final class Settings {
         number("DRAIN_GRACE", 0, 86_400_000);
         number("RATE_LIMIT_MAX_REQUESTS", 0, 1_000_000);
         number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
+        number("RATE_LIMIT_POINTS", 0, 1_000_000_000);
+        number("RATE_LIMIT_DURATION", 1, 31_536_000);
+        number("RATE_LIMIT_BLOCK_DURATION", 0, 31_536_000);
+        CHECKS.put("LIMITS", io.llmchat.limit.Quotas::refuse);
+        number("INSTANCES", 1, 10_000);
+        CHECKS.put("TRUSTED_PROXIES", io.llmchat.http.ClientAddress::refuse);
         number("MAX_CONCURRENT_REQUESTS", 1, 100_000);
         number("MAX_BODY_BYTES", 1_024, 1_073_741_824);
         number("MAX_CONNECTIONS", 1, 1_000_000);

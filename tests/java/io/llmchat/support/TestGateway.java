@@ -38,6 +38,7 @@ public final class TestGateway implements AutoCloseable {
                 "llmchat.openai.base-url", provider.url() + "/v1",
                 "llmchat.openai.api-key", "sk-of-the-gateway",
                 "llmchat.admit.max-requests", "1000000",
+                "llmchat.limit.points", "1000000",
                 "llmchat.retry.base-delay", "1",
                 "llmchat.retry.max-delay", "5",
                 "llmchat.retry.budget-floor", "1000",

@@ -129,6 +129,11 @@ public final class Chat {
         return true;
     }
 
+    /** Whom the next candidate is; null if there is none, or it is not known yet. */
+    public Target nextTarget() {
+        return candidates.isEmpty() ? null : candidates.peek().target();
+    }
+
     /** How many are left to ask. */
     public int candidatesLeft() {
         return candidates.size();

@@ -13,6 +13,7 @@ import java.time.Duration;
 import org.redisson.Redisson;
 import org.redisson.api.RedissonClient;
 import org.redisson.config.Config;
+import org.redisson.config.EqualJitterDelay;
 import org.redisson.config.FullJitterDelay;
 import org.redisson.config.SingleServerConfig;
 import org.slf4j.Logger;
@@ -45,17 +46,21 @@ public final class Redis {
         boolean own = host == null || host.isBlank();
         int at = own ? startEmbedded(Path.of(dataDir, "redis").toAbsolutePath().normalize()) : port;
         Config config = new Config();
+        // scripts go by their hash, once Redis has them
+        config.setUseScriptCache(true);
         SingleServerConfig server = config.useSingleServer()
                 .setAddress("redis://" + (own ? "127.0.0.1" : host) + ":" + at)
                 .setDatabase(own ? 0 : database)
-                .setConnectionMinimumIdleSize(2)
-                .setConnectionPoolSize(32)
+                // all from the start: in a burst of requests, opening more takes longer than waiting for one
+                .setConnectionMinimumIdleSize(16)
+                .setConnectionPoolSize(16)
                 .setSubscriptionConnectionPoolSize(4)
                 .setTimeout(1_000)
                 .setConnectTimeout(2_000)
                 .setRetryAttempts(maxRetries)
+                // not a full jitter: all retries of a command have the delay that was drawn first, and ten of 1 ms are none
+                .setRetryDelay(new EqualJitterDelay(Duration.ofMillis(100), Duration.ofSeconds(3)))
                 // the tuning guide: exponential, three seconds at most
-                .setRetryDelay(new FullJitterDelay(Duration.ofMillis(50), Duration.ofSeconds(3)))
                 .setReconnectionDelay(new FullJitterDelay(Duration.ofMillis(50), Duration.ofSeconds(3)));
         if (!own && password != null && !password.isBlank()) {
             server.setPassword(password);

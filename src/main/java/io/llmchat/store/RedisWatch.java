@@ -31,15 +31,19 @@ public final class RedisWatch {
     private static final long INTERVAL_MILLIS = 250;
     private static final int MAX_READ = 1_000;
     private static final int MAX_KEPT = 10_000;
-    /** A call is given so many slices of time in which this process was running. */
-    private static final int SLICES = 4;
-    private static final long SLICE_MILLIS = 20;
+    /** A call is given so many slices of time in which this process was running and nobody else was answered. */
+    private static final int SLICES = 8;
+    /** While others are answered, it is given so many times as many. */
+    private static final int BUSY = 3;
+    private static final long SLICE_MILLIS = 10;
     private static final long MAX_MILLIS = 1_000;
 
     private final RStream<String, String> changes;
     private final List<BiConsumer<String, String>> listeners = new CopyOnWriteArrayList<>();
     private final List<Runnable> gaps = new CopyOnWriteArrayList<>();
     private volatile boolean available = true;
+    /** When anybody last got an answer. */
+    private volatile long answeredAt = System.nanoTime();
     private volatile boolean running = true;
     private StreamMessageId last;
     private Thread thread;
@@ -63,8 +67,8 @@ public final class RedisWatch {
     }
 
     /**
-     * What Redis answers to a call, which is begun only if Redis is there. It is waited for 80 ms at most, not counting
-     * the time for which this process itself stood still.
+     * What Redis answers to a call, which is begun only if Redis is there. It is waited for 80 ms at most, 240 while
+     * others are answered, not counting the time for which this process itself stood still.
      *
      * @throws RedisAway if there is no answer; from then on nobody waits until Redis answers again
      */
@@ -92,15 +96,22 @@ public final class RedisWatch {
         }
     }
 
-    private static <T> T within(RFuture<T> answer, int slices) throws ExecutionException, TimeoutException, InterruptedException {
+    private <T> T within(RFuture<T> answer, int slices) throws ExecutionException, TimeoutException, InterruptedException {
         long begun = System.nanoTime();
         long before = begun;
-        for (int used = 0; used < slices && before - begun < TimeUnit.MILLISECONDS.toNanos(MAX_MILLIS);) {
+        int waited = 0;
+        for (int silent = 0; silent < slices && waited < BUSY * slices && before - begun < TimeUnit.MILLISECONDS.toNanos(MAX_MILLIS);) {
             try {
-                return answer.get(SLICE_MILLIS, TimeUnit.MILLISECONDS);
+                T got = answer.get(SLICE_MILLIS, TimeUnit.MILLISECONDS);
+                answeredAt = System.nanoTime();
+                return got;
             } catch (TimeoutException e) {
                 long now = System.nanoTime();
-                used += now - before < TimeUnit.MILLISECONDS.toNanos(2 * SLICE_MILLIS) ? 1 : 0;
+                // one that came late tells that we, or the whole machine, have no time
+                if (now - before < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2) {
+                    waited++;
+                    silent += answeredAt - before < 0 ? 1 : 0;
+                }
                 before = now;
             }
         }
@@ -163,7 +174,7 @@ public final class RedisWatch {
         } while (read.size() == MAX_READ);
     }
 
-    private static <T> T wait(RFuture<T> answer) throws ExecutionException, TimeoutException, InterruptedException {
+    private <T> T wait(RFuture<T> answer) throws ExecutionException, TimeoutException, InterruptedException {
         try {
             return within(answer, (int) (500 / SLICE_MILLIS));
         } finally {

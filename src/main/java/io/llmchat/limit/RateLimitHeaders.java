@@ -1,0 +1,73 @@
+package io.llmchat.limit;
+
+import io.llmchat.dialect.AnthropicDialect;
+import io.llmchat.http.ClientStream;
+import java.time.Duration;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
+import java.util.Locale;
+
+/**
+ * Tells the caller how near its limits are: {@code RateLimit} and {@code RateLimit-Policy} (the IETF draft
+ * ietf-httpapi-ratelimit-headers, with structured fields) for the limit that is nearest to its end, {@code x-ratelimit-*}
+ * by OpenAI's names (API reference, "Rate limits in headers") for the nearest one of requests and of tokens, and
+ * Anthropic's names for its own callers.
+ */
+public final class RateLimitHeaders {
+
+    private RateLimitHeaders() {
+    }
+
+    /** Adds the headers to a head that was not sent yet. */
+    public static void add(Decision decision, ClientStream client) {
+        int nearest = decision.nearest(l -> true);
+        Limit limit = decision.limits().get(nearest);
+        long unit = unit(limit);
+        client.header("RateLimit", "\"" + limit.policy() + "\";r=" + decision.remaining(nearest) / unit + ";t=" + decision.secondsLeft(nearest));
+        client.header("RateLimit-Policy", policy(limit, unit));
+        named("requests", decision, decision.nearest(l -> l.kind() == Limit.Kind.REQUESTS), client);
+        named("tokens", decision, decision.nearest(l -> l.kind().tokens()), client);
+    }
+
+    /** The draft takes whole numbers: money is told in millionths of a dollar. */
+    private static long unit(Limit limit) {
+        return limit.kind() == Limit.Kind.BUDGET_PER_DAY || limit.kind() == Limit.Kind.BUDGET_PER_MONTH ? 1_000 : 1;
+    }
+
+    private static String policy(Limit limit, long unit) {
+        String words = "\"" + limit.policy() + "\";q=" + limit.max() / unit;
+        if (limit.kind() != Limit.Kind.REQUESTS) {
+            words += limit.kind().tokens() ? ";qu=\"tokens\"" : ";qu=\"micro-usd\"";
+        }
+        // a month has no length that could be told
+        return limit.window() == Limit.UTC_MONTH ? words : words + ";w=" + (limit.window() == Limit.UTC_DAY ? 86_400 : limit.window() / 1_000);
+    }
+
+    private static void named(String what, Decision decision, int i, ClientStream client) {
+        if (i < 0) {
+            return;
+        }
+        String max = Long.toString(decision.limits().get(i).max());
+        String left = Long.toString(decision.remaining(i));
+        client.header("x-ratelimit-limit-" + what, max);
+        client.header("x-ratelimit-remaining-" + what, left);
+        client.header("x-ratelimit-reset-" + what, duration(decision.millisLeft(i)));
+        if (client.dialect() instanceof AnthropicDialect) {
+            client.header("anthropic-ratelimit-" + what + "-limit", max);
+            client.header("anthropic-ratelimit-" + what + "-remaining", left);
+            client.header("anthropic-ratelimit-" + what + "-reset", Instant.now().plusSeconds(decision.secondsLeft(i))
+                    .truncatedTo(ChronoUnit.SECONDS).toString());
+        }
+    }
+
+    /** As OpenAI writes it, which is as Go does: {@code 20ms}, {@code 1.5s}, {@code 6m0s}, {@code 23h59m3s}. */
+    static String duration(long millis) {
+        if (millis < 1_000) {
+            return millis + "ms";
+        }
+        String iso = Duration.ofMillis(millis).toString().substring(2).toLowerCase(Locale.ROOT);
+        // Go has no part left out after the first
+        return iso.endsWith("m") ? iso + "0s" : iso.endsWith("h") ? iso + "0m0s" : iso.contains("h") && !iso.contains("m")
+                ? iso.replace("h", "h0m") : iso;
+    }
+}

@@ -1,0 +1,154 @@
+package io.llmchat.step;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.Caller;
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Operation;
+import io.llmchat.chat.Quota;
+import io.llmchat.chat.Target;
+import io.llmchat.chat.Usage;
+import io.llmchat.http.ClientAddress;
+import io.llmchat.http.ClientStream;
+import io.llmchat.limit.Decision;
+import io.llmchat.limit.Limit;
+import io.llmchat.limit.Limiter;
+import io.llmchat.limit.Need;
+import io.llmchat.limit.Quotas;
+import io.llmchat.limit.RateLimitHeaders;
+import java.math.BigDecimal;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.camel.Exchange;
+import org.apache.camel.Processor;
+
+/** The steps of {@code limit}: what a request may have is taken before it is answered, and put right afterwards. */
+public final class Limits {
+
+    /** The exchange property that says that the request was counted. */
+    private static final String COUNTED = "counted";
+    /** The exchange property with what was taken and is to be settled; absent: nothing. */
+    private static final String TAKEN = "taken";
+
+    private static final List<String> MAX_TOKENS = List.of("max_completion_tokens", "max_tokens", "max_output_tokens");
+    private static final long MOST_TOKENS = 100_000_000;
+
+    private final Limiter limiter;
+    private final ClientAddress addresses;
+    private final Quotas quotas;
+    private final Quota perCaller;
+    private final long answerTokens;
+
+    /**
+     * @param quotas for all callers together
+     * @param points and {@code duration} and {@code blockDuration}: the quota of callers who have none of their own; 0 points: none
+     * @param answerTokens how long an answer is taken to be of which nobody says how long it may get
+     */
+    public Limits(Limiter limiter, ClientAddress addresses, String quotas, long points, long duration, long blockDuration, long answerTokens) {
+        this.limiter = limiter;
+        this.addresses = addresses;
+        this.quotas = new Quotas(quotas);
+        this.perCaller = new Quota(points, duration, blockDuration, 0, 0, null, null);
+        this.answerTokens = answerTokens;
+    }
+
+    /** A step that counts the request, once, and takes what it may use; who is over a limit is refused. */
+    public Processor take() {
+        return exchange -> {
+            // a repeated request may become a first one after all
+            boolean counted = exchange.getProperty(COUNTED) != null;
+            exchange.setProperty(COUNTED, true);
+            Chat chat = Chat.of(exchange);
+            ClientStream client = chat.client();
+            Target target = chat.nextTarget();
+            List<Limit> limits = limits(exchange.getProperty("caller", Caller.ANONYMOUS, Caller.class), chat, target);
+            if (limits.isEmpty()) {
+                return;
+            }
+            boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
+                    && limits.stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS);
+            if (counted && !more) {
+                return;
+            }
+            Need need = more ? estimate(exchange, chat, target) : Need.REQUEST;
+            Decision decision = limiter.take(limits, counted ? new Need(0, need.tokens(), need.cost()) : need);
+            RateLimitHeaders.add(decision, client);
+            if (!decision.allowed()) {
+                throw refusal(decision);
+            }
+            if (more) {
+                exchange.setProperty(TAKEN, decision);
+            }
+        };
+    }
+
+    private List<Limit> limits(Caller caller, Chat chat, Target target) {
+        List<Limit> limits = new ArrayList<>(4);
+        Quota own = caller.quota() == null ? perCaller : caller.quota();
+        Limit.add(own, Limit.Scope.CALLER, caller.keyId() != null ? "key " + caller.keyId() : addresses.of(chat.client().request()), limits);
+        Limit.add(caller.userQuota(), Limit.Scope.USER, caller.userId(), limits);
+        if (chat.agent() != null && chat.agent().rateLimit() != null) {
+            Limit.add(Quota.read(chat.agent().rateLimit(), "rateLimit"), Limit.Scope.AGENT, chat.agent().id(), limits);
+        }
+        quotas.add(target, limits);
+        return limits;
+    }
+
+    private Need estimate(Exchange exchange, Chat chat, Target target) {
+        ChatRequest request = chat.request();
+        long prompt = Math.ceilDiv(request.body().length, 4L);
+        long answer = request.operation() == Operation.CHAT ? longest(chat) : 0;
+        Usage usage = new Usage(prompt, answer);
+        return new Need(1, usage.totalTokens(), cost(exchange, target, usage));
+    }
+
+    private long longest(Chat chat) {
+        for (String name : MAX_TOKENS) {
+            JsonNode said = chat.request().member(name);
+            if (said != null && said.isNumber()) {
+                return Math.clamp(said.asLong(), 0, MOST_TOKENS);
+            }
+        }
+        return chat.agent() != null && chat.agent().maxTokens() != null ? chat.agent().maxTokens() : answerTokens;
+    }
+
+    private static long cost(Exchange exchange, Target target, Usage usage) {
+        BigDecimal dollars = exchange.getContext().getRegistry().lookupByNameAndType("prices", Prices.class).cost(target, usage);
+        return dollars == null ? 0 : Limit.billionths(dollars);
+    }
+
+    private static ChatException refusal(Decision decision) {
+        int seconds = Math.max(1, decision.secondsLeft(decision.refused()));
+        return new ChatException("RATE_LIMIT_EXCEEDED", "This is over " + decision.describe() + ". Try again in " + seconds + " s.")
+                .retryAfter(seconds);
+    }
+
+    /** A step for a request that this instance's own guard has turned away: its headers tell that limit. */
+    public Processor tellInstance() {
+        return exchange -> {
+            long max = exchange.getProperty("limitOfInstance", Long.class);
+            long window = exchange.getProperty("retryAfterMillis", Long.class);
+            List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, max, window, 0));
+            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {window}, 0, 0, true), ClientStream.of(exchange));
+        };
+    }
+
+    /** A step at the end, whatever became of the request: what it used in truth is taken, the rest comes back. */
+    public Processor settle() {
+        return exchange -> {
+            Decision taken = exchange.getProperty(TAKEN, Decision.class);
+            if (taken == null) {
+                return;
+            }
+            exchange.removeProperty(TAKEN);
+            Chat chat = Chat.of(exchange);
+            Usage usage = chat.usage();
+            if (usage == null && !chat.said().isEmpty()) {
+                // it broke off: the provider did not come to tell what it counted
+                usage = Usage.estimate(chat.request().body().length, chat.said().length());
+            }
+            limiter.settle(taken, usage == null ? Need.REQUEST : new Need(1, usage.totalTokens(), cost(exchange, chat.target(), usage)));
+        };
+    }
+}

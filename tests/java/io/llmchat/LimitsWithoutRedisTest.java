@@ -1,0 +1,81 @@
+package io.llmchat;
+
+import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.until;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.TestGateway;
+import java.io.IOException;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What becomes of limits while Redis does not answer: each instance enforces its share of them. */
+class LimitsWithoutRedisTest {
+
+    @TempDir
+    Path data;
+
+    /** A gateway with a Redis of its own, which can be taken away. */
+    private TestGateway gateway(String... settings) throws Exception {
+        String[] all = new String[settings.length + 8];
+        String[] own = {"llmchat.redis.host", "", "llmchat.store.data-dir", data.toString(), "llmchat.limit.duration", "60",
+            "llmchat.limit.block-duration", "0"};
+        System.arraycopy(own, 0, all, 0, own.length);
+        System.arraycopy(settings, 0, all, own.length, settings.length);
+        return TestGateway.with(all);
+    }
+
+    private void signal(String name) throws IOException, InterruptedException {
+        String pid = Files.readString(data.resolve("redis/redis.pid")).trim();
+        assertEquals(0, new ProcessBuilder("kill", "-" + name, pid).inheritIO().start().waitFor());
+    }
+
+    private static HttpResponse<String> ask(TestGateway gateway) throws Exception {
+        return gateway.post("/v1/chat/completions", chat("openai/some", false));
+    }
+
+    @Test
+    void aPausedRedisIsNotWaitedForAndUsedAgainWhenItIsBack() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.points", "30", "llmchat.limit.instances", "3")) {
+            for (int i = 0; i < 5; i++) {
+                assertEquals(200, ask(gateway).statusCode());
+            }
+            signal("STOP");
+            try {
+                long begun = System.nanoTime();
+                for (int i = 0; i < 10; i++) {
+                    HttpResponse<String> answer = ask(gateway);
+                    assertEquals(200, answer.statusCode());
+                    assertEquals("\"default\";q=10;w=60", answer.headers().firstValue("ratelimit-policy").orElseThrow());
+                }
+                long millis = (System.nanoTime() - begun) / 1_000_000;
+                assertTrue(millis < 500, millis + " ms");
+                assertEquals(429, ask(gateway).statusCode());
+                assertEquals(11, gateway.metric("llmchat_limiter_local_total"));
+            } finally {
+                signal("CONT");
+            }
+            until("it is asked again", () -> "\"default\";q=30;w=60".equals(ask(gateway).headers().firstValue("ratelimit-policy").orElseThrow()));
+            assertEquals(200, ask(gateway).statusCode());
+        }
+    }
+
+    @Test
+    void aRedisThatIsGoneLeavesTheShareOfTheInstance() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.points", "8", "llmchat.limit.instances", "2")) {
+            assertEquals(200, ask(gateway).statusCode());
+            signal("KILL");
+            int passed = 0;
+            for (int i = 0; i < 20; i++) {
+                int status = ask(gateway).statusCode();
+                passed += status == 200 ? 1 : 0;
+                assertTrue(status == 200 || status == 429, "status " + status);
+            }
+            assertEquals(4, passed);
+        }
+    }
+}

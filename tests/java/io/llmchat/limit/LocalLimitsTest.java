@@ -1,0 +1,126 @@
+package io.llmchat.limit;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.http.Ids;
+import io.llmchat.limit.Limit.Kind;
+import io.llmchat.limit.Limit.Scope;
+import io.llmchat.store.Redis;
+import io.llmchat.support.TestGateway;
+import java.time.Instant;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+
+/** The limits that Redis keeps and those that an instance keeps by itself decide the same. */
+class LocalLimitsTest {
+
+    private final String name = Ids.next();
+    private final LocalLimits local = new LocalLimits();
+
+    private Limit limit(Kind kind, long max, long window, long block) {
+        return new Limit(Scope.CALLER, name, kind, max, window, block);
+    }
+
+    private Decision take(long now, Need need, Limit... limits) {
+        return local.take(List.of(limits), need, now);
+    }
+
+    @Test
+    void theScriptAndTheInstanceDecideTheSameOfTheSameRequests() throws Exception {
+        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
+        for (int seed = 0; seed < 20; seed++) {
+            Random random = new Random(seed);
+            String who = name + seed;
+            List<Limit> all = List.of(
+                    new Limit(Scope.CALLER, who, Kind.REQUESTS, 5, 10_000, random.nextInt(3) * 8_000L),
+                    new Limit(Scope.USER, who, Kind.TOKENS_PER_MINUTE, 1_000, 60_000, 0),
+                    new Limit(Scope.MODEL, who, Kind.TOKENS_PER_DAY, 20_000, 86_400_000, 0),
+                    new Limit(Scope.AGENT, who, Kind.BUDGET_PER_DAY, 3_000_000_000L, Limit.UTC_DAY, 0),
+                    new Limit(Scope.GLOBAL, who, Kind.BUDGET_PER_MONTH, 9_000_000_000_000_000L, Limit.UTC_MONTH, 0));
+            long now = Instant.parse("2027-01-31T23:50:00Z").toEpochMilli();
+            for (int i = 0; i < 100; i++) {
+                now += random.nextInt(10) == 0 ? random.nextInt(90_000) : random.nextInt(2_000);
+                List<Limit> some = all.stream().filter(l -> random.nextInt(4) > 0).toList();
+                Need need = new Need(random.nextInt(8) == 0 ? 0 : 1, random.nextInt(600), random.nextLong(400_000_000));
+                Decision shared = redis.take(some, need, now);
+                Decision own = local.take(some, need, now);
+                String at = "seed " + seed + ", request " + i;
+                assertEquals(shared.refused(), own.refused(), at);
+                assertArrayEquals(shared.used(), own.used(), at);
+                assertArrayEquals(shared.resets(), own.resets(), at);
+                assertEquals(shared.now(), own.now(), at);
+                if (own.allowed() && random.nextBoolean()) {
+                    long[] more = random.longs(some.size(), -500, 500).toArray();
+                    redis.settle(some, shared.resets(), more).get(1, TimeUnit.SECONDS);
+                    local.settle(some, own.resets(), more);
+                }
+            }
+        }
+    }
+
+    @Test
+    void whatOneLimitRefusesTakesNothingFromTheOthers() {
+        Limit requests = limit(Kind.REQUESTS, 10, 60_000, 0);
+        Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 100, 60_000, 0);
+        assertTrue(take(1, new Need(1, 80, 0), requests, tokens).allowed());
+        assertFalse(take(2, new Need(1, 30, 0), requests, tokens).allowed());
+        Decision third = take(3, new Need(1, 20, 0), requests, tokens);
+        assertTrue(third.allowed());
+        assertArrayEquals(new long[] {2, 100}, third.used());
+    }
+
+    @Test
+    void aBlockIsNotShorterThanTheWindowAndDoesNotGrowByAsking() {
+        Limit one = limit(Kind.REQUESTS, 1, 10_000, 3_000);
+        take(1, Need.REQUEST, one);
+        assertEquals(10_001, take(2, Need.REQUEST, one).resets()[0]);
+        assertEquals(10_001, take(8_999, Need.REQUEST, one).resets()[0]);
+        assertTrue(take(10_001, Need.REQUEST, one).allowed());
+    }
+
+    @Test
+    void aBlockGoesBeyondTheWindow() {
+        Limit one = limit(Kind.REQUESTS, 1, 1_000, 5_000);
+        take(0, Need.REQUEST, one);
+        assertEquals(5_900, take(900, Need.REQUEST, one).resets()[0]);
+        assertFalse(take(5_899, Need.REQUEST, one).allowed());
+        assertTrue(take(5_900, Need.REQUEST, one).allowed());
+    }
+
+    @Test
+    void whoNeedsMoreThanThereIsGetsAWholeWindow() {
+        Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 100, 60_000, 0);
+        assertTrue(take(0, new Need(1, 5_000, 0), tokens).allowed());
+        assertFalse(take(1, new Need(1, 5_000, 0), tokens).allowed());
+    }
+
+    @Test
+    void nothingIsGivenBackToALaterWindow() {
+        Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 100, 60_000, 0);
+        Decision first = take(0, new Need(1, 50, 0), tokens);
+        take(60_000, new Need(1, 40, 0), tokens);
+        local.settle(first.limits(), first.resets(), new long[] {-50});
+        assertEquals(50, take(60_001, new Need(1, 10, 0), tokens).used()[0]);
+    }
+
+    @Test
+    void aShareIsNeverNothing() {
+        assertEquals(20, limit(Kind.REQUESTS, 60, 1, 0).share(3).max());
+        assertEquals(1, limit(Kind.REQUESTS, 2, 1, 0).share(3).max());
+    }
+
+    @Test
+    void aCallerTakesAFewHundredBytesOfRedisForAsLongAsItsWindow() throws Exception {
+        Redis redis = TestGateway.shared().bean(Redis.class);
+        Limit requests = limit(Kind.REQUESTS, 10, 5_000, 0);
+        new RedisLimits(redis).take(List.of(requests), Need.REQUEST, 0);
+        var kept = redis.client().getBucket(requests.key());
+        assertTrue(kept.sizeInMemory() < 300, kept.sizeInMemory() + " bytes");
+        assertTrue(kept.remainTimeToLive() > 0 && kept.remainTimeToLive() <= 5_000);
+    }
+}
