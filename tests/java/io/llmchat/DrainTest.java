@@ -101,7 +101,7 @@ class DrainTest {
     void itSaysThatItLeavesTakesRequestsForAWhileAndLetsStreamsEnd() throws Exception {
         start(Map.of("DRAIN_DELAY", "2000"));
         CompletableFuture<HttpResponse<String>> stream = ask("/v1/chat/completions", chat("openai/" + model, true));
-        begun.await();
+        assertTrue(begun.await(20, TimeUnit.SECONDS));
         try (RawHttp connection = new RawHttp(port)) {
             connection.send(RawHttp.head("GET", "/health/ready"));
             assertEquals(200, connection.read().status());
@@ -140,7 +140,7 @@ class DrainTest {
     void whatStillRunsAfterTheGraceIsToldSoAndKept() throws Exception {
         start(Map.of("DRAIN_GRACE", "300"));
         CompletableFuture<HttpResponse<String>> stream = ask("/api/chat/completions", nativeChat("openai/" + model, true));
-        begun.await();
+        assertTrue(begun.await(20, TimeUnit.SECONDS));
         CompletableFuture<HttpResponse<String>> other = ask("/v1/chat/completions", chat("openai/" + model, true));
         CompletableFuture<HttpResponse<String>> whole = ask("/v1/chat/completions", chat("openai/" + model, false));
         until("all are asked", () -> provider.calls(model).size() == 3);
@@ -161,7 +161,7 @@ class DrainTest {
     void aSecondSignalEndsItAtOnce() throws Exception {
         start(Map.of("DRAIN_DELAY", "60000"));
         CompletableFuture<HttpResponse<String>> stream = ask("/v1/chat/completions", chat("openai/" + model, true));
-        begun.await();
+        assertTrue(begun.await(20, TimeUnit.SECONDS));
         signal("TERM");
         assertFalse(gateway.waitFor(500, TimeUnit.MILLISECONDS));
         signal("TERM");

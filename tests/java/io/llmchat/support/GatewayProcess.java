@@ -21,6 +21,8 @@ public final class GatewayProcess {
                 "-cp", System.getProperty("java.class.path"), "io.llmchat.Main");
         java.environment().put("DATA_DIR", data.toString());
         java.environment().put("DRAIN_DELAY", "0");
+        // other tests may share its Redis, and come from the same address
+        java.environment().put("RATE_LIMIT_POINTS", "0");
         java.environment().putAll(settings);
         return java.redirectErrorStream(true).start();
     }

@@ -11,6 +11,7 @@ import io.vertx.core.Vertx;
 import io.vertx.core.http.HttpServer;
 import io.vertx.core.http.HttpServerOptions;
 import io.vertx.core.impl.VertxInternal;
+import io.vertx.ext.web.Router;
 import java.net.BindException;
 import java.nio.file.Path;
 import java.util.List;
@@ -74,16 +75,7 @@ public final class Gateway {
     public void start() throws Exception {
         try {
             startRoutes();
-            Vertx vertx = bean(Vertx.class);
-            Gate gate = bean(Gate.class);
-            Connections connections = bean(Connections.class);
-            Supplier<ErrorTable> errors = () -> current.get().errors();
-            connections.start(vertx, errors);
-            server = vertx.createHttpServer(options())
-                    .connectionHandler(connections::accept)
-                    .requestHandler(gate.before(() -> current.get().router(), errors))
-                    .invalidRequestHandler(gate.invalid(errors));
-            server.listen().toCompletionStage().toCompletableFuture().get();
+            listen(() -> current.get().router(), () -> current.get().errors());
             if (files.editable()) {
                 watch = new RouteWatch(files, this::reload);
             }
@@ -94,6 +86,18 @@ public final class Gateway {
             stop();
             throw e;
         }
+    }
+
+    /** Takes connections from now on, and hands their requests to these routes. */
+    void listen(Supplier<Router> router, Supplier<ErrorTable> errors) throws ExecutionException, InterruptedException {
+        Gate gate = bean(Gate.class);
+        Connections connections = bean(Connections.class);
+        connections.start(bean(Vertx.class), errors);
+        server = bean(Vertx.class).createHttpServer(options())
+                .connectionHandler(connections::accept)
+                .requestHandler(gate.before(router, errors))
+                .invalidRequestHandler(gate.invalid(errors));
+        server.listen().toCompletionStage().toCompletableFuture().get();
     }
 
     /**
@@ -114,14 +118,19 @@ public final class Gateway {
     }
 
     private void startRoutes() throws Exception {
+        startBeans();
+        current.set(generation());
+        bean(RouteVersions.class).loaded(current.get().files());
+    }
+
+    /** Starts what all versions of the routes share; they find it in {@link #registry}. */
+    void startBeans() throws Exception {
         // who has made this gateway stops it
         host.setShutdownStrategy(new SimpleMainShutdownStrategy());
         Properties values = new Properties();
         values.putAll(overrides);
         host.setOverrideProperties(values);
         host.start();
-        current.set(generation());
-        bean(RouteVersions.class).loaded(current.get().files());
     }
 
     private Generation generation() throws RoutesRefused {
@@ -187,7 +196,7 @@ public final class Gateway {
         return registry().findSingleByType(type);
     }
 
-    private Registry registry() {
+    Registry registry() {
         CamelContext context = host.getCamelContext();
         return context.getRegistry();
     }

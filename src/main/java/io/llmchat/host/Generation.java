@@ -1,20 +1,12 @@
 package io.llmchat.host;
 
-import io.llmchat.http.BodyReader;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
-import io.llmchat.http.HttpEngine;
-import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
-import io.vertx.ext.web.RoutingContext;
 import java.util.Map;
 import java.util.Properties;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.camel.CamelContext;
-import org.apache.camel.component.platform.http.PlatformHttpConstants;
-import org.apache.camel.component.platform.http.spi.PlatformHttpEngine;
-import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
 import org.apache.camel.main.SimpleMainShutdownStrategy;
@@ -27,13 +19,9 @@ import org.apache.camel.support.DefaultRegistry;
  */
 final class Generation {
 
-    /** The name under which Camel looks for the router of a server whose port it does not know. */
-    private static final String ROUTER = VertxPlatformHttpRouter.PLATFORM_HTTP_ROUTER_NAME_ZERO;
-
     private final Main main;
-    private final Router router;
+    private final HttpRoutes http;
     private final ErrorTable errors;
-    private final AtomicInteger requests = new AtomicInteger();
 
     /**
      * Starts the routes.
@@ -43,15 +31,8 @@ final class Generation {
      * @throws RoutesRefused why the routes cannot be used; nothing of them is left then
      */
     Generation(RouteFiles files, Registry host, Map<String, String> overrides, Vertx vertx, Gate gate, long maxBody) throws RoutesRefused {
-        router = Router.router(vertx);
         DefaultRegistry beans = new DefaultRegistry(host);
-        beans.bind(ROUTER, new VertxPlatformHttpRouter(null, vertx, router, ROUTER) {
-            @Override
-            public Handler<RoutingContext> bodyHandler() {
-                return new BodyReader(maxBody, requests);
-            }
-        });
-        beans.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER, requests));
+        http = new HttpRoutes(beans, vertx, maxBody);
         main = new Main() {
             @Override
             protected CamelContext createCamelContext() {
@@ -74,7 +55,7 @@ final class Generation {
             if (loose != null || errors == null) {
                 throw new RoutesRefused(loose != null ? loose : new Fault(null, 0, "There is no table of errors (errors.camel.yaml)."), null);
             }
-            gate.catchErrors(router, errors, maxBody);
+            gate.catchErrors(http.router(), () -> errors, maxBody);
         } catch (Exception e) {
             RoutesRefused refused = refused(files, e);
             main.stop();
@@ -94,7 +75,7 @@ final class Generation {
     }
 
     Router router() {
-        return router;
+        return http.router();
     }
 
     ErrorTable errors() {
@@ -103,7 +84,7 @@ final class Generation {
 
     /** How many requests it has taken and not finished. */
     int requests() {
-        return requests.get();
+        return http.requests();
     }
 
     /** From how many files its routes are. */

@@ -128,7 +128,7 @@ public final class Gate {
     }
 
     /** Answers on this router what no route answers: unknown path, wrong method, body too large, and the like. */
-    public void catchErrors(Router router, ErrorTable errors, long maxBody) {
+    public void catchErrors(Router router, Supplier<ErrorTable> errors, long maxBody) {
         on(router, errors, 404, "NOT_FOUND", "There is nothing at this path.");
         on(router, errors, 405, "METHOD_NOT_ALLOWED", "This path does not take this method.");
         on(router, errors, 413, "PAYLOAD_TOO_LARGE", "The request body has more than " + maxBody + " bytes.");
@@ -136,8 +136,8 @@ public final class Gate {
         on(router, errors, 500, "INTERNAL_ERROR", "The gateway failed to handle this request.");
     }
 
-    private void on(Router router, ErrorTable errors, int status, String code, String message) {
-        router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors, new ChatException(code, message)));
+    private void on(Router router, Supplier<ErrorTable> errors, int status, String code, String message) {
+        router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors.get(), new ChatException(code, message)));
     }
 
     private void fail(HttpServerRequest request, ErrorTable errors, ChatException error) {

@@ -27,7 +27,7 @@ import org.slf4j.LoggerFactory;
  * no URL is put together that nobody reads. Of the message that the route leaves, the status, the content type and the
  * body become the response, unless the route has answered itself.
  */
-public class HttpEngine extends VertxPlatformHttpEngine {
+public final class HttpEngine extends VertxPlatformHttpEngine {
 
     private final String router;
     private final AtomicInteger requests;
