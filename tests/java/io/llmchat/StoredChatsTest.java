@@ -35,7 +35,7 @@ class StoredChatsTest {
     void aSessionAndAKeyAddLessThanThreeMilliseconds() throws Exception {
         TestGateway gateway = TestGateway.shared();
         int rounds = 300;
-        int warm = 100;
+        int warm = 700;
         double[] without = new double[rounds];
         double[] with = new double[rounds];
         for (int i = -warm; i < rounds; i++) {
@@ -57,7 +57,13 @@ class StoredChatsTest {
     void aThousandStreamsThatCanBeResumedAreKeptAtOnce() throws Exception {
         int streams = 1_000;
         int tokens = 20;
-        TestGateway gateway = TestGateway.shared();
+        // places for all of them at one provider
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-concurrent", "2000", "llmchat.postgres.max-connections", "20")) {
+            aThousandStreams(gateway, streams, tokens);
+        }
+    }
+
+    private void aThousandStreams(TestGateway gateway, int streams, int tokens) throws Exception {
         FakeProvider provider = gateway.provider();
         provider.on(model, call -> {
             call.sse();
