@@ -129,4 +129,22 @@ class RoutesTest {
             });
         }
     }
+
+    @Test
+    void whereTheNumberOfParametersOfAQueryIsGivenItIsRight() throws Exception {
+        int given = 0;
+        try (Stream<Path> files = Files.walk(Path.of("src/main/resources/routes"))) {
+            for (Path file : files.filter(f -> f.toString().endsWith(".camel.yaml")).toList()) {
+                for (JsonNode step : new YAMLMapper().readTree(file.toFile()).findValues("to")) {
+                    JsonNode parameters = step.path("parameters");
+                    if (parameters.has("parametersCount")) {
+                        given++;
+                        assertEquals(parameters.path("query").asText().split(":#", -1).length - 1, parameters.path("parametersCount").asInt(),
+                                step.path("id").asText());
+                    }
+                }
+            }
+        }
+        assertTrue(given > 0);
+    }
 }

@@ -140,7 +140,8 @@ public final class Sessions {
             Chat chat = Chat.of(exchange);
             exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
                     .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("text", kept(storable(chat.text())))
-                    .put("status", chat.isAnswered() ? "complete" : "interrupted").toString());
+                    .put("status", chat.isAnswered() ? "complete" : "interrupted")
+                    .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null).toString());
         };
     }
 }
