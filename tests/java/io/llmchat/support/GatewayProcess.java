@@ -17,7 +17,8 @@ public final class GatewayProcess {
 
     /** Starts one with these environment variables; who is told to end it does not wait for load balancers. */
     public static Process start(Path data, Map<String, String> settings) throws IOException {
-        ProcessBuilder java = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx256m",
+        // who runs the tests in the background has them ignore SIGINT, and children inherit that
+        ProcessBuilder java = new ProcessBuilder("env", "--default-signal=INT", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx256m",
                 "-cp", System.getProperty("java.class.path"), "io.llmchat.Main");
         java.environment().put("DATA_DIR", data.toString());
         java.environment().put("DRAIN_DELAY", "0");
