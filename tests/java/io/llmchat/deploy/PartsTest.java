@@ -31,7 +31,7 @@ class PartsTest {
     private static final Path DOCKERFILE = Path.of("deploy/Dockerfile");
 
     /** Read by the launcher, or by the host before there are properties. */
-    private static final Set<String> OF_THE_LAUNCHER = Set.of("LLMCHAT_HEAP", "JAVA_OPTS", "ROUTES_DIR");
+    private static final Set<String> OF_THE_LAUNCHER = Set.of("LLMCHAT_HEAP", "JAVA_OPTS");
 
     /** What does not fit, found so far. */
     private final List<String> faults = new ArrayList<>();
