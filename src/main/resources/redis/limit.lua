@@ -1,12 +1,17 @@
 -- Takes from each limit of a request what the request needs, or, if one of them has not got so much, from none.
 -- Nobody can come in between, and the clock is Redis's own: it is exact, however many gateways ask.
 --
--- KEYS  a hash for each limit: n what is used, e when its window ends, b until when it is blocked (ms of Unix time)
--- ARGV  1: the time in ms, 0 for Redis's clock; 2 to 4: when the last, this and the next month of UTC end;
---       then for each limit: how much there is in a window; its length in ms (from the first use on; -1: a day of UTC,
---       -2: a month of UTC); for how many ms who goes over is refused; how much the request needs
--- Returns the time, the limit that refused (0: none; of several the one that refuses longest), and for each limit how
---       much is used and when that is over. Keys go by themselves when their window, or their block, has ended.
+-- Several requests can ask in one call: each is decided on by itself, in their order.
+--
+-- KEYS  a hash for each limit of each request: n what is used, e when its window ends, b until when it is blocked (ms of
+--       Unix time)
+-- ARGV  1: the time in ms, 0 for Redis's clock; 2 to 4: when the last, this and the next month of UTC end; then for each
+--       request: how many limits it has, and for each of them: how much there is in a window; its length in ms (from the
+--       first use on; -1: a day of UTC, -2: a month of UTC); for how many ms who goes over is refused; how much the
+--       request needs
+-- Returns for each request: the time, the limit that refused (0: none; of several the one that refuses longest), and for
+--       each limit how much is used and when that is over. Keys go by themselves when their window, or their block, has
+--       ended.
 local now = tonumber(ARGV[1])
 if now == 0 then
   local t = redis.call('time')
@@ -24,35 +29,49 @@ end
 
 local function whole(number) return string.format('%.0f', number) end
 
-local refused, longest = 0, 0
-local limits, reply = {}, {now, 0}
-for i = 1, #KEYS do
-  local max, window, block, need = tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2]), tonumber(ARGV[4 * i + 3]), tonumber(ARGV[4 * i + 4])
-  local kept = redis.call('hmget', KEYS[i], 'n', 'e', 'b')
-  local used, ends, blocked = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
-  if ends <= now then used, ends = 0, endOf(window) end
-  if need > 0 and (blocked > now or used + need > max) then
-    if blocked <= now and block > 0 then
-      -- never shorter than the window: or a limit could be had several times in it
-      blocked = math.max(ends, now + block)
-      redis.call('hset', KEYS[i], 'b', whole(blocked))
-      redis.call('pexpire', KEYS[i], whole(blocked - now))
+-- the limits of one request: their number, and where in KEYS and ARGV the first of them is
+local function take(count, key, arg)
+  local refused, longest = 0, 0
+  local limits, reply = {}, {now, 0}
+  for i = 1, count do
+    local at = arg + 4 * (i - 1)
+    local max, window, block, need = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+    local name = KEYS[key + i - 1]
+    local kept = redis.call('hmget', name, 'n', 'e', 'b')
+    local used, ends, blocked = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
+    if ends <= now then used, ends = 0, endOf(window) end
+    if need > 0 and (blocked > now or used + need > max) then
+      if blocked <= now and block > 0 then
+        -- never shorter than the window: or a limit could be had several times in it
+        blocked = math.max(ends, now + block)
+        redis.call('hset', name, 'b', whole(blocked))
+        redis.call('pexpire', name, whole(blocked - now))
+      end
+      if blocked > now then used, ends = max, math.max(ends, blocked) end
+      if ends > longest then refused, longest = i, ends end
     end
-    if blocked > now then used, ends = max, math.max(ends, blocked) end
-    if ends > longest then refused, longest = i, ends end
+    limits[i] = {name = name, used = used, ends = ends, need = need}
   end
-  limits[i] = {used = used, ends = ends, need = need}
+
+  reply[2] = refused
+  for i = 1, count do
+    local limit = limits[i]
+    if refused == 0 and limit.need > 0 then
+      limit.used = limit.used + limit.need
+      redis.call('hset', limit.name, 'n', whole(limit.used), 'e', whole(limit.ends))
+      redis.call('pexpire', limit.name, whole(limit.ends - now))
+    end
+    reply[2 * i + 1] = limit.used
+    reply[2 * i + 2] = limit.ends
+  end
+  return reply
 end
 
-reply[2] = refused
-for i = 1, #KEYS do
-  local limit = limits[i]
-  if refused == 0 and limit.need > 0 then
-    limit.used = limit.used + limit.need
-    redis.call('hset', KEYS[i], 'n', whole(limit.used), 'e', whole(limit.ends))
-    redis.call('pexpire', KEYS[i], whole(limit.ends - now))
-  end
-  reply[2 * i + 1] = limit.used
-  reply[2 * i + 2] = limit.ends
+local replies = {}
+local key, arg = 1, 5
+while arg <= #ARGV do
+  local count = tonumber(ARGV[arg])
+  replies[#replies + 1] = take(count, key, arg + 1)
+  key, arg = key + count, arg + 1 + 4 * count
 end
-return reply
+return replies

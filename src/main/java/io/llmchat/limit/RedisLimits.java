@@ -9,6 +9,10 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.redisson.api.RFuture;
 import org.redisson.api.RScript;
 import org.redisson.client.codec.StringCodec;
@@ -19,6 +23,24 @@ final class RedisLimits {
     private static final String TAKE = script("limit");
     private static final String SETTLE = script("limit-settle");
 
+    /** So many requests are asked for in one call, which keeps Redis from others for a millisecond at most. */
+    private static final int MAX_TOGETHER = 100;
+
+    /** One request that asks. */
+    private static final class Asking {
+        private final List<Limit> limits;
+        private final long[] taken;
+        private final CompletableFuture<Decision> answer = new CompletableFuture<>();
+
+        Asking(List<Limit> limits, Need need) {
+            this.limits = limits;
+            this.taken = limits.stream().mapToLong(l -> l.taken(need)).toArray();
+        }
+    }
+
+    private final Queue<Asking> waiting = new ConcurrentLinkedQueue<>();
+    private final AtomicBoolean asking = new AtomicBoolean();
+    private volatile RFuture<?> sent;
     private final RedisWatch watch;
     private final RScript scripts;
 
@@ -37,41 +59,97 @@ final class RedisLimits {
     }
 
     /**
-     * Takes what is needed from all limits, or from none, in one round trip.
+     * Takes what is needed from all limits, or from none, in one round trip. Requests that ask while Redis is answering
+     * others are asked for together in the next one: a client's call costs more than the script does.
      *
      * @param now milliseconds; 0: by Redis's clock
      * @throws RedisAway if there is no answer
      */
     Decision take(List<Limit> limits, Need need, long now) {
-        long ours = now == 0 ? System.currentTimeMillis() : now;
-        boolean months = limits.stream().anyMatch(l -> l.window() == Limit.UTC_MONTH);
-        List<Object> keys = new ArrayList<>(limits.size());
-        Object[] args = new Object[4 + 4 * limits.size()];
-        args[0] = Long.toString(now);
-        for (int i = 0; i < 3; i++) {
-            args[1 + i] = months ? Long.toString(LocalLimits.endOfMonth(ours, i - 1)) : "0";
+        Asking asking = new Asking(limits, need);
+        try {
+            return watch.ask(() -> {
+                if (now != 0) {
+                    send(List.of(asking), now);
+                } else {
+                    waiting.add(asking);
+                    sendWaiting();
+                }
+                return asking.answer;
+            });
+        } catch (RedisAway e) {
+            // the call that is not answered must not keep later ones waiting
+            RFuture<?> unanswered = sent;
+            if (unanswered != null) {
+                unanswered.cancel(false);
+            }
+            throw e;
         }
-        long[] taken = new long[limits.size()];
-        for (int i = 0; i < taken.length; i++) {
-            Limit limit = limits.get(i);
-            keys.add(limit.key());
-            taken[i] = limit.taken(need);
-            args[4 + 4 * i] = Long.toString(limit.max());
-            args[5 + 4 * i] = Long.toString(limit.window());
-            args[6 + 4 * i] = Long.toString(limit.block());
-            args[7 + 4 * i] = Long.toString(taken[i]);
-        }
-        return decision(limits, taken, watch.<List<Long>>ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args)));
     }
 
-    private static Decision decision(List<Limit> limits, long[] taken, List<Long> reply) {
-        long[] used = new long[taken.length];
-        long[] resets = new long[taken.length];
-        for (int i = 0; i < taken.length; i++) {
+    private void sendWaiting() {
+        while (!waiting.isEmpty() && asking.compareAndSet(false, true)) {
+            List<Asking> together = new ArrayList<>();
+            for (Asking next; together.size() < MAX_TOGETHER && (next = waiting.poll()) != null;) {
+                // who has given up has decided without Redis
+                if (!next.answer.isDone()) {
+                    together.add(next);
+                }
+            }
+            if (together.isEmpty()) {
+                asking.set(false);
+            } else {
+                sent = send(together, 0);
+                sent.whenComplete((replies, failure) -> {
+                    asking.set(false);
+                    sendWaiting();
+                });
+                return;
+            }
+        }
+    }
+
+    private RFuture<List<List<Long>>> send(List<Asking> together, long now) {
+        long ours = now == 0 ? System.currentTimeMillis() : now;
+        boolean months = together.stream().anyMatch(a -> a.limits.stream().anyMatch(l -> l.window() == Limit.UTC_MONTH));
+        List<Object> keys = new ArrayList<>();
+        List<Object> args = new ArrayList<>();
+        args.add(Long.toString(now));
+        for (int i = -1; i <= 1; i++) {
+            args.add(months ? Long.toString(LocalLimits.endOfMonth(ours, i)) : "0");
+        }
+        for (Asking asking : together) {
+            args.add(Integer.toString(asking.limits.size()));
+            for (int i = 0; i < asking.taken.length; i++) {
+                Limit limit = asking.limits.get(i);
+                keys.add(limit.key());
+                args.add(Long.toString(limit.max()));
+                args.add(Long.toString(limit.window()));
+                args.add(Long.toString(limit.block()));
+                args.add(Long.toString(asking.taken[i]));
+            }
+        }
+        RFuture<List<List<Long>>> answer = scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray());
+        answer.whenComplete((replies, failure) -> {
+            for (int i = 0; i < together.size(); i++) {
+                if (failure != null) {
+                    together.get(i).answer.completeExceptionally(failure);
+                } else {
+                    together.get(i).answer.complete(decision(together.get(i), replies.get(i)));
+                }
+            }
+        });
+        return answer;
+    }
+
+    private static Decision decision(Asking asking, List<Long> reply) {
+        long[] used = new long[asking.taken.length];
+        long[] resets = new long[asking.taken.length];
+        for (int i = 0; i < used.length; i++) {
             used[i] = reply.get(2 + 2 * i);
             resets[i] = reply.get(3 + 2 * i);
         }
-        return new Decision(limits, taken, used, resets, reply.get(0), reply.get(1).intValue() - 1, false);
+        return new Decision(asking.limits, asking.taken, used, resets, reply.get(0), reply.get(1).intValue() - 1, false);
     }
 
     /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same; does not wait. */

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.BiConsumer;
@@ -73,16 +74,16 @@ public final class RedisWatch {
     }
 
     /**
-     * What Redis answers to a call, which is begun only if Redis is there. It is waited for 80 ms at most, 240 while
+     * What Redis answers to a call, or to several that are made one, which is begun only if Redis is there. It is waited for 80 ms at most, 240 while
      * others are answered, not counting the time for which this process itself stood still.
      *
      * @throws RedisAway if there is no answer; from then on nobody waits until Redis answers again
      */
-    public <T> T ask(Supplier<RFuture<T>> call) {
+    public <T> T ask(Supplier<? extends Future<T>> call) {
         if (!available) {
             throw new RedisAway("Redis is away");
         }
-        RFuture<T> answer = call.get();
+        Future<T> answer = call.get();
         try {
             return within(answer, SLICES);
         } catch (TimeoutException e) {
@@ -102,7 +103,7 @@ public final class RedisWatch {
         }
     }
 
-    private <T> T within(RFuture<T> answer, int slices) throws ExecutionException, TimeoutException, InterruptedException {
+    private <T> T within(Future<T> answer, int slices) throws ExecutionException, TimeoutException, InterruptedException {
         long begun = System.nanoTime();
         long before = begun;
         int waited = 0;
