@@ -1,5 +1,6 @@
 package io.llmchat.store;
 
+import io.vertx.core.Vertx;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -36,6 +37,7 @@ public final class Redis {
     private String password;
     private int database;
     private int maxRetries;
+    private Vertx vertx;
     private RedisServer embedded;
     private FileChannel lock;
     private RedissonClient client;
@@ -46,6 +48,8 @@ public final class Redis {
         boolean own = host == null || host.isBlank();
         int at = own ? startEmbedded(Path.of(dataDir, "redis").toAbsolutePath().normalize()) : port;
         Config config = new Config();
+        // an answer that comes on the loop that reads requests costs no change of threads
+        config.setEventLoopGroup(vertx.nettyEventLoopGroup());
         // scripts go by their hash, once Redis has them
         config.setUseScriptCache(true);
         SingleServerConfig server = config.useSingleServer()
@@ -149,6 +153,10 @@ public final class Redis {
                 Processes.end(server);
             }
         }
+    }
+
+    public void setVertx(Vertx vertx) {
+        this.vertx = vertx;
     }
 
     public void setDataDir(String dataDir) {
