@@ -87,6 +87,14 @@ class AuditTest {
     }
 
     @Test
+    void whoChangesWhatIsLoggedStandsThereToo() throws Exception {
+        assertEquals(200, gateway.send("PUT", "/api/loglevel", "{\"level\":\"info\",\"logger\":\"io.llmchat." + id + "\"}", ADMIN).statusCode());
+        JsonNode changed = page("objectType=logger&objectId=io.llmchat." + id).path("items").path(0);
+        assertEquals("loglevel.update", changed.path("action").asText());
+        assertEquals("info", changed.path("details").path("level").asText().toLowerCase(java.util.Locale.ROOT));
+    }
+
+    @Test
     void itIsReadByPages() throws Exception {
         gateway.post("/api/agents", agent, ADMIN);
         gateway.send("DELETE", "/api/agents/" + id, null, ADMIN);
