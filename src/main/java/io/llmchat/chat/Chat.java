@@ -15,7 +15,7 @@ import org.apache.camel.Exchange;
  * One chat on its way through the routes: what was asked, whom we ask, what came of it. It is the exchange property
  * {@code chat}, shared by every copy that an EIP makes of the exchange.
  *
- * <p>Used by one thread at a time: the request's own, or, while a provider answers, the event loop of its client.
+ * <p>Used by one thread at a time: the event loop of its client, or, where its route has to wait, one of its own.
  */
 public final class Chat {
 
@@ -214,6 +214,11 @@ public final class Chat {
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
         }
+    }
+
+    /** Whether its route waits for a store before the answer or after it, so that it must not run on an event loop. */
+    public boolean waits() {
+        return idempotencyKey != null || request.chatId() != null || request.resumable();
     }
 
     /** Where the answer is kept while it is made; null: nowhere, nobody else can want it. */

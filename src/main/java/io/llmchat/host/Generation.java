@@ -2,6 +2,7 @@ package io.llmchat.host;
 
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.llm.BreakerFactory;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import java.util.Map;
@@ -10,6 +11,7 @@ import org.apache.camel.CamelContext;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
 import org.apache.camel.main.SimpleMainShutdownStrategy;
+import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.spi.Registry;
 import org.apache.camel.support.DefaultRegistry;
 
@@ -38,6 +40,7 @@ final class Generation {
             protected CamelContext createCamelContext() {
                 DefaultCamelContext context = new DefaultCamelContext(false);
                 context.getCamelContextExtension().setRegistry(beans);
+                context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(BreakerFactory.class));
                 return context;
             }
         };

@@ -2,6 +2,7 @@ package io.llmchat.host;
 
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.llm.BreakerFactory;
 import io.vertx.core.Vertx;
 import java.util.Map;
 import org.apache.camel.CamelConfiguration;
@@ -10,6 +11,7 @@ import org.apache.camel.Service;
 import org.apache.camel.main.HttpManagementServerConfigurationProperties;
 import org.apache.camel.main.HttpServerConfigurationProperties;
 import org.apache.camel.main.MainHttpServerFactory;
+import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.support.DefaultRegistry;
 import org.apache.camel.support.LifecycleStrategySupport;
 import org.apache.camel.support.service.ServiceSupport;
@@ -29,6 +31,7 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
         gateway.startBeans();
         DefaultRegistry registry = (DefaultRegistry) context.getRegistry();
         registry.addBeanRepository(gateway.registry());
+        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, gateway.bean(BreakerFactory.class));
         long maxBody = Long.parseLong(gateway.property("llmchat.http.max-body"));
         routes = new HttpRoutes(registry, gateway.bean(Vertx.class), maxBody);
         gateway.bean(Gate.class).catchErrors(routes.router(), () -> errors(context), maxBody);

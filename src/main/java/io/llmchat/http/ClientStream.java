@@ -3,6 +3,7 @@ package io.llmchat.http;
 import io.llmchat.chat.ChatException;
 import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.dialect.Dialect;
+import io.opentelemetry.api.trace.Span;
 import io.vertx.core.Context;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
@@ -19,8 +20,8 @@ import org.apache.camel.component.platform.http.vertx.HttpMessage;
  * Vert.x response itself, because a body handed to Camel is collected in 16 KiB before it is sent.
  *
  * <p>It is the exchange property {@code client}, taken at the route's entry before an EIP copies the exchange.
- * Nothing here throws when the caller has left. The relay uses it on {@link #context()}; before and after that the
- * request's own thread does.
+ * Nothing here throws when the caller has left. The relay uses it on {@link #context()}; before and after that
+ * whoever runs the route does.
  */
 public final class ClientStream {
 
@@ -38,6 +39,7 @@ public final class ClientStream {
     private final Context context;
     private final Dialect dialect;
     private AnswerLog log;
+    private Span span;
     private Runnable whenGone;
     private boolean committed;
     private volatile boolean gone;
@@ -60,6 +62,15 @@ public final class ClientStream {
         ClientStream client = new ClientStream(message, Dialect.of(message.getRequest().path()));
         exchange.setProperty(PROPERTY, client);
         return client;
+    }
+
+    /** The trace's span of this request; null where there are no traces. */
+    public Span span() {
+        return span;
+    }
+
+    void span(Span request) {
+        span = request;
     }
 
     /** The client of this exchange, or null if {@link #open} was not called for it. */

@@ -36,7 +36,7 @@ public final class Gate {
     private static final List<String> METHODS = List.of("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other");
 
     /** Where a POST is a chat: its line in the log is written by its route. */
-    private static final Set<String> CHATS = Set.of("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses",
+    static final Set<String> CHATS = Set.of("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses",
             "/v1/embeddings", "/api/chat/completions");
 
     private record Meters(Timer duration, Counter requests, Counter errors) {

@@ -1,8 +1,6 @@
 package io.llmchat.http;
 
 import io.llmchat.ops.Tracing;
-import io.opentelemetry.api.trace.Span;
-import io.opentelemetry.context.Scope;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.RoutingContext;
@@ -21,13 +19,17 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Camel's HTTP consumer with less on its way: a request is a virtual thread from its first route to its last, and the
- * message has the body and the path's parameters. Everything else of the request is read from
+ * Camel's HTTP consumer with less on its way: a chat runs on the event loop that has read it until it has to wait for a
+ * store, every other request, and one whose body takes long to read, on a virtual thread. The message has the body and
+ * the path's parameters. Everything else of the request is read from
  * {@link ClientStream#request()} by whoever needs it, so that nothing from outside can pass for a message header, and
  * no URL is put together that nobody reads. Of the message that the route leaves, the status, the content type and the
  * body become the response, unless the route has answered itself.
  */
 public final class HttpEngine extends VertxPlatformHttpEngine {
+
+    /** Bytes: of a longer body the reading alone would keep others waiting for more than a millisecond. */
+    private static final int MAX_BODY_ON_LOOP = 65_536;
 
     private final String router;
     private final AtomicInteger requests;
@@ -52,11 +54,14 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
 
         private final AtomicInteger requests;
         private final Tracing tracing;
+        /** Whether its route is made to run on an event loop. */
+        private final boolean chat;
 
         Consumer(PlatformHttpEndpoint endpoint, Processor processor, String router, AtomicInteger requests, Tracing tracing) {
             super(endpoint, processor, List.of(), router);
             this.requests = requests;
             this.tracing = tracing;
+            this.chat = Gate.CHATS.contains(endpoint.getPath());
         }
 
         @Override
@@ -73,23 +78,29 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             ctx.pathParams().forEach(message::setHeader);
             message.setBody(ctx.body().buffer());
             // here, on the caller's own event loop, is where its stream is taken hold of
-            ClientStream.open(exchange);
-            Thread.startVirtualThread(tracing.isOn() ? () -> traced(exchange, ctx) : () -> run(exchange, ctx));
-        }
-
-        private void traced(Exchange exchange, RoutingContext ctx) {
-            Span span = tracing.request(ctx.request(), getEndpoint().getPath());
-            try (Scope here = span.makeCurrent()) {
-                run(exchange, ctx);
-            } finally {
-                tracing.responded(span, ctx.response().getStatusCode());
+            ClientStream client = ClientStream.open(exchange);
+            if (tracing.isOn()) {
+                client.span(tracing.request(ctx.request(), getEndpoint().getPath()));
+            }
+            if (chat && (ctx.body().length() < MAX_BODY_ON_LOOP)) {
+                run(exchange, ctx, client);
+            } else {
+                Thread.startVirtualThread(() -> run(exchange, ctx, client));
             }
         }
 
-        private void run(Exchange exchange, RoutingContext ctx) {
+        private void run(Exchange exchange, RoutingContext ctx, ClientStream client) {
             try {
                 createUoW(exchange);
-                getProcessor().process(exchange);
+                getAsyncProcessor().process(exchange, sync -> end(exchange, ctx, client));
+            } catch (Exception e) {
+                exchange.setException(e);
+                end(exchange, ctx, client);
+            }
+        }
+
+        private void end(Exchange exchange, RoutingContext ctx, ClientStream client) {
+            try {
                 if (!ctx.response().ended()) {
                     reply(exchange, ctx.response());
                 }
@@ -97,6 +108,9 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
                 LOG.error("A request for {} failed outside its route", getEndpoint().getPath(), e);
                 ctx.vertx().runOnContext(v -> ctx.fail(500));
             } finally {
+                if (client.span() != null) {
+                    tracing.responded(client.span(), ctx.response().getStatusCode());
+                }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);
                 requests.decrementAndGet();

@@ -1,12 +1,12 @@
 package io.llmchat.limit;
 
 import io.llmchat.store.Redis;
-import io.llmchat.store.RedisAway;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.CompletableFuture;
 
 /**
  * Says whether a request may have what it needs: by Redis, for all instances together, or, while Redis does not answer,
@@ -40,22 +40,24 @@ public final class Limiter {
 
     /** Has the script in Redis before the first request. */
     public void start() {
-        try {
-            shared.take(List.of(), Need.REQUEST, 0);
-        } catch (RedisAway e) {
-            // it will be there when it is asked for
-        }
+        shared.take(List.of(), Need.REQUEST, 0).handle((decision, away) -> decision).join();
     }
 
-    /** Takes what is needed from all limits, or, if one of them refuses, from none. */
-    public Decision take(List<Limit> limits, Need need) {
-        Decision decision;
-        try {
-            decision = shared.take(limits, need, 0);
-        } catch (RedisAway e) {
-            localDecisions.increment();
-            decision = own.take(instances == 1 ? limits : limits.stream().map(l -> l.share(instances)).toList(), need, System.currentTimeMillis());
-        }
+    /**
+     * Takes what is needed from all limits, or, if one of them refuses, from none.
+     *
+     * @return never fails; what depends on it runs on an event loop or the calling thread, and must not wait
+     */
+    public CompletableFuture<Decision> take(List<Limit> limits, Need need) {
+        return shared.take(limits, need, 0).handle((decision, away) -> counted(away == null ? decision : alone(limits, need)));
+    }
+
+    private Decision alone(List<Limit> limits, Need need) {
+        localDecisions.increment();
+        return own.take(instances == 1 ? limits : limits.stream().map(l -> l.share(instances)).toList(), need, System.currentTimeMillis());
+    }
+
+    private Decision counted(Decision decision) {
         (decision.allowed() ? allowed : refused[decision.refusing().scope().ordinal()]).increment();
         return decision;
     }

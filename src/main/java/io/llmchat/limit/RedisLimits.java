@@ -1,7 +1,6 @@
 package io.llmchat.limit;
 
 import io.llmchat.store.Redis;
-import io.llmchat.store.RedisAway;
 import io.llmchat.store.RedisWatch;
 import java.io.IOException;
 import java.io.InputStream;
@@ -40,7 +39,6 @@ final class RedisLimits {
 
     private final Queue<Asking> waiting = new ConcurrentLinkedQueue<>();
     private final AtomicBoolean asking = new AtomicBoolean();
-    private volatile RFuture<?> sent;
     private final RedisWatch watch;
     private final RScript scripts;
 
@@ -63,53 +61,34 @@ final class RedisLimits {
      * others are asked for together in the next one: a client's call costs more than the script does.
      *
      * @param now milliseconds; 0: by Redis's clock
-     * @throws RedisAway if there is no answer
+     * @return ends with {@link io.llmchat.store.RedisAway} if there is no answer; what depends on it must not wait
      */
-    Decision take(List<Limit> limits, Need need, long now) {
-        Asking asking = new Asking(limits, need);
-        try {
-            return watch.ask(() -> {
-                if (now != 0) {
-                    send(List.of(asking), now);
-                } else {
-                    waiting.add(asking);
-                    sendWaiting();
-                }
-                return asking.answer;
-            });
-        } catch (RedisAway e) {
-            // the call that is not answered must not keep later ones waiting
-            RFuture<?> unanswered = sent;
-            if (unanswered != null) {
-                unanswered.cancel(false);
-            }
-            throw e;
+    CompletableFuture<Decision> take(List<Limit> limits, Need need, long now) {
+        Asking one = new Asking(limits, need);
+        if (now != 0) {
+            send(List.of(one), now);
+        } else {
+            waiting.add(one);
+            sendWaiting();
         }
+        return one.answer;
     }
 
     private void sendWaiting() {
         while (!waiting.isEmpty() && asking.compareAndSet(false, true)) {
             List<Asking> together = new ArrayList<>();
             for (Asking next; together.size() < MAX_TOGETHER && (next = waiting.poll()) != null;) {
-                // who has given up has decided without Redis
-                if (!next.answer.isDone()) {
-                    together.add(next);
-                }
+                together.add(next);
             }
             if (together.isEmpty()) {
                 asking.set(false);
             } else {
-                sent = send(together, 0);
-                sent.whenComplete((replies, failure) -> {
-                    asking.set(false);
-                    sendWaiting();
-                });
-                return;
+                send(together, 0);
             }
         }
     }
 
-    private RFuture<List<List<Long>>> send(List<Asking> together, long now) {
+    private void send(List<Asking> together, long now) {
         long ours = now == 0 ? System.currentTimeMillis() : now;
         boolean months = together.stream().anyMatch(a -> a.limits.stream().anyMatch(l -> l.window() == Limit.UTC_MONTH));
         List<Object> keys = new ArrayList<>();
@@ -118,28 +97,31 @@ final class RedisLimits {
         for (int i = -1; i <= 1; i++) {
             args.add(months ? Long.toString(LocalLimits.endOfMonth(ours, i)) : "0");
         }
-        for (Asking asking : together) {
-            args.add(Integer.toString(asking.limits.size()));
-            for (int i = 0; i < asking.taken.length; i++) {
-                Limit limit = asking.limits.get(i);
+        for (Asking one : together) {
+            args.add(Integer.toString(one.limits.size()));
+            for (int i = 0; i < one.taken.length; i++) {
+                Limit limit = one.limits.get(i);
                 keys.add(limit.key());
                 args.add(Long.toString(limit.max()));
                 args.add(Long.toString(limit.window()));
                 args.add(Long.toString(limit.block()));
-                args.add(Long.toString(asking.taken[i]));
+                args.add(Long.toString(one.taken[i]));
             }
         }
-        RFuture<List<List<Long>>> answer = scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray());
-        answer.whenComplete((replies, failure) -> {
-            for (int i = 0; i < together.size(); i++) {
-                if (failure != null) {
-                    together.get(i).answer.completeExceptionally(failure);
-                } else {
-                    together.get(i).answer.complete(decision(together.get(i), replies.get(i)));
-                }
-            }
-        });
-        return answer;
+        watch.<List<List<Long>>>begin(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray()))
+                .whenComplete((replies, failure) -> {
+                    if (now == 0) {
+                        asking.set(false);
+                        sendWaiting();
+                    }
+                    for (int i = 0; i < together.size(); i++) {
+                        if (failure != null) {
+                            together.get(i).answer.completeExceptionally(failure);
+                        } else {
+                            together.get(i).answer.complete(decision(together.get(i), replies.get(i)));
+                        }
+                    }
+                });
     }
 
     private static Decision decision(Asking asking, List<Long> reply) {

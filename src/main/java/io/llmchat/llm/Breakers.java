@@ -2,43 +2,24 @@ package io.llmchat.llm;
 
 import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
-import io.github.resilience4j.circuitbreaker.CircuitBreakerRegistry;
-import io.github.resilience4j.core.registry.InMemoryRegistryStore;
 import io.llmchat.chat.Target;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.Meter;
 import io.micrometer.core.instrument.MeterRegistry;
-import java.lang.reflect.InvocationTargetException;
-import java.lang.reflect.Proxy;
 import java.time.Duration;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.function.Function;
 
 /**
  * The circuit breakers of this process: one for each provider and model, named {@code <provider>/<model>}, so that the
  * outage of one model does not shut the provider's others. They outlive the routes that use them, so that a new version
  * of the routes finds them as they are; each has its gauges, beside those of {@code all}, which count. Safe for all threads.
- *
- * <p>A route has one {@code circuitBreaker} for its provider. What Camel gets for that is a stand-in, which hands every
- * call to the breaker of the model that the thread is about to ask: {@link #entering}.
  */
 public final class Breakers {
 
     /** Callers choose model names: where there are too many, breakers that are closed make room. */
     private static final int MAX_BREAKERS = 1_000;
-    private static final ThreadLocal<Asking> ASKING = new ThreadLocal<>();
-
-    /** Whom a thread is asking, and the breaker of that, as soon as it is known. */
-    private static final class Asking {
-        private final String model;
-        private CircuitBreaker breaker;
-
-        Asking(String model) {
-            this.model = model;
-        }
-    }
 
     private record Guarded(CircuitBreaker breaker, Meter.Id open, Meter.Id halfOpen) {
     }
@@ -61,41 +42,9 @@ public final class Breakers {
                 .tag("breaker", "all").register(meters);
     }
 
-    /** The registry in which Camel looks for the breaker of a route. */
-    public CircuitBreakerRegistry registry() {
-        return CircuitBreakerRegistry.custom().withRegistryStore(new InMemoryRegistryStore<>() {
-            @Override
-            public CircuitBreaker computeIfAbsent(String name, Function<? super String, ? extends CircuitBreaker> make) {
-                return super.computeIfAbsent(name, n -> standIn(n, make.apply(n).getCircuitBreakerConfig()));
-            }
-        }).build();
-    }
-
-    /** This thread is about to ask this target: until the next call of this, its breaker is the one that counts. */
-    public static void entering(Target target) {
-        ASKING.set(new Asking(target.toString()));
-    }
-
-    private CircuitBreaker standIn(String provider, CircuitBreakerConfig config) {
-        return (CircuitBreaker) Proxy.newProxyInstance(Breakers.class.getClassLoader(), new Class<?>[] {CircuitBreaker.class},
-                (proxy, method, arguments) -> {
-                    try {
-                        return method.invoke(asked(provider, config), arguments);
-                    } catch (InvocationTargetException e) {
-                        throw e.getCause();
-                    }
-                });
-    }
-
-    private CircuitBreaker asked(String provider, CircuitBreakerConfig config) {
-        Asking asking = ASKING.get();
-        if (asking == null) {
-            return breaker(provider, config);
-        }
-        if (asking.breaker == null) {
-            asking.breaker = breaker(asking.model, config);
-        }
-        return asking.breaker;
+    /** The breaker of this target, which is made with this configuration if there is none. */
+    CircuitBreaker of(Target target, CircuitBreakerConfig config) {
+        return breaker(target.toString(), config);
     }
 
     private CircuitBreaker breaker(String name, CircuitBreakerConfig config) {

@@ -4,11 +4,16 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.RequestRejected;
 import io.llmchat.wire.Wire;
+import java.util.function.Consumer;
+import org.apache.camel.AsyncCallback;
 import org.apache.camel.Exchange;
-import org.apache.camel.support.DefaultProducer;
+import org.apache.camel.support.DefaultAsyncProducer;
 
-/** One call of a provider: returns when the answer is complete, throws why there is none. Blocks its thread. */
-final class LlmProducer extends DefaultProducer {
+/**
+ * One call of a provider: the route goes on when the answer is complete, or with why there is none; on the event loop of
+ * the client, or, where the chat waits for stores, on a virtual thread. Nobody waits meanwhile.
+ */
+final class LlmProducer extends DefaultAsyncProducer {
 
     /** The exchange property with the provider's own name for the conversation, before and after the call. */
     private static final String CONVERSATION = "conversation";
@@ -21,57 +26,63 @@ final class LlmProducer extends DefaultProducer {
     }
 
     @Override
-    public void process(Exchange exchange) throws Exception {
+    public boolean process(Exchange exchange, AsyncCallback callback) {
         Chat chat = Chat.of(exchange);
+        Consumer<RuntimeException> done = failure -> end(exchange, chat, failure, callback);
         String said = chat.client().committed() ? chat.said() : "";
-        try {
-            if (said.isBlank() || !endpoint.isPrefill()) {
-                ask(exchange, chat, null, new Continuation(said, true));
-            } else {
-                goOn(exchange, chat, said);
-            }
+        if (said.isBlank() || !endpoint.isPrefill()) {
+            ask(exchange, chat, null, new Continuation(said, true), done);
+        } else {
+            goOn(exchange, chat, said, done);
+        }
+        return false;
+    }
+
+    private static void end(Exchange exchange, Chat chat, RuntimeException failure, AsyncCallback callback) {
+        if (failure == null) {
             chat.answered();
-        } catch (ChatException e) {
-            // kept, because a circuit breaker forgets what it does not count
-            chat.failure(e);
-            throw e;
+        } else {
+            if (failure instanceof ChatException e) {
+                chat.failure(e);
+            }
+            exchange.setException(failure);
+        }
+        if (chat.waits()) {
+            Thread.startVirtualThread(() -> callback.done(false));
+        } else {
+            callback.done(false);
         }
     }
 
     /** The answer broke off elsewhere: the model goes on from there, or, where it refuses that, repeats the beginning. */
-    private void goOn(Exchange exchange, Chat chat, String said) throws InterruptedException {
+    private void goOn(Exchange exchange, Chat chat, String said, Consumer<RuntimeException> done) {
         String begun = said.stripTrailing();
-        try {
-            // blanks at the end are not taken everywhere, and may come again
-            ask(exchange, chat, begun, new Continuation(said.substring(begun.length()), false));
-        } catch (RequestRejected refused) {
-            ask(exchange, chat, null, new Continuation(said, true));
-        }
+        // blanks at the end are not taken everywhere, and may come again
+        ask(exchange, chat, begun, new Continuation(said.substring(begun.length()), false), failure -> {
+            if (failure instanceof RequestRejected) {
+                ask(exchange, chat, null, new Continuation(said, true), done);
+            } else {
+                done.accept(failure);
+            }
+        });
     }
 
-    private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation) throws InterruptedException {
-        Wire.Call call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
-                exchange.getProperty(CONVERSATION, String.class), begun));
-        chat.leftOut(call.warnings());
+    private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation, Consumer<RuntimeException> done) {
         ObservedCall observed = new ObservedCall(chat, endpoint);
-        String failure = "INTERNAL_ERROR";
-        Relay relay = null;
         try {
-            relay = new Relay(chat, endpoint, observed.traced(call), continuation);
-            relay.run();
-            failure = null;
-        } catch (ChatException e) {
-            failure = ObservedCall.outcome(e);
-            throw e;
-        } finally {
-            if (failure == null) {
-                observed.answered(relay);
-            } else {
-                observed.failed(failure);
-            }
-        }
-        if (relay.conversation() != null) {
-            exchange.setProperty(CONVERSATION, relay.conversation());
+            Wire.Call call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
+                    exchange.getProperty(CONVERSATION, String.class), begun));
+            chat.leftOut(call.warnings());
+            new Relay(chat, endpoint, observed.traced(call), continuation, (relay, failure) -> {
+                observed.ended(relay, failure);
+                if (failure == null && relay.conversation() != null) {
+                    exchange.setProperty(CONVERSATION, relay.conversation());
+                }
+                done.accept(failure);
+            }).start();
+        } catch (RuntimeException e) {
+            observed.ended(null, e);
+            done.accept(e);
         }
     }
 }

@@ -10,7 +10,7 @@ import io.opentelemetry.api.trace.Span;
 import java.util.HashMap;
 import java.util.Map;
 
-/** One call of a provider, as metrics and traces tell it. Used by the request's own thread. */
+/** One call of a provider, as metrics and traces tell it. */
 final class ObservedCall {
 
     private final Chat chat;
@@ -28,7 +28,7 @@ final class ObservedCall {
         this.operation = chat.request().operation();
         this.meters = endpoint.chatMeters();
         this.tracing = endpoint.tracing();
-        this.span = tracing.isOn() ? tracing.call(operation, chat.target(), chat.request().stream()) : null;
+        this.span = tracing.isOn() ? tracing.call(chat.client().span(), operation, chat.target(), chat.request().stream()) : null;
         if (chat.request().stream()) {
             meters.opened();
         }
@@ -44,34 +44,28 @@ final class ObservedCall {
         return new Wire.Call(call.path(), call.body(), headers, call.streamed(), call.warnings());
     }
 
-    /** It has brought an answer. */
-    void answered(Relay relay) {
-        endpoint.attempted("200");
-        meters.answered(operation, chat.target(), chat.usage(), end(), relay.firstTokenNanos());
-        if (span != null) {
-            tracing.answered(span, chat.usage(), chat.finishReason());
-        }
-    }
-
-    /** It has brought none. */
-    void failed(String why) {
-        endpoint.attempted(why);
-        meters.failed(operation, chat.target(), why, end());
-        if (span != null) {
-            tracing.failed(span, why);
-        }
-    }
-
-    private long end() {
+    /** It has brought an answer, or none because of this failure. */
+    void ended(Relay relay, RuntimeException failure) {
+        String outcome = failure == null ? "200" : failure instanceof ChatException e ? outcome(e) : "INTERNAL_ERROR";
+        long nanos = System.nanoTime() - started;
+        chat.called(nanos);
         if (chat.request().stream()) {
             meters.closed();
         }
-        long nanos = System.nanoTime() - started;
-        chat.called(nanos);
-        return nanos;
+        endpoint.attempted(outcome);
+        if (failure == null) {
+            meters.answered(operation, chat.target(), chat.usage(), nanos, relay.firstTokenNanos());
+        } else {
+            meters.failed(operation, chat.target(), outcome, nanos);
+        }
+        if (span != null && failure == null) {
+            tracing.answered(span, chat.usage(), chat.finishReason());
+        } else if (span != null) {
+            tracing.failed(span, outcome);
+        }
     }
 
-    static String outcome(ChatException e) {
+    private static String outcome(ChatException e) {
         return e.getOutcome() == null ? e.code() : e.getOutcome();
     }
 }

@@ -16,18 +16,18 @@ import io.llmchat.wire.Framing;
 import io.llmchat.wire.Wire;
 import io.netty.channel.ConnectTimeoutException;
 import io.vertx.core.MultiMap;
+import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import java.net.ConnectException;
 import java.net.UnknownHostException;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiConsumer;
 
 /**
- * Moves one answer from a provider to the client, on the event loop of the client, and wakes the request's thread
- * once, at the end. Sends nothing before the first token, so that until then a failure can be made good by another
+ * Moves one answer from a provider to the client, on the event loop of the client, and tells the route once, at the
+ * end. Sends nothing before the first token, so that until then a failure can be made good by another
  * call. A slow reader slows its own provider connection; a reader that leaves closes it.
  */
 final class Relay implements Upstream.Receiver {
@@ -52,13 +52,13 @@ final class Relay implements Upstream.Receiver {
     /** Whether the provider streams, and whether the caller gets a stream. */
     private final boolean streamed;
     private final boolean streams;
-    private final CompletableFuture<Void> done = new CompletableFuture<>();
     private final Framing events;
     /** The answer so far, of a provider that streams to a caller who wants it in one piece. */
     private final List<AnswerPart> collected = new ArrayList<>();
     /** What came before the first token: should there be none, the caller's stream has nothing of it. */
     private final List<ChatEvent> early = new ArrayList<>();
 
+    private final BiConsumer<Relay, RuntimeException> done;
     private final long started = System.nanoTime();
     private long firstToken;
     private long lastToken = started;
@@ -73,8 +73,14 @@ final class Relay implements Upstream.Receiver {
     private int unfinished;
     private long length;
 
-    /** @param continuation fits the answer to what the caller has got from somebody else already */
-    Relay(Chat chat, LlmEndpoint endpoint, Wire.Call call, Continuation continuation) {
+    /**
+     * @param continuation fits the answer to what the caller has got from somebody else already
+     * @param done is told on the event loop, once: null when the answer is complete; {@link ProviderFailure} or its kin if
+     *        it failed before the first token, {@link BrokenAnswer} if it failed after it, {@link ClientGone} if the
+     *        caller left
+     */
+    Relay(Chat chat, LlmEndpoint endpoint, Wire.Call call, Continuation continuation, BiConsumer<Relay, RuntimeException> done) {
+        this.done = done;
         this.chat = chat;
         this.client = chat.client();
         this.writer = chat.writer();
@@ -105,22 +111,12 @@ final class Relay implements Upstream.Receiver {
         return firstToken == 0 ? 0 : firstToken - started;
     }
 
-    /**
-     * Carries the answer over; returns when it is complete.
-     *
-     * @throws ProviderFailure or its kin if it failed before the first token
-     * @throws BrokenAnswer if it failed after it
-     * @throws ClientGone if the caller left
-     */
-    void run() throws InterruptedException {
-        client.context().runOnContext(v -> begin());
-        try {
-            done.get();
-        } catch (ExecutionException e) {
-            throw e.getCause() instanceof ChatException c ? c : new IllegalStateException(e.getCause());
-        } catch (InterruptedException e) {
-            client.context().runOnContext(v -> fail(new ProviderFailure("UPSTREAM_ERROR", "The gateway is stopping.")));
-            throw e;
+    /** Begins to carry the answer over, here if this is the event loop of the client. */
+    void start() {
+        if (Vertx.currentContext() == client.context()) {
+            begin();
+        } else {
+            client.context().runOnContext(v -> begin());
         }
     }
 
@@ -442,10 +438,9 @@ final class Relay implements Upstream.Receiver {
         Pulse.ofThisLoop().remove(this);
         if (failure == null) {
             upstream.release();
-            done.complete(null);
         } else {
             upstream.abort();
-            done.completeExceptionally(failure);
         }
+        done.accept(this, failure);
     }
 }

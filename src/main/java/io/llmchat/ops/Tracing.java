@@ -83,17 +83,18 @@ public final class Tracing implements AutoCloseable {
         span.end();
     }
 
-    /** A provider is called, by the thread whose request that serves. */
-    public Span call(Operation operation, Target target, boolean stream) {
+    /** A provider is called, to serve the request that has this span. */
+    public Span call(Span request, Operation operation, Target target, boolean stream) {
         String name = operation.name().toLowerCase(Locale.ROOT);
         return tracer.spanBuilder(name + " " + target.model()).setSpanKind(SpanKind.CLIENT)
+                .setParent(Context.root().with(request))
                 .setAttribute("gen_ai.operation.name", name).setAttribute("gen_ai.provider.name", target.provider())
                 .setAttribute("gen_ai.request.model", target.model()).setAttribute("gen_ai.request.stream", stream).startSpan();
     }
 
     /** Adds what tells the provider whose trace it is in. */
     public void propagate(Span span, Map<String, String> headers) {
-        propagator.inject(Context.current().with(span), headers, Map::put);
+        propagator.inject(Context.root().with(span), headers, Map::put);
     }
 
     /** The provider has answered. */

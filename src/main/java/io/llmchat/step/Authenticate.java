@@ -61,7 +61,7 @@ public final class Authenticate {
 
     /** A step that lets callers pass, and says who they are: the owner of the key, or, where none is needed, anybody. */
     public Processor caller() {
-        return exchange -> enter(exchange, identify(exchange));
+        return new MayWait(exchange -> enter(exchange, identify(exchange)));
     }
 
     /** A step that lets administrators pass. */

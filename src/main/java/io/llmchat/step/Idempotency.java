@@ -9,6 +9,7 @@ import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.store.AnswersInProgress;
 import io.llmchat.store.Later;
+import io.llmchat.store.MustWait;
 import io.vertx.core.buffer.Buffer;
 import java.security.MessageDigest;
 import java.util.HexFormat;
@@ -49,13 +50,17 @@ public final class Idempotency {
 
     /**
      * A step that reads how the answer may be asked for again. A key is kept apart by caller and path, so that the same
-     * key can be used by others and elsewhere.
+     * key can be used by others and elsewhere. From here on a chat that waits for stores has a thread of its own.
      */
     public Processor readKey() {
-        return exchange -> {
+        return new MayWait(exchange -> {
             Chat chat = Chat.of(exchange);
             var headers = chat.client().request().headers();
             String given = headers.get("Idempotency-Key");
+            String retries = headers.get(SDK_RETRIES);
+            if (given != null || chat.waits() || retries != null && !retries.equals("0")) {
+                MustWait.here();
+            }
             if (given != null) {
                 String key = given.length() >= 2 && given.startsWith("\"") && given.endsWith("\"")
                         ? given.substring(1, given.length() - 1) : given;
@@ -65,12 +70,12 @@ public final class Idempotency {
                 chat.idempotencyKey(chat.userId() + " " + chat.client().request().path() + " " + key);
                 exchange.setProperty(KEY, chat.idempotencyKey());
             }
-            boolean sdk = headers.contains(SDK_RETRIES);
+            boolean sdk = retries != null;
             if (sdk) {
                 // now: the request may get a history
                 chat.fingerprint();
             }
-            if (given == null && sdk && !"0".equals(headers.get(SDK_RETRIES))) {
+            if (given == null && sdk && !retries.equals("0")) {
                 Object earlier = inProgress.madeLately(question(chat));
                 if (earlier == null) {
                     earlier = mirror.madeLately(question(chat));
@@ -83,7 +88,7 @@ public final class Idempotency {
             if (given == null && (sdk || chat.request().resumable())) {
                 begin(chat);
             }
-        };
+        });
     }
 
     /** The answer is made here: it is kept while it is, for those who will ask for it. Who gets an earlier one makes none. */

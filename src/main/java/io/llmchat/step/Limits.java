@@ -17,11 +17,16 @@ import io.llmchat.limit.Limiter;
 import io.llmchat.limit.Need;
 import io.llmchat.limit.Quotas;
 import io.llmchat.limit.RateLimitHeaders;
+import io.vertx.core.Context;
 import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import org.apache.camel.AsyncCallback;
+import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
+import org.apache.camel.support.AsyncProcessorSupport;
 
 /** The steps of {@code limit}: what a request may have is taken before it is answered, and put right afterwards. */
 public final class Limits {
@@ -53,34 +58,71 @@ public final class Limits {
         this.answerTokens = answerTokens;
     }
 
-    /** A step that counts the request, once, and takes what it may use; who is over a limit is refused. */
-    public Processor take() {
-        return exchange -> {
-            // a repeated request may become a first one after all
-            boolean counted = exchange.getProperty(COUNTED) != null;
-            exchange.setProperty(COUNTED, true);
-            Chat chat = Chat.of(exchange);
-            ClientStream client = chat.client();
-            Target target = chat.nextTarget();
-            List<Limit> limits = limits(exchange.getProperty("caller", Caller.ANONYMOUS, Caller.class), chat, target);
-            if (limits.isEmpty()) {
-                return;
-            }
-            boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
-                    && limits.stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS);
-            if (counted && !more) {
-                return;
-            }
-            Need need = more ? estimate(exchange, chat, target) : Need.REQUEST;
-            Decision decision = limiter.take(limits, counted ? new Need(0, need.tokens(), need.cost()) : need);
-            RateLimitHeaders.add(decision, client);
-            if (!decision.allowed()) {
-                throw refusal(decision);
-            }
-            if (more) {
-                exchange.setProperty(TAKEN, decision);
+    /**
+     * A step that counts the request, once, and takes what it may use; who is over a limit is refused. On an event loop
+     * the route goes on when the answer is there; other threads wait for it.
+     */
+    public AsyncProcessor take() {
+        return new AsyncProcessorSupport() {
+            @Override
+            public boolean process(Exchange exchange, AsyncCallback callback) {
+                CompletableFuture<Decision> asked = null;
+                try {
+                    asked = ask(exchange);
+                    if (asked != null && (asked.isDone() || !Context.isOnEventLoopThread())) {
+                        decided(exchange, asked.join());
+                        asked = null;
+                    }
+                } catch (Exception e) {
+                    exchange.setException(e);
+                    asked = null;
+                }
+                if (asked == null) {
+                    callback.done(true);
+                    return true;
+                }
+                Context here = ClientStream.of(exchange).context();
+                asked.thenAccept(decision -> here.runOnContext(v -> {
+                    try {
+                        decided(exchange, decision);
+                    } catch (Exception e) {
+                        exchange.setException(e);
+                    }
+                    callback.done(false);
+                }));
+                return false;
             }
         };
+    }
+
+    /** Asks for what the request may use; null: it meets no limit, or none that it has not met before. */
+    private CompletableFuture<Decision> ask(Exchange exchange) {
+        // a repeated request may become a first one after all
+        boolean counted = exchange.getProperty(COUNTED) != null;
+        exchange.setProperty(COUNTED, true);
+        Chat chat = Chat.of(exchange);
+        Target target = chat.nextTarget();
+        List<Limit> limits = limits(exchange.getProperty("caller", Caller.ANONYMOUS, Caller.class), chat, target);
+        if (limits.isEmpty()) {
+            return null;
+        }
+        boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
+                && limits.stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS);
+        if (counted && !more) {
+            return null;
+        }
+        Need need = more ? estimate(exchange, chat, target) : Need.REQUEST;
+        return limiter.take(limits, counted ? new Need(0, need.tokens(), need.cost()) : need);
+    }
+
+    private static void decided(Exchange exchange, Decision decision) {
+        RateLimitHeaders.add(decision, ClientStream.of(exchange));
+        if (!decision.allowed()) {
+            throw refusal(decision);
+        }
+        if (decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
+            exchange.setProperty(TAKEN, decision);
+        }
     }
 
     private List<Limit> limits(Caller caller, Chat chat, Target target) {

@@ -4,7 +4,6 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.Target;
-import io.llmchat.llm.Breakers;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
@@ -66,7 +65,6 @@ public final class Retry {
             }
             chat.asked(asked + 1);
             chat.failure(null);
-            Breakers.entering(chat.target());
             return true;
         };
     }

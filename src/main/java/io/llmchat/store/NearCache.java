@@ -111,6 +111,7 @@ public final class NearCache<V> {
     /**
      * What has this id, or null where there is none.
      *
+     * @throws MustWait on an event loop, if it has to be read
      * @throws Exception what the loader throws, if there is nothing kept either
      */
     public V get(String id, Loader loader) throws Exception {
@@ -119,6 +120,7 @@ public final class NearCache<V> {
             hits.increment();
             return kept.value;
         }
+        MustWait.here();
         misses.increment();
         CompletableFuture<V> mine = new CompletableFuture<>();
         CompletableFuture<V> others = loading.putIfAbsent(id, mine);

@@ -2,11 +2,14 @@ package io.llmchat.store;
 
 import java.util.List;
 import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
 import org.redisson.api.RFuture;
@@ -38,6 +41,8 @@ public final class RedisWatch {
     private static final int BUSY = 3;
     private static final long SLICE_MILLIS = 10;
     private static final long MAX_MILLIS = 1_000;
+    /** Nobody waits for a look at the changes. */
+    private static final int LOOK_SLICES = 50;
 
     private final RStream<String, String> changes;
     private final List<BiConsumer<String, String>> listeners = new CopyOnWriteArrayList<>();
@@ -47,20 +52,27 @@ public final class RedisWatch {
     private volatile long answeredAt = System.nanoTime();
     private volatile boolean running = true;
     private volatile long roundTripNanos;
+    private final Queue<Waiting<?>> all = new ConcurrentLinkedQueue<>();
+    /** Whether there was nothing to give up: whoever asks then wakes the thread that does. */
+    private volatile boolean resting;
     private StreamMessageId last;
     private Thread thread;
+    private Thread giveUp;
 
     RedisWatch(RedissonClient client) {
         changes = client.getStream("llmchat:changes", StringCodec.INSTANCE);
     }
 
     void start() {
+        giveUp = Thread.ofPlatform().daemon().name("redis-give-up").unstarted(this::giveUp);
+        giveUp.start();
         thread = Thread.ofPlatform().daemon().name("redis-watch").start(this::run);
     }
 
     void stop() {
         running = false;
         thread.interrupt();
+        LockSupport.unpark(giveUp);
     }
 
     /** Whether Redis has answered lately. */
@@ -74,55 +86,121 @@ public final class RedisWatch {
     }
 
     /**
-     * What Redis answers to a call, or to several that are made one, which is begun only if Redis is there. It is waited for 80 ms at most, 240 while
-     * others are answered, not counting the time for which this process itself stood still.
+     * What Redis answers to a call, or to several that are made one, which is begun only if Redis is there. It is waited
+     * for 80 ms at most, 240 while others are answered, not counting the time for which this process itself stood still.
      *
-     * @throws RedisAway if there is no answer; from then on nobody waits until Redis answers again
+     * @return ends with {@link RedisAway} if there is no answer, and then nobody waits until Redis answers again; what
+     *         depends on it runs on an event loop or the thread that asks, and must not wait for anything
      */
-    public <T> T ask(Supplier<? extends Future<T>> call) {
-        if (!available) {
-            throw new RedisAway("Redis is away");
-        }
-        Future<T> answer = call.get();
+    public <T> CompletableFuture<T> begin(Supplier<? extends RFuture<T>> call) {
+        return available ? watched(call, SLICES) : CompletableFuture.failedFuture(new RedisAway("Redis is away"));
+    }
+
+    /**
+     * As {@link #begin}, and waits for the answer.
+     *
+     * @throws RedisAway if there is no answer
+     * @throws MustWait on an event loop
+     */
+    public <T> T ask(Supplier<? extends RFuture<T>> call) {
+        MustWait.here();
+        return await(begin(call));
+    }
+
+    private static <T> T await(CompletableFuture<T> answer) {
         try {
-            return within(answer, SLICES);
-        } catch (TimeoutException e) {
-            away("does not answer");
-            throw new RedisAway("Redis does not answer");
+            return answer.get();
         } catch (ExecutionException e) {
-            if (e.getCause() instanceof RedisConnectionException || e.getCause() instanceof RedisTimeoutException) {
-                away(e.getCause().getMessage());
-            }
-            throw new RedisAway("Redis failed: " + e.getCause());
+            throw e.getCause() instanceof RedisAway away ? away : new RedisAway("Redis failed: " + e.getCause());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-            throw new RedisAway("interrupted");
-        } finally {
             // what is given up must not be sent later
             answer.cancel(false);
+            throw new RedisAway("interrupted");
         }
     }
 
-    private <T> T within(Future<T> answer, int slices) throws ExecutionException, TimeoutException, InterruptedException {
-        long begun = System.nanoTime();
-        long before = begun;
-        int waited = 0;
-        for (int silent = 0; silent < slices && waited < BUSY * slices && before - begun < TimeUnit.MILLISECONDS.toNanos(MAX_MILLIS);) {
-            try {
-                T got = answer.get(SLICE_MILLIS, TimeUnit.MILLISECONDS);
+    private <T> CompletableFuture<T> watched(Supplier<? extends RFuture<T>> call, int slices) {
+        RFuture<T> answer = call.get();
+        Waiting<T> waiting = new Waiting<>(answer, slices);
+        all.add(waiting);
+        if (resting) {
+            LockSupport.unpark(giveUp);
+        }
+        answer.whenComplete((got, failure) -> {
+            Throwable cause = failure instanceof CompletionException && failure.getCause() != null ? failure.getCause() : failure;
+            if (cause == null) {
                 answeredAt = System.nanoTime();
-                return got;
-            } catch (TimeoutException e) {
+                waiting.complete(got);
+                return;
+            }
+            if (cause instanceof RedisConnectionException || cause instanceof RedisTimeoutException) {
+                away(cause.getMessage());
+            }
+            waiting.completeExceptionally(new RedisAway("Redis failed: " + cause));
+        });
+        return waiting;
+    }
+
+    /** One call, and for how long it was waited for. */
+    private final class Waiting<T> extends CompletableFuture<T> {
+        private final RFuture<T> answer;
+        private final int slices;
+        private final long begun = System.nanoTime();
+        private int waited;
+        private int silent;
+
+        Waiting(RFuture<T> answer, int slices) {
+            this.answer = answer;
+            this.slices = slices;
+        }
+
+        @Override
+        public boolean cancel(boolean interrupt) {
+            answer.cancel(interrupt);
+            return super.cancel(interrupt);
+        }
+
+        /** A slice of time is over, through which this process was running or not. True if this is over too. */
+        boolean tick(long before, long now, boolean running) {
+            if (isDone()) {
+                return true;
+            }
+            if (running && begun - before <= 0) {
+                waited++;
+                silent += answeredAt - before < 0 ? 1 : 0;
+            }
+            if (silent < slices && waited < BUSY * slices && now - begun < TimeUnit.MILLISECONDS.toNanos(MAX_MILLIS)) {
+                return false;
+            }
+            away("does not answer");
+            answer.cancel(false);
+            completeExceptionally(new RedisAway("Redis does not answer"));
+            return true;
+        }
+    }
+
+    /** Gives up the calls that are not answered. */
+    private void giveUp() {
+        long before = System.nanoTime();
+        while (running) {
+            if (all.isEmpty()) {
+                resting = true;
+                if (all.isEmpty()) {
+                    LockSupport.parkNanos(this, TimeUnit.SECONDS.toNanos(1));
+                }
+                resting = false;
+                before = System.nanoTime();
+            } else {
+                LockSupport.parkNanos(this, TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS));
+                long begun = before;
                 long now = System.nanoTime();
                 // one that came late tells that we, or the whole machine, have no time
-                if (now - before < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2) {
-                    waited++;
-                    silent += answeredAt - before < 0 ? 1 : 0;
-                }
+                boolean running = now - begun < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2;
+                all.removeIf(waiting -> waiting.tick(begun, now, running));
                 before = now;
             }
         }
-        throw new TimeoutException();
     }
 
     /**
@@ -155,18 +233,16 @@ public final class RedisWatch {
                 }
             } catch (InterruptedException e) {
                 return;
-            } catch (TimeoutException e) {
-                away("does not answer");
-            } catch (ExecutionException | RuntimeException e) {
-                away(e.toString());
+            } catch (RuntimeException e) {
+                away(e.getMessage());
             }
         }
     }
 
-    private void look() throws ExecutionException, TimeoutException, InterruptedException {
+    private void look() {
         if (last == null) {
             Map<StreamMessageId, Map<String, String>> newest =
-                    wait(changes.rangeReversedAsync(1, StreamMessageId.MAX, StreamMessageId.MIN));
+                    await(watched(() -> changes.rangeReversedAsync(1, StreamMessageId.MAX, StreamMessageId.MIN), LOOK_SLICES));
             last = newest.isEmpty() ? new StreamMessageId(0) : newest.keySet().iterator().next();
             // what was cached before this moment may be old
             gaps.forEach(Runnable::run);
@@ -174,21 +250,13 @@ public final class RedisWatch {
         Map<StreamMessageId, Map<String, String>> read;
         do {
             long asked = System.nanoTime();
-            read = wait(changes.readAsync(StreamReadArgs.greaterThan(last).count(MAX_READ)));
+            read = await(watched(() -> changes.readAsync(StreamReadArgs.greaterThan(last).count(MAX_READ)), LOOK_SLICES));
             roundTripNanos = System.nanoTime() - asked;
             read.forEach((at, change) -> {
                 last = at;
                 change.forEach((kind, id) -> listeners.forEach(l -> l.accept(kind, id)));
             });
         } while (read.size() == MAX_READ);
-    }
-
-    private <T> T wait(RFuture<T> answer) throws ExecutionException, TimeoutException, InterruptedException {
-        try {
-            return within(answer, (int) (500 / SLICE_MILLIS));
-        } finally {
-            answer.cancel(false);
-        }
     }
 
     private void away(String why) {

@@ -48,9 +48,11 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     /**
      * @throws SQLTransientConnectionException at once if PostgreSQL is away; if it goes while this waits, within three
      *         seconds
+     * @throws MustWait on an event loop
      */
     @Override
     public Connection getConnection() throws SQLException {
+        MustWait.here();
         long begun = System.nanoTime();
         while (available) {
             try {

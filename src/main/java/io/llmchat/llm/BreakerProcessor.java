@@ -1,0 +1,151 @@
+package io.llmchat.llm;
+
+import io.github.resilience4j.bulkhead.Bulkhead;
+import io.github.resilience4j.bulkhead.BulkheadConfig;
+import io.github.resilience4j.bulkhead.BulkheadFullException;
+import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
+import io.github.resilience4j.circuitbreaker.CircuitBreaker;
+import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.ProviderRefusal;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.apache.camel.AsyncCallback;
+import org.apache.camel.AsyncProcessor;
+import org.apache.camel.CamelContext;
+import org.apache.camel.CamelContextAware;
+import org.apache.camel.Exchange;
+import org.apache.camel.Navigate;
+import org.apache.camel.Processor;
+import org.apache.camel.component.resilience4j.ResilienceProcessor;
+import org.apache.camel.processor.BaseProcessorSupport;
+import org.apache.camel.spi.IdAware;
+import org.apache.camel.spi.RouteIdAware;
+import org.apache.camel.support.AsyncProcessorConverterHelper;
+import org.apache.camel.support.service.ServiceHelper;
+
+/**
+ * The {@code circuitBreaker} EIP around a call that nobody waits for. Camel's own keeps a thread while what it guards
+ * works, and makes a copy of the exchange; this one judges the call when it has ended. A chat has the breaker of the
+ * model that it asks, so that the outage of one model does not shut its provider's others. What is raised passes, also
+ * what the breaker does not count; a full bulkhead is a {@link ProviderRefusal}.
+ *
+ * <p>A breaker with {@code onFallback}, a time limit or a bulkhead that is waited for is left to Camel's, on a thread of
+ * its own.
+ */
+final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Processor>, CamelContextAware, IdAware, RouteIdAware {
+
+    private final ResilienceProcessor configured;
+    private final Breakers breakers;
+    private final AsyncProcessor guarded;
+    private final boolean waits;
+    private CircuitBreakerConfig config;
+    private Bulkhead bulkhead;
+
+    /** @param configured as Camel has made it of the route's definition */
+    BreakerProcessor(ResilienceProcessor configured, Breakers breakers) {
+        this.configured = configured;
+        this.breakers = breakers;
+        List<Processor> children = configured.next();
+        this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
+        this.waits = children.size() > 1 || configured.isTimeoutEnabled() || configured.getBulkheadMaxWaitDuration() > 0;
+    }
+
+    @Override
+    public void setCamelContext(CamelContext context) {
+        configured.setCamelContext(context);
+    }
+
+    @Override
+    public CamelContext getCamelContext() {
+        return configured.getCamelContext();
+    }
+
+    @Override
+    public void setId(String id) {
+        configured.setId(id);
+    }
+
+    @Override
+    public String getId() {
+        return configured.getId();
+    }
+
+    @Override
+    public void setRouteId(String routeId) {
+        configured.setRouteId(routeId);
+    }
+
+    @Override
+    public String getRouteId() {
+        return configured.getRouteId();
+    }
+
+    @Override
+    protected void doStart() throws Exception {
+        ServiceHelper.startService(configured);
+        config = configured.getCircuitBreaker().getCircuitBreakerConfig();
+        bulkhead = !configured.isBulkheadEnabled() ? null : Bulkhead.of(configured.getId(), BulkheadConfig.custom()
+                .maxConcurrentCalls(configured.getBulkheadMaxConcurrentCalls()).maxWaitDuration(Duration.ZERO).build());
+    }
+
+    @Override
+    protected void doStop() {
+        ServiceHelper.stopService(configured);
+    }
+
+    @Override
+    protected void doShutdown() {
+        ServiceHelper.stopAndShutdownService(configured);
+    }
+
+    @Override
+    public List<Processor> next() {
+        return configured.next();
+    }
+
+    @Override
+    public boolean hasNext() {
+        return configured.hasNext();
+    }
+
+    @Override
+    public boolean process(Exchange exchange, AsyncCallback callback) {
+        if (waits) {
+            Thread.startVirtualThread(() -> configured.process(exchange, sync -> callback.done(false)));
+            return false;
+        }
+        Chat chat = Chat.of(exchange);
+        CircuitBreaker breaker = chat == null ? configured.getCircuitBreaker() : breakers.of(chat.target(), config);
+        if (!breaker.tryAcquirePermission()) {
+            exchange.setException(CallNotPermittedException.createCallNotPermittedException(breaker));
+        } else if (bulkhead != null && !bulkhead.tryAcquirePermission()) {
+            breaker.releasePermission();
+            exchange.setException(chat == null ? BulkheadFullException.createBulkheadFullException(bulkhead)
+                    : new ProviderRefusal("OVERLOADED", "The provider '" + chat.target().provider()
+                            + "' has as many calls in progress as it may have.").retryAfter(1));
+        } else {
+            long started = breaker.getCurrentTimestamp();
+            return guarded.process(exchange, sync -> {
+                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started);
+                callback.done(sync);
+            });
+        }
+        callback.done(true);
+        return true;
+    }
+
+    private void judge(Exception failure, CircuitBreaker breaker, long took) {
+        if (bulkhead != null) {
+            bulkhead.onComplete();
+        }
+        TimeUnit unit = breaker.getTimestampUnit();
+        if (failure == null) {
+            breaker.onSuccess(took, unit);
+        } else {
+            // it knows itself what it does not count
+            breaker.onError(took, unit, failure);
+        }
+    }
+}
