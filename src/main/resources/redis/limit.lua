@@ -6,11 +6,13 @@
 -- KEYS  a hash for each limit of each request: n what is used, e when its window ends, b until when it is blocked (ms of
 --       Unix time)
 -- ARGV  1: the time in ms, 0 for Redis's clock; 2 to 4: when the last, this and the next month of UTC end; then for each
---       request: how many limits it has, and for each of them: how much there is in a window; its length in ms (from the
+--       request: how many limits it has; how much more is wanted ahead of each of them, for later requests; and for each
+--       of them: how much there is in a window; its length in ms (from the
 --       first use on; -1: a day of UTC, -2: a month of UTC); for how many ms who goes over is refused; how much the
 --       request needs
--- Returns for each request: the time, the limit that refused (0: none; of several the one that refuses longest), and for
---       each limit how much is used and when that is over. Keys go by themselves when their window, or their block, has
+-- Returns for each request: the time, the limit that refused (0: none; of several the one that refuses longest), how much
+--       was taken ahead: all that was wanted, or nothing where one of the limits has less than a quarter left after it; and
+--       for each limit how much is used and when that is over. Keys go by themselves when their window, or their block, has
 --       ended.
 local now = tonumber(ARGV[1])
 if now == 0 then
@@ -30,9 +32,9 @@ end
 local function whole(number) return string.format('%.0f', number) end
 
 -- the limits of one request: their number, and where in KEYS and ARGV the first of them is
-local function take(count, key, arg)
+local function take(count, ahead, key, arg)
   local refused, longest = 0, 0
-  local limits, reply = {}, {now, 0}
+  local limits, reply = {}, {now, 0, 0}
   for i = 1, count do
     local at = arg + 4 * (i - 1)
     local max, window, block, need = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
@@ -50,19 +52,21 @@ local function take(count, key, arg)
       if blocked > now then used, ends = max, math.max(ends, blocked) end
       if ends > longest then refused, longest = i, ends end
     end
+    if blocked > now or used + need + ahead > max * 0.75 then ahead = 0 end
     limits[i] = {name = name, used = used, ends = ends, need = need}
   end
 
   reply[2] = refused
+  if refused == 0 then reply[3] = ahead end
   for i = 1, count do
     local limit = limits[i]
-    if refused == 0 and limit.need > 0 then
-      limit.used = limit.used + limit.need
+    if refused == 0 and limit.need + ahead > 0 then
+      limit.used = limit.used + limit.need + ahead
       redis.call('hset', limit.name, 'n', whole(limit.used), 'e', whole(limit.ends))
       redis.call('pexpire', limit.name, whole(limit.ends - now))
     end
-    reply[2 * i + 1] = limit.used
-    reply[2 * i + 2] = limit.ends
+    reply[2 * i + 2] = limit.used
+    reply[2 * i + 3] = limit.ends
   end
   return reply
 end
@@ -71,7 +75,7 @@ local replies = {}
 local key, arg = 1, 5
 while arg <= #ARGV do
   local count = tonumber(ARGV[arg])
-  replies[#replies + 1] = take(count, key, arg + 1)
-  key, arg = key + count, arg + 1 + 4 * count
+  replies[#replies + 1] = take(count, tonumber(ARGV[arg + 1]), key, arg + 2)
+  key, arg = key + count, arg + 2 + 4 * count
 end
 return replies

@@ -47,7 +47,7 @@ class LocalLimitsTest {
                 now += random.nextInt(10) == 0 ? random.nextInt(90_000) : random.nextInt(2_000);
                 List<Limit> some = all.stream().filter(l -> random.nextInt(4) > 0).toList();
                 Need need = new Need(random.nextInt(8) == 0 ? 0 : 1, random.nextInt(600), random.nextLong(400_000_000));
-                Decision shared = redis.take(some, need, now).join();
+                Decision shared = redis.take(some, need, 0, now).join();
                 Decision own = local.take(some, need, now);
                 String at = "seed " + seed + ", request " + i;
                 assertEquals(shared.refused(), own.refused(), at);
@@ -118,7 +118,7 @@ class LocalLimitsTest {
     void aCallerTakesAFewHundredBytesOfRedisForAsLongAsItsWindow() throws Exception {
         Redis redis = TestGateway.shared().bean(Redis.class);
         Limit requests = limit(Kind.REQUESTS, 10, 5_000, 0);
-        new RedisLimits(redis).take(List.of(requests), Need.REQUEST, 0).join();
+        new RedisLimits(redis).take(List.of(requests), Need.REQUEST, 0, 0).join();
         var kept = redis.client().getBucket(requests.key());
         assertTrue(kept.sizeInMemory() < 300, kept.sizeInMemory() + " bytes");
         assertTrue(kept.remainTimeToLive() > 0 && kept.remainTimeToLive() <= 5_000);

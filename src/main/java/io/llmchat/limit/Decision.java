@@ -11,9 +11,10 @@ import java.util.function.Predicate;
  * @param used of each, this request included
  * @param resets when each of them is as new, in milliseconds of the clock that says {@code now}
  * @param refused which of them refused; -1: none
+ * @param ahead what was taken from each of them for later requests, which {@code used} has too
  * @param local whether this instance decided by itself
  */
-public record Decision(List<Limit> limits, long[] taken, long[] used, long[] resets, long now, int refused, boolean local) {
+public record Decision(List<Limit> limits, long[] taken, long[] used, long[] resets, long now, int refused, long ahead, boolean local) {
 
     public boolean allowed() {
         return refused < 0;

@@ -15,6 +15,7 @@ import java.util.concurrent.CompletableFuture;
 public final class Limiter {
 
     private final RedisLimits shared;
+    private final Ahead ahead;
     private final LocalLimits own = new LocalLimits();
     private final int instances;
     private final Counter localDecisions;
@@ -24,6 +25,7 @@ public final class Limiter {
     /** @param instances among how many gateways a limit is divided while Redis is away */
     public Limiter(Redis redis, MeterRegistry meters, int instances) {
         this.shared = new RedisLimits(redis);
+        this.ahead = new Ahead(shared);
         this.instances = instances;
         this.localDecisions = Counter.builder("llmchat.limiter.local")
                 .description("Requests whose limits this instance decided on alone, because Redis did not answer").register(meters);
@@ -40,7 +42,12 @@ public final class Limiter {
 
     /** Has the script in Redis before the first request. */
     public void start() {
-        shared.take(List.of(), Need.REQUEST, 0).handle((decision, away) -> decision).join();
+        shared.take(List.of(), Need.REQUEST, 0, 0).handle((decision, away) -> decision).join();
+        ahead.start();
+    }
+
+    public void stop() {
+        ahead.stop();
     }
 
     /**
@@ -49,7 +56,8 @@ public final class Limiter {
      * @return never fails; what depends on it runs on an event loop or the calling thread, and must not wait
      */
     public CompletableFuture<Decision> take(List<Limit> limits, Need need) {
-        return shared.take(limits, need, 0).handle((decision, away) -> counted(away == null ? decision : alone(limits, need)));
+        boolean requests = need.equals(Need.REQUEST) && limits.stream().allMatch(l -> l.kind() == Limit.Kind.REQUESTS);
+        return (requests ? ahead.take(limits) : shared.take(limits, need, 0, 0)).handle((decision, away) -> counted(away == null ? decision : alone(limits, need)));
     }
 
     private Decision alone(List<Limit> limits, Need need) {

@@ -67,7 +67,7 @@ final class LocalLimits {
                 of[i].ends = resets[i];
             }
         }
-        return new Decision(limits, taken, used, resets, now, refused, true);
+        return new Decision(limits, taken, used, resets, now, refused, 0, true);
     }
 
     /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same. */

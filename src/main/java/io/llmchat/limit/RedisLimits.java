@@ -28,11 +28,13 @@ final class RedisLimits {
     /** One request that asks. */
     private static final class Asking {
         private final List<Limit> limits;
+        private final long ahead;
         private final long[] taken;
         private final CompletableFuture<Decision> answer = new CompletableFuture<>();
 
-        Asking(List<Limit> limits, Need need) {
+        Asking(List<Limit> limits, Need need, long ahead) {
             this.limits = limits;
+            this.ahead = ahead;
             this.taken = limits.stream().mapToLong(l -> l.taken(need)).toArray();
         }
     }
@@ -60,11 +62,12 @@ final class RedisLimits {
      * Takes what is needed from all limits, or from none, in one round trip. Requests that ask while Redis is answering
      * others are asked for together in the next one: a client's call costs more than the script does.
      *
+     * @param ahead how much more is taken of each limit, for later requests, if that leaves each a quarter
      * @param now milliseconds; 0: by Redis's clock
      * @return ends with {@link io.llmchat.store.RedisAway} if there is no answer; what depends on it must not wait
      */
-    CompletableFuture<Decision> take(List<Limit> limits, Need need, long now) {
-        Asking one = new Asking(limits, need);
+    CompletableFuture<Decision> take(List<Limit> limits, Need need, long ahead, long now) {
+        Asking one = new Asking(limits, need, ahead);
         if (now != 0) {
             send(List.of(one), now);
         } else {
@@ -99,6 +102,7 @@ final class RedisLimits {
         }
         for (Asking one : together) {
             args.add(Integer.toString(one.limits.size()));
+            args.add(Long.toString(one.ahead));
             for (int i = 0; i < one.taken.length; i++) {
                 Limit limit = one.limits.get(i);
                 keys.add(limit.key());
@@ -128,10 +132,10 @@ final class RedisLimits {
         long[] used = new long[asking.taken.length];
         long[] resets = new long[asking.taken.length];
         for (int i = 0; i < used.length; i++) {
-            used[i] = reply.get(2 + 2 * i);
-            resets[i] = reply.get(3 + 2 * i);
+            used[i] = reply.get(3 + 2 * i);
+            resets[i] = reply.get(4 + 2 * i);
         }
-        return new Decision(asking.limits, asking.taken, used, resets, reply.get(0), reply.get(1).intValue() - 1, false);
+        return new Decision(asking.limits, asking.taken, used, resets, reply.get(0), reply.get(1).intValue() - 1, reply.get(2), false);
     }
 
     /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same; does not wait. */

@@ -61,7 +61,13 @@ final class RequestLine extends MapMessage<RequestLine, Object> {
 
     /** Callers choose names: none of them makes a line of its own, or a field. */
     private static void word(String value, StringBuilder out) {
-        for (int i = 0; i < value.length(); i++) {
+        int n = value.length();
+        int plain = 0;
+        while (plain < n && value.charAt(plain) > ' ' && value.charAt(plain) < 0x7f) {
+            plain++;
+        }
+        out.append(value, 0, plain);
+        for (int i = plain; i < n; i++) {
             char c = value.charAt(i);
             out.append(c <= ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' ? '_' : c);
         }

@@ -172,7 +172,7 @@ public final class Limits {
             long max = exchange.getProperty("limitOfInstance", Long.class);
             long window = exchange.getProperty("retryAfterMillis", Long.class);
             List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, max, window, 0));
-            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {window}, 0, 0, true), ClientStream.of(exchange));
+            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {window}, 0, 0, 0, true), ClientStream.of(exchange));
         };
     }
 

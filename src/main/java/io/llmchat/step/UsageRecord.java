@@ -1,16 +1,16 @@
 package io.llmchat.step;
 
+import com.fasterxml.jackson.core.io.JsonStringEncoder;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
+import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
-import java.util.LinkedHashMap;
-import java.util.Map;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
-/** Makes of a finished chat the row that {@code record} writes: what was used, what that cost, and how it ended. No texts. */
+/** Makes of a finished chat the row, as a JSON object, that {@code record} writes: what was used, what that cost, and how it ended. No texts. */
 public final class UsageRecord implements Processor {
 
     private final Prices prices;
@@ -24,27 +24,41 @@ public final class UsageRecord implements Processor {
         Chat chat = Chat.of(exchange);
         Target target = chat.target();
         Usage usage = chat.usage();
-        Map<String, Object> row = new LinkedHashMap<>();
-        row.put("answer_id", chat.answerId());
-        row.put("created_at", Instant.now().toString());
-        row.put("request_id", chat.client().requestId());
-        row.put("agent_id", chat.agent() == null ? null : chat.agent().id());
-        row.put("provider", target == null ? null : target.provider());
-        row.put("model", target == null ? null : target.model());
-        row.put("stream", chat.request() != null && chat.request().stream());
-        row.put("outcome", chat.outcome());
-        row.put("finish_reason", chat.finishReason() == null ? null : told(chat.finishReason()));
-        row.put("attempts", chat.attempts());
-        row.put("prompt_tokens", usage == null ? null : usage.promptTokens());
-        row.put("completion_tokens", usage == null ? null : usage.completionTokens());
-        row.put("total_tokens", usage == null ? null : usage.totalTokens());
-        row.put("cached_tokens", usage == null ? null : usage.cachedTokens());
-        row.put("reasoning_tokens", usage == null ? null : usage.reasoningTokens());
-        row.put("usage_estimated", usage != null && usage.estimated());
-        row.put("cost_usd", usage == null || target == null ? null : prices.cost(target, usage));
-        row.put("first_token_ms", chat.firstTokenMillis());
-        row.put("duration_ms", chat.durationMillis());
+        StringBuilder row = new StringBuilder(640).append('{');
+        tell(row, "answer_id", chat.answerId());
+        tell(row, "created_at", Instant.now().toString());
+        tell(row, "request_id", chat.client().requestId());
+        tell(row, "agent_id", chat.agent() == null ? null : chat.agent().id());
+        tell(row, "provider", target == null ? null : target.provider());
+        tell(row, "model", target == null ? null : target.model());
+        tell(row, "stream", chat.request() != null && chat.request().stream());
+        tell(row, "outcome", chat.outcome());
+        tell(row, "finish_reason", chat.finishReason() == null ? null : told(chat.finishReason()));
+        tell(row, "attempts", chat.attempts());
+        if (usage != null) {
+            tell(row, "prompt_tokens", usage.promptTokens());
+            tell(row, "completion_tokens", usage.completionTokens());
+            tell(row, "total_tokens", usage.totalTokens());
+            tell(row, "cached_tokens", usage.cachedTokens());
+            tell(row, "reasoning_tokens", usage.reasoningTokens());
+        }
+        tell(row, "usage_estimated", usage != null && usage.estimated());
+        tell(row, "cost_usd", usage == null || target == null ? null : prices.cost(target, usage));
+        tell(row, "first_token_ms", chat.firstTokenMillis());
+        tell(row, "duration_ms", chat.durationMillis());
+        row.setCharAt(row.length() - 1, '}');
         exchange.getMessage().setBody(row);
+    }
+
+    /** Null is what a row has that is not told of. */
+    private static void tell(StringBuilder row, String name, Object value) {
+        if (value instanceof String text) {
+            row.append('"').append(name).append("\":\"");
+            JsonStringEncoder.getInstance().quoteAsString(text, row);
+            row.append("\",");
+        } else if (value != null) {
+            row.append('"').append(name).append("\":").append(value instanceof BigDecimal number ? number.toPlainString() : value).append(',');
+        }
     }
 
     /** What a provider says, without NULs and halves of characters: one that is not taken would cost the whole batch. */

@@ -70,7 +70,7 @@ public final class Redis {
             server.setPassword(password);
         }
         client = Redisson.create(config);
-        watch = new RedisWatch(client);
+        watch = new RedisWatch(client, vertx.nettyEventLoopGroup());
         watch.start();
     }
 

@@ -1,5 +1,6 @@
 package io.llmchat.store;
 
+import io.netty.util.concurrent.EventExecutor;
 import java.util.List;
 import java.util.Map;
 import java.util.Queue;
@@ -9,6 +10,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
@@ -52,6 +54,7 @@ public final class RedisWatch {
     private volatile long answeredAt = System.nanoTime();
     private volatile boolean running = true;
     private volatile long roundTripNanos;
+    private final Iterable<EventExecutor> loops;
     private final Queue<Waiting<?>> all = new ConcurrentLinkedQueue<>();
     /** Whether there was nothing to give up: whoever asks then wakes the thread that does. */
     private volatile boolean resting;
@@ -59,7 +62,9 @@ public final class RedisWatch {
     private Thread thread;
     private Thread giveUp;
 
-    RedisWatch(RedissonClient client) {
+    /** @param loops on which answers are read */
+    RedisWatch(RedissonClient client, Iterable<EventExecutor> loops) {
+        this.loops = loops;
         changes = client.getStream("llmchat:changes", StringCodec.INSTANCE);
     }
 
@@ -192,11 +197,17 @@ public final class RedisWatch {
                 resting = false;
                 before = System.nanoTime();
             } else {
+                AtomicInteger busy = new AtomicInteger();
+                for (EventExecutor loop : loops) {
+                    busy.incrementAndGet();
+                    loop.execute(busy::decrementAndGet);
+                }
                 LockSupport.parkNanos(this, TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS));
                 long begun = before;
                 long now = System.nanoTime();
-                // one that came late tells that we, or the whole machine, have no time
-                boolean running = now - begun < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2;
+                // a slice that took longer tells that the whole machine has no time; a loop that has not come to its task,
+                // that an answer may be there and not be read
+                boolean running = busy.get() == 0 && now - begun < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2;
                 all.removeIf(waiting -> waiting.tick(begun, now, running));
                 before = now;
             }
