@@ -1,0 +1,53 @@
+package io.llmchat.http;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.http.EventLoops.Gatherer;
+import io.netty.channel.SelectStrategy;
+import org.junit.jupiter.api.Test;
+
+/** A loop with many streams takes their events together; one with few, or with time, keeps nobody waiting. */
+class EventLoopsTest {
+
+    private static final int TURNS = 2_000;
+
+    /** How many of so many turns without a task were rests, where each rest finds so many events. */
+    private static int rests(int connections, int events) throws Exception {
+        int[] asked = {0};
+        Gatherer gatherer = new Gatherer(() -> connections);
+        for (int i = 0; i < TURNS; i++) {
+            int strategy = gatherer.calculateStrategy(() -> {
+                asked[0]++;
+                return events;
+            }, false);
+            assertTrue(strategy == SelectStrategy.SELECT || strategy == events);
+        }
+        return asked[0];
+    }
+
+    @Test
+    void aLoopWithManyBusyConnectionsRestsEachTime() throws Exception {
+        assertEquals(TURNS, rests(2_000, 8));
+    }
+
+    @Test
+    void aLoopWithFewConnectionsNeverRests() throws Exception {
+        assertEquals(0, rests(200, 8));
+    }
+
+    @Test
+    void aLoopWithManyConnectionsAndNothingToGatherHardlyEverRests() throws Exception {
+        assertTrue(rests(2_000, 1) < TURNS / 8);
+        assertTrue(rests(2_000, 0) < TURNS / 8);
+    }
+
+    @Test
+    void aTaskIsNotKeptWaiting() throws Exception {
+        long begun = System.nanoTime();
+        for (int i = 0; i < TURNS; i++) {
+            assertEquals(0, new Gatherer(() -> 2_000).calculateStrategy(() -> 0, true));
+        }
+        assertTrue(System.nanoTime() - begun < 250_000L * TURNS, "no rest before a task");
+    }
+}
