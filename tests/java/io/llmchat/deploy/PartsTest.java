@@ -225,8 +225,8 @@ class PartsTest {
             }
             stages.add(from.get(1) == null ? "" : from.get(1));
         }
-        must(stages.size() == 3, "the image has " + stages.size() + " stages");
-        for (List<String> copy : Matches.of(dockerfile, "(?m)^COPY (--from=(\\S+) )?(\\S+) \\S+$")) {
+        must(stages.size() == 5, "the image has " + stages.size() + " stages");
+        for (List<String> copy : Matches.of(dockerfile, "(?m)^COPY (--from=(\\S+) (?:--chown=root:root )?)?(\\S+) \\S+$")) {
             if (copy.get(1) != null) {
                 must(stages.contains(copy.get(1)), "there is no stage " + copy.get(1));
             } else {
@@ -234,7 +234,7 @@ class PartsTest {
                 must(context.contains(copy.get(2)), copy.get(2) + " is left out by .dockerignore");
             }
         }
-        List<List<String>> users = Matches.of(dockerfile, "(?m)^USER (\\S+)");
+        List<List<String>> users = Matches.of(dockerfile.substring(dockerfile.lastIndexOf("\nFROM ")), "(?m)^USER (\\S+)");
         must(users.size() == 1 && users.get(0).get(0).matches("[1-9]\\d+:[1-9]\\d+"), "the image runs as root");
         must(dockerfile.contains("ENTRYPOINT [\"./llmchat\", \"start\"]"), "the launcher does not start it");
         must(!dockerfile.contains("-XX:"), "flags of the JVM outside of the launcher");

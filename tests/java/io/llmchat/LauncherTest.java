@@ -1,0 +1,156 @@
+package io.llmchat;
+
+import static io.llmchat.support.GatewayProcess.freePort;
+import static io.llmchat.support.GatewayProcess.readTo;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.jar.Attributes;
+import java.util.jar.JarEntry;
+import java.util.jar.JarOutputStream;
+import java.util.jar.Manifest;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What {@code ./llmchat train} leaves for {@code ./llmchat start}: with it the gateway starts sooner, without it it starts. */
+class LauncherTest {
+
+    private static final Path CLASSES = Path.of("target/classes");
+
+    @TempDir
+    Path home;
+    private Path jar;
+    private Path caches;
+
+    /** The gateway as a build leaves it, with its launcher, in a folder of its own. */
+    @BeforeEach
+    void build() throws IOException {
+        assumeTrue(Runtime.version().feature() >= 25, "earlier ones have no such cache");
+        Files.copy(Path.of("llmchat"), home.resolve("llmchat"));
+        jar = home.resolve("target/llmchat.jar");
+        caches = home.resolve("target/aot");
+        Files.createDirectories(home.resolve("target/lib"));
+        for (String part : System.getProperty("java.class.path").split(":")) {
+            if (part.endsWith(".jar")) {
+                Path from = Path.of(part).toAbsolutePath();
+                Files.createSymbolicLink(home.resolve("target/lib").resolve(from.getFileName()), from);
+            }
+        }
+        Manifest manifest = new Manifest();
+        manifest.getMainAttributes().put(Attributes.Name.MANIFEST_VERSION, "1.0");
+        manifest.getMainAttributes().put(Attributes.Name.CLASS_PATH,
+                files(home.resolve("target/lib")).stream().map(f -> "lib/" + f.getFileName()).collect(Collectors.joining(" ")));
+        try (OutputStream file = Files.newOutputStream(jar); JarOutputStream out = new JarOutputStream(file, manifest);
+                Stream<Path> all = Files.walk(CLASSES)) {
+            for (Path each : all.filter(p -> !p.equals(CLASSES) && !p.endsWith("META-INF/MANIFEST.MF")).toList()) {
+                out.putNextEntry(new JarEntry(CLASSES.relativize(each) + (Files.isDirectory(each) ? "/" : "")));
+                if (Files.isRegularFile(each)) {
+                    Files.copy(each, out);
+                }
+            }
+        }
+    }
+
+    @Test
+    void whatTheJvmLearntIsUsedUntilTheJarIsAnotherOneAndIsNeverInTheWay() throws Exception {
+        Files.createDirectories(caches);
+        Files.writeString(caches.resolve("1.aot"), "of an earlier jar");
+        List<String> before = trainings();
+        assertEquals(List.of("Teaching the JVM to start faster (half a minute, once after each build) ..."), train());
+        List<Path> learnt = caches();
+        assertEquals(1, learnt.size(), () -> learnt + " " + log());
+        assertFalse(learnt.contains(caches.resolve("1.aot")));
+        assertEquals(before, trainings(), "its stores are gone");
+        assertEquals(List.of(), train(), "once is enough");
+
+        assertEquals("shared objects file", start(), "the cache is used");
+
+        byte[] good = Files.readAllBytes(learnt.get(0));
+        Files.write(learnt.get(0), java.util.Arrays.copyOf(good, good.length / 2));
+        assertEquals("jar", start(), "half a cache is none");
+        Files.writeString(learnt.get(0), "something else");
+        assertEquals("jar", start(), "nor is another file");
+
+        Files.write(learnt.get(0), good);
+        Files.setLastModifiedTime(jar, FileTime.fromMillis(Files.getLastModifiedTime(jar).toMillis() + 60_000));
+        assertEquals("jar", start(), "nor is that of another jar");
+    }
+
+    @Test
+    void whereTheJvmCannotLearnItIsSaidAndNothingIsLeft() throws Exception {
+        Files.writeString(jar, "no jar");
+        List<String> said = train();
+        assertEquals(2, said.size(), said::toString);
+        assertEquals("  It did not learn; " + caches.resolve("training.log") + " says why. The gateway starts all the same, only later.", said.get(1));
+        assertEquals(List.of(), caches());
+    }
+
+    private Process launch(String command, Map<String, String> settings) throws IOException {
+        ProcessBuilder launcher = new ProcessBuilder(home.resolve("llmchat").toString(), command);
+        launcher.environment().putAll(Map.of("JAVA_HOME", System.getProperty("java.home"), "DATA_DIR", home.resolve("data").toString(), "DRAIN_DELAY", "0"));
+        launcher.environment().putAll(settings);
+        return launcher.redirectErrorStream(true).start();
+    }
+
+    private List<String> train() throws Exception {
+        // a user's own settings, which must not matter
+        Process training = launch("train", Map.of("DB_HOST", "203.0.113.1", "PORT", "none", "JAVA_OPTS", "-XX:NoSuchFlag"));
+        List<String> said = training.inputReader().lines().toList();
+        assertTrue(training.waitFor(240, TimeUnit.SECONDS));
+        assertEquals(0, training.exitValue(), said::toString);
+        return said;
+    }
+
+    /** Where the gateway had its own classes from when it served; it had no complaints. */
+    private String start() throws Exception {
+        Path loaded = home.resolve("loaded.log");
+        Process gateway = launch("start", Map.of("PORT", Integer.toString(freePort()), "JAVA_OPTS", "-Xlog:class+load:file=" + loaded + ":none"));
+        try {
+            List<String> said = readTo(gateway, "curl -N");
+            assertTrue(said.stream().allMatch(l -> l.isEmpty() || l.startsWith("LLMChat gateway is ready") || l.contains(" INFO ") || l.equals("Try it:")
+                    || l.contains("curl -N")), said::toString);
+        } finally {
+            gateway.destroy();
+            assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
+        }
+        String line = Files.readAllLines(loaded).stream().filter(l -> l.startsWith("io.llmchat.host.Gateway source: ")).findFirst().orElseThrow();
+        return line.endsWith("llmchat.jar") ? "jar" : line.substring(line.indexOf(": ") + 2);
+    }
+
+    private List<Path> caches() throws IOException {
+        return files(caches).stream().filter(f -> !f.endsWith("training.log")).toList();
+    }
+
+    private static List<Path> files(Path folder) throws IOException {
+        try (Stream<Path> all = Files.list(folder)) {
+            return all.sorted().toList();
+        }
+    }
+
+    /** What training runs have left where temporary files are. */
+    private static List<String> trainings() throws IOException {
+        return files(Path.of(System.getProperty("java.io.tmpdir"))).stream().map(f -> f.getFileName().toString())
+                .filter(f -> f.startsWith("llmchat-training")).toList();
+    }
+
+    private String log() {
+        try {
+            return Files.readString(caches.resolve("training.log"));
+        } catch (IOException e) {
+            return e.toString();
+        }
+    }
+}
