@@ -10,6 +10,11 @@ import java.io.IOException;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -61,6 +66,22 @@ class LimitsWithoutRedisTest {
             }
             until("it is asked again", () -> "\"default\";q=30;w=60".equals(ask(gateway).headers().firstValue("ratelimit-policy").orElseThrow()));
             assertEquals(200, ask(gateway).statusCode());
+        }
+    }
+
+    @Test
+    void whoAskTogetherWhileRedisStandsStillAreAllAnswered() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.points", "1000"); ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor()) {
+            assertEquals(200, ask(gateway).statusCode());
+            signal("STOP");
+            try {
+                List<Future<HttpResponse<String>>> answers = callers.invokeAll(Collections.nCopies(40, () -> ask(gateway)));
+                for (Future<HttpResponse<String>> answer : answers) {
+                    assertEquals(200, answer.get().statusCode(), () -> answer.resultNow().body());
+                }
+            } finally {
+                signal("CONT");
+            }
         }
     }
 

@@ -11,8 +11,6 @@ import io.llmchat.wire.Framing;
 import io.llmchat.wire.Wire;
 import io.llmchat.wire.Wires;
 import io.vertx.core.buffer.Buffer;
-import java.util.Collection;
-import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -24,16 +22,10 @@ import org.openjdk.jmh.annotations.Param;
 import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
-import org.openjdk.jmh.results.RunResult;
-import org.openjdk.jmh.runner.Runner;
-import org.openjdk.jmh.runner.RunnerException;
-import org.openjdk.jmh.runner.options.OptionsBuilder;
-import org.openjdk.jmh.runner.options.TimeValue;
-import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
  * What an event of a stream costs on its way through a wire and a dialect, from the bytes of the provider to the bytes
- * for the caller: {@code ./llmchat bench} runs it.
+ * for the caller.
  */
 @State(Scope.Thread)
 @BenchmarkMode(Mode.AverageTime)
@@ -95,16 +87,5 @@ public class WireBench {
         }
         writer.end(new Usage(10, EVENTS), out[0]);
         return written + out[0].length();
-    }
-
-    public static void main(String[] args) throws RunnerException {
-        Collection<RunResult> results = new Runner(new OptionsBuilder().include(WireBench.class.getSimpleName()).forks(1)
-                .warmupIterations(2).warmupTime(TimeValue.seconds(2)).measurementIterations(4).measurementTime(TimeValue.seconds(2))
-                .verbosity(VerboseMode.SILENT).build()).run();
-        System.out.println("µs an event (provider's wire to caller's dialect):");
-        for (RunResult r : results) {
-            System.out.printf(Locale.ROOT, "  %-24s %6.2f ± %.2f%n", r.getParams().getParam("way").replace(" ", " to "),
-                    r.getPrimaryResult().getScore(), r.getPrimaryResult().getScoreError());
-        }
     }
 }

@@ -1,0 +1,301 @@
+package io.llmchat.bench;
+
+import io.llmchat.json.Json;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.LocalDateTime;
+import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * Measures the gateway beside the provider without it, in turn: {@code ./llmchat bench}. Three processes: the gateway,
+ * {@link Provider}, and this one, which makes the load.
+ */
+public final class Bench implements AutoCloseable {
+
+    private static final int ROUNDS = 3;
+    /** So many loads of some seconds at most are given to who still gets faster. */
+    private static final int MOST_WARM_UP = 20;
+    private static final Path HOME = Path.of(System.getProperty("bench.home", ".")).toAbsolutePath().normalize();
+    static final Path OUT = HOME.resolve("target/bench");
+
+    /** Some hundred tokens of question, as people ask. */
+    private static final String MESSAGES = "\"temperature\":0.2,\"max_tokens\":256,\"messages\":[{\"role\":\"system\",\"content\":\"You are a concise"
+            + " assistant for the support desk of a small web shop. Answer in at most three sentences, say so when you do not know, and never invent"
+            + " order numbers, prices or delivery dates.\"},{\"role\":\"user\",\"content\":\"My parcel was due on Tuesday and has still not arrived. The"
+            + " tracking page has said 'in transit' for four days. What can I do, and when should I ask for a refund?\"}]";
+
+    /**
+     * One load that is measured.
+     *
+     * @param tokens of an answer; {@code first}, {@code gap}: milliseconds to the first one and between two
+     * @param rate requests a second, 0: a closed loop of {@code connections}
+     * @param metrics what it is about, in the order of the table; the first three are in the chart
+     * @param usual whether it is part of a run that names no scenarios
+     */
+    record Scenario(String id, String title, boolean stream, int tokens, int first, int gap, int connections, double rate, double seconds,
+            List<Metric> metrics, boolean usual) {
+
+        List<Metric> columns() {
+            List<Metric> all = new ArrayList<>(metrics);
+            all.addAll(List.of(Metric.COMPLETE, Metric.CPU, Metric.RSS));
+            return all;
+        }
+    }
+
+    private static final List<Scenario> SCENARIOS = List.of(
+            new Scenario("json-1", "whole answers, 1 connection", false, 20, 0, 0, 1, 0, 5, List.of(Metric.RATE, Metric.P50, Metric.P99), true),
+            new Scenario("json-64", "whole answers, 64 connections", false, 20, 0, 0, 64, 0, 5, List.of(Metric.RATE, Metric.P50, Metric.P99), true),
+            new Scenario("open-500", "whole answers, 500 requests a second, which the provider takes 20 ms for", false, 20, 20, 0, 512, 500, 5,
+                    List.of(Metric.P50, Metric.P99), true),
+            new Scenario("sse-64", "streams of 20 tokens at once, 64 connections", true, 20, 0, 0, 64, 0, 5,
+                    List.of(Metric.RATE, Metric.FIRST_P50, Metric.FIRST_P99), true),
+            streams(1_000, true), streams(5_000, false), streams(10_000, false));
+
+    private static Scenario streams(int n, boolean usual) {
+        return new Scenario("streams-" + n, n + " streams within 5 s, 50 tokens each, one in 100 ms", true, 50, 200, 100, n, n / 5.0, 5,
+                List.of(Metric.FIRST_P50, Metric.FIRST_P99, Metric.GAP_P99), usual);
+    }
+
+    private final boolean quick;
+    private final Cores cores;
+    private final Process provider;
+    private final int providerPort;
+    private final LoadGenerator generator = new LoadGenerator();
+
+    Bench(boolean quick) throws IOException, InterruptedException {
+        this.quick = quick;
+        this.cores = Cores.find();
+        cores.bindThisProcess();
+        provider = new ProcessBuilder(Cores.on(cores.others(), Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseSerialGC", "-Xmx256m",
+                "-cp", System.getProperty("java.class.path"), Provider.class.getName())).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        providerPort = Integer.parseInt(provider.inputReader().readLine());
+    }
+
+    @Override
+    public void close() throws InterruptedException {
+        generator.close();
+        provider.destroy();
+        provider.waitFor();
+    }
+
+    /** Settings of a gateway with our provider behind {@code openai}. */
+    Map<String, String> settings() {
+        return Map.of("OPENAI_BASE_URL", "http://127.0.0.1:" + providerPort + "/v1", "OPENAI_API_KEY", "sk-bench");
+    }
+
+    Cores cores() {
+        return cores;
+    }
+
+    LoadGenerator generator() {
+        return generator;
+    }
+
+    Map<String, String> machine() {
+        Map<String, String> machine = new LinkedHashMap<>();
+        machine.put("processors", Integer.toString(Runtime.getRuntime().availableProcessors()));
+        machine.put("placing", cores.toString());
+        machine.put("Java", System.getProperty("java.vendor.version", "") + " " + System.getProperty("java.vm.version"));
+        machine.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version") + " " + System.getProperty("os.arch"));
+        machine.put("stores", System.getenv("DB_HOST") == null ? "embedded" : "external");
+        machine.put("length", quick ? "quick" : "full");
+        return machine;
+    }
+
+    /** A POST of a chat; {@code headers} end with a line break each. */
+    static byte[] post(String path, String headers, String body) {
+        return Json.utf8("POST " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n" + headers
+                + "Content-Length: " + Json.utf8(body).length + "\r\n\r\n" + body);
+    }
+
+    private static byte[] request(Scenario s, boolean direct) {
+        String model = "bench-" + s.tokens + "-" + s.first + "-" + s.gap;
+        return post("/v1/chat/completions", "Authorization: Bearer bench\r\n", "{\"model\":\"" + (direct ? "" : "openai/") + model + "\","
+                + (s.stream ? "\"stream\":true," : "") + MESSAGES + "}");
+    }
+
+    private Load load(Scenario s, InetSocketAddress to, boolean direct) {
+        double part = quick && s.rate == 0 ? 0.3 : 1;
+        return new Load(to, List.of(request(s, direct)), s.connections, s.rate, s.rate == 0 ? millis(500) : Duration.ZERO, millis(s.seconds * 1_000 * part),
+                millis(s.gap * s.tokens + 10_000), s.stream ? s.tokens + 2 : 0);
+    }
+
+    /** Load that nobody measures: who has waited for his turn begins slowly. */
+    private Load leadIn(Scenario s, InetSocketAddress to, boolean direct, double seconds) {
+        Scenario warm = new Scenario("", "", s.stream, 20, 0, 0, 16, 0, seconds, List.of(), false);
+        return new Load(to, List.of(request(warm, direct)), 16, 0, Duration.ZERO, millis(seconds * 1_000), millis(5_000), warm.stream ? 22 : 0);
+    }
+
+    /** Repeats a load until whoever gets it, who compiles meanwhile, gets no faster, or so many times. */
+    private void settle(Load load, int most) throws Exception {
+        double best = 0;
+        int calm = 0;
+        for (int i = 0; i < most && calm < 2; i++) {
+            double rate = generator.run(load, NOTHING).metrics().get(Metric.RATE);
+            calm = rate > 1.05 * best ? 0 : calm + 1;
+            best = Math.max(best, rate);
+        }
+    }
+
+    private static Duration millis(double millis) {
+        return Duration.ofMillis(Math.round(millis));
+    }
+
+    static final LoadGenerator.Watch NOTHING = new LoadGenerator.Watch() {
+        @Override
+        public void begin() {
+            // nobody watches
+        }
+
+        @Override
+        public void end() {
+            // nobody watches
+        }
+    };
+
+    /** Measures a load that a gateway gets, and what that costs it. */
+    Map<Metric, Double> measure(GatewayUnderLoad gateway, Load load, String what) throws Exception {
+        Duration[] cpu = new Duration[2];
+        gateway.forgetPeak();
+        Measured measured = generator.run(load, new LoadGenerator.Watch() {
+            @Override
+            public void begin() {
+                cpu[0] = gateway.cpu();
+            }
+
+            @Override
+            public void end() {
+                cpu[1] = gateway.cpu();
+            }
+        });
+        Map<Metric, Double> metrics = metrics(measured, what);
+        metrics.put(Metric.CPU, (cpu[1].toNanos() - cpu[0].toNanos()) / 1e3 / Math.max(1, measured.sent()));
+        metrics.put(Metric.RSS, gateway.peakMiB());
+        return metrics;
+    }
+
+    private static Map<Metric, Double> metrics(Measured measured, String what) {
+        if (!measured.errors().isEmpty()) {
+            System.out.println("  " + what + ": " + measured.errors());
+        }
+        return measured.metrics();
+    }
+
+    private Results run(List<Scenario> scenarios) throws Exception {
+        Results results = new Results(DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm").format(LocalDateTime.now()), machine());
+        InetSocketAddress direct = new InetSocketAddress("127.0.0.1", providerPort);
+        try (GatewayUnderLoad gateway = new GatewayUnderLoad(HOME, OUT.resolve("data"), cores, settings())) {
+            say("Warming up ...");
+            for (boolean stream : new boolean[] {false, true}) {
+                Scenario warm = scenarios.stream().filter(s -> s.stream == stream).findFirst().orElse(null);
+                if (warm != null) {
+                    settle(leadIn(warm, direct, true, 1), quick ? 2 : MOST_WARM_UP);
+                    settle(leadIn(warm, gateway.address(), false, 2), quick ? 4 : MOST_WARM_UP);
+                }
+            }
+            for (Scenario s : scenarios) {
+                for (int round = 1; round <= (quick ? 1 : ROUNDS); round++) {
+                    say(s.id + ", round " + round + " ...");
+                    generator.run(leadIn(s, direct, true, 1), NOTHING);
+                    results.add(s.id, Results.DIRECT, metrics(generator.run(load(s, direct, true), NOTHING), "direct"));
+                    generator.run(leadIn(s, gateway.address(), false, quick ? 1 : 2), NOTHING);
+                    results.add(s.id, Results.GATEWAY, measure(gateway, load(s, gateway.address(), false), "gateway"));
+                }
+            }
+        }
+        return results;
+    }
+
+    static void say(String line) {
+        System.out.println(line);
+    }
+
+    private static Chart chart(Results results, List<Scenario> scenarios) {
+        Chart chart = new Chart("The gateway beside the provider without it", results.date() + ", " + results.machine().get("placing")
+                + "; medians of the rounds, lines from the lowest to the highest", 3);
+        for (Scenario s : scenarios) {
+            chart.newRow();
+            for (Metric metric : s.metrics.subList(0, Math.min(3, s.metrics.size()))) {
+                List<Chart.Value> values = new ArrayList<>();
+                for (String of : List.of(Results.DIRECT, Results.GATEWAY)) {
+                    Spread spread = results.get(s.id, of, metric);
+                    if (spread != null) {
+                        values.add(new Chart.Value(of, spread));
+                    }
+                }
+                chart.bars(s.id, metric.title, values);
+            }
+        }
+        return chart;
+    }
+
+    /** Writes what was measured, and its picture. */
+    static void save(Results results, Chart chart, String name) throws IOException {
+        Path json = OUT.resolve(name + "-" + results.date().replaceAll("[^0-9]", "") + ".json");
+        Path svg = OUT.resolve(name + ".svg");
+        results.write(json);
+        Files.writeString(svg, chart.svg());
+        say("The figures are in " + json + ", a picture of them in " + svg + ".");
+    }
+
+    /** Exits with 1 if something is worse than in the run that it is compared with, with 2 if an option is none. */
+    public static void main(String[] args) throws Exception {
+        boolean quick = false;
+        Results earlier = null;
+        List<Scenario> scenarios = SCENARIOS.stream().filter(Scenario::usual).toList();
+        for (int i = 0; i < args.length; i++) {
+            String value = i + 1 < args.length ? args[i + 1] : "";
+            switch (args[i]) {
+                case "--quick" -> quick = true;
+                case "--compare" -> {
+                    earlier = Results.read(Path.of(value));
+                    i++;
+                }
+                case "--scenarios" -> {
+                    scenarios = named(value);
+                    i++;
+                }
+                default -> stop("bench takes --quick, --scenarios a,b and --compare FILE, not '" + args[i] + "'.");
+            }
+        }
+        Files.createDirectories(OUT);
+        Results results;
+        try (Bench bench = new Bench(quick)) {
+            say("Placing: " + bench.cores + ".");
+            results = bench.run(scenarios);
+        }
+        for (Scenario s : scenarios) {
+            say(String.format(Locale.ROOT, "%n### %s: %s%n%n%s", s.id, s.title, results.table(s.id, s.columns())));
+        }
+        save(results, chart(results, scenarios), "bench");
+        if (earlier != null) {
+            results.compare(earlier).forEach(Bench::say);
+            if (results.changesSince(earlier, Results.GATEWAY).stream().anyMatch(Results.Change::worse)) {
+                System.exit(1);
+            }
+        }
+    }
+
+    private static List<Scenario> named(String names) {
+        List<Scenario> found = new ArrayList<>();
+        for (String name : names.split(",")) {
+            SCENARIOS.stream().filter(s -> s.id.equals(name)).findFirst().ifPresentOrElse(found::add,
+                    () -> stop("There is no scenario '" + name + "'; there are " + Arrays.toString(SCENARIOS.stream().map(Scenario::id).toArray()) + "."));
+        }
+        return found;
+    }
+
+    private static void stop(String why) {
+        System.err.println(why);
+        System.exit(2);
+    }
+}
