@@ -10,6 +10,11 @@ import java.io.IOException;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -61,6 +66,27 @@ class LimitsWithoutRedisTest {
             }
             until("it is asked again", () -> "\"default\";q=30;w=60".equals(ask(gateway).headers().firstValue("ratelimit-policy").orElseThrow()));
             assertEquals(200, ask(gateway).statusCode());
+        }
+    }
+
+    @Test
+    void whoAsksTogetherWithOneWhoGivesUpGoesOnWithoutRedisToo() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.points", "1000")) {
+            assertEquals(200, ask(gateway).statusCode());
+            signal("STOP");
+            try (ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor()) {
+                List<Future<Integer>> statuses = new ArrayList<>();
+                for (int i = 0; i < 60; i++) {
+                    statuses.add(callers.submit(() -> ask(gateway).statusCode()));
+                    // each gives up a little later than the one before
+                    Thread.sleep(1);
+                }
+                for (Future<Integer> status : statuses) {
+                    assertEquals(200, status.get());
+                }
+            } finally {
+                signal("CONT");
+            }
         }
     }
 
