@@ -11,6 +11,7 @@ import io.llmchat.ops.RouteVersions;
 import io.llmchat.support.Answer;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.Living;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
@@ -28,7 +29,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
-import javax.management.ObjectName;
+import org.apache.camel.impl.DefaultCamelContext;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -239,12 +240,7 @@ class LiveEditingTest {
     private record Footprint(int contexts, int threads, long heap) {
 
         static Footprint now() throws Exception {
-            // counts what lives, after a full collection
-            String histogram = (String) ManagementFactory.getPlatformMBeanServer().invoke(
-                    new ObjectName("com.sun.management:type=DiagnosticCommand"), "gcClassHistogram", new Object[] {new String[0]},
-                    new String[] {String[].class.getName()});
-            int contexts = histogram.lines().filter(l -> l.endsWith(" org.apache.camel.impl.DefaultCamelContext") || l.contains("DefaultCamelContext ("))
-                    .mapToInt(l -> Integer.parseInt(l.trim().split("\\s+")[1])).findFirst().orElse(0);
+            int contexts = Living.objects(DefaultCamelContext.class);
             return new Footprint(contexts, ManagementFactory.getThreadMXBean().getThreadCount(),
                     ManagementFactory.getMemoryMXBean().getHeapMemoryUsage().getUsed());
         }

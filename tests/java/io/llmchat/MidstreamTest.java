@@ -11,10 +11,12 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.Chat;
 import io.llmchat.support.Answer;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
+import io.llmchat.support.Living;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpClient;
@@ -172,6 +174,16 @@ class MidstreamTest {
             Set<String> ids = answer.body().lines().filter(l -> l.startsWith("id: ")).collect(Collectors.toSet());
             assertEquals(answer.events().size(), ids.size(), "every event has an id of its own");
         }
+    }
+
+    @Test
+    void whatIsAskedOfARequestByARouteDoesNotKeepIt() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, cutAfter(3));
+        for (int i = 0; i < 50; i++) {
+            assertBroken(stream(), "broke");
+        }
+        until("the chats are gone", () -> Living.objects(Chat.class) < 20);
     }
 
     @Test

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import java.util.List;
@@ -53,6 +54,17 @@ class RequestLogTest {
             gateway.post("/v1/chat/completions", chat("openai/" + model, false), "X-Request-Id", id);
             String line = only(log, id);
             assertTrue(line.contains(" status=502 outcome=UPSTREAM_ERROR model=openai/" + model + " attempts=openai=500,openai=500"), line);
+        }
+    }
+
+    @Test
+    void aProviderThatResetsItsConnectionIsToldInTheLineOfTheRequestAndNowhereElse() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.provider().on(model, FakeProvider.first(1, FakeProvider.Call::reset, FakeProvider.says(List.of("well"))));
+        try (LogLines log = LogLines.text()) {
+            gateway.post("/v1/chat/completions", chat("openai/" + model, false), "X-Request-Id", id);
+            assertTrue(only(log, id).contains(" status=200 outcome=completed model=openai/" + model + " attempts=openai=reset,openai=200"));
+            assertEquals(List.of(), log.with("ERROR"));
         }
     }
 

@@ -13,6 +13,26 @@ public final class Answer {
         public JsonNode json() {
             return TestGateway.json(data);
         }
+
+        /** The text that it adds to the answer. */
+        public String text() {
+            if (data.equals("[DONE]")) {
+                return "";
+            }
+            JsonNode json = json();
+            return json.path("choices").path(0).path("delta").path("content").asText("") + json.path("delta").path("text").asText("")
+                    + ("chunk".equals(name) ? json.path("content").asText() : "");
+        }
+
+        /** Whether it says that the answer failed. */
+        public boolean isError() {
+            return "error".equals(name) || data.startsWith("{\"error\"");
+        }
+
+        /** Whether it says that the answer is whole. */
+        public boolean isEnd() {
+            return data.equals("[DONE]") || "message_stop".equals(name) || "end".equals(name);
+        }
     }
 
     private final HttpResponse<String> response;
@@ -67,23 +87,18 @@ public final class Answer {
         }
         StringBuilder text = new StringBuilder();
         for (Event event : events()) {
-            if (!event.data().equals("[DONE]")) {
-                JsonNode json = event.json();
-                text.append(json.path("choices").path(0).path("delta").path("content").asText(""));
-                text.append(json.path("delta").path("text").asText(""));
-                text.append("chunk".equals(event.name()) ? json.path("content").asText() : "");
-            }
+            text.append(event.text());
         }
         return text.toString();
     }
 
     /** How many of the events are errors. */
     public long errors() {
-        return events().stream().filter(e -> "error".equals(e.name()) || e.data().startsWith("{\"error\"")).count();
+        return events().stream().filter(Event::isError).count();
     }
 
     /** How many of the events say that the answer is whole. */
     public long ends() {
-        return events().stream().filter(e -> e.data().equals("[DONE]") || "message_stop".equals(e.name()) || "end".equals(e.name())).count();
+        return events().stream().filter(Event::isEnd).count();
     }
 }

@@ -3,6 +3,7 @@ package io.llmchat.support;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.json.Json;
 import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -38,6 +39,7 @@ public final class FakeProvider implements AutoCloseable {
     private final ServerSocket server;
     private final Map<String, Script> scripts = new ConcurrentHashMap<>();
     private final List<Call> calls = new CopyOnWriteArrayList<>();
+    private final AtomicInteger connections = new AtomicInteger();
 
     public FakeProvider() throws IOException {
         server = new ServerSocket(0, 1024, InetAddress.getLoopbackAddress());
@@ -50,6 +52,11 @@ public final class FakeProvider implements AutoCloseable {
 
     public String url() {
         return "http://127.0.0.1:" + port();
+    }
+
+    /** How many connections to it are open. */
+    public int connections() {
+        return connections.get();
     }
 
     /** Plays this script for requests that name this model. */
@@ -94,6 +101,7 @@ public final class FakeProvider implements AutoCloseable {
     }
 
     private void serve(Socket socket) {
+        connections.incrementAndGet();
         try (socket) {
             socket.setTcpNoDelay(true);
             InputStream in = new BufferedInputStream(socket.getInputStream());
@@ -109,6 +117,8 @@ public final class FakeProvider implements AutoCloseable {
             // the gateway left, or the script cut the connection
         } catch (Exception e) {
             throw new IllegalStateException(e);
+        } finally {
+            connections.decrementAndGet();
         }
     }
 
@@ -309,9 +319,12 @@ public final class FakeProvider implements AutoCloseable {
 
         /** Bytes of the stream, as one HTTP chunk. */
         public void bytes(byte[] bytes) throws IOException {
-            out.write((Integer.toHexString(bytes.length) + "\r\n").getBytes(StandardCharsets.US_ASCII));
-            out.write(bytes);
-            out.write("\r\n".getBytes(StandardCharsets.US_ASCII));
+            ByteArrayOutputStream chunk = new ByteArrayOutputStream(bytes.length + 16);
+            chunk.writeBytes((Integer.toHexString(bytes.length) + "\r\n").getBytes(StandardCharsets.US_ASCII));
+            chunk.writeBytes(bytes);
+            chunk.writeBytes("\r\n".getBytes(StandardCharsets.US_ASCII));
+            // in one packet, as providers do
+            out.write(chunk.toByteArray());
             out.flush();
         }
 
@@ -347,7 +360,8 @@ public final class FakeProvider implements AutoCloseable {
             return line().endsWith("/v1/messages");
         }
 
-        boolean streamed() {
+        /** Whether a stream is asked for. */
+        public boolean streamed() {
             return body().path("stream").asBoolean();
         }
 

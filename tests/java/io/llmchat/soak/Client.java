@@ -1,0 +1,183 @@
+package io.llmchat.soak;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.soak.Orders.Order;
+import io.llmchat.support.Answer;
+import io.llmchat.support.EventStream;
+import io.llmchat.support.TestGateway;
+import java.io.IOException;
+import java.net.http.HttpResponse;
+import java.util.List;
+import java.util.concurrent.ThreadLocalRandom;
+
+/** How the soak asks: in each dialect, by any of its keys, and what it holds an answer to. */
+final class Client {
+
+    static final List<String> DIALECTS = List.of("openai", "anthropic", "native");
+    static final List<String> PROVIDERS = List.of("openai", "anthropic", "ollama");
+    static final String MODEL = "soak";
+
+    private final SoakedGateway gateway;
+    private final List<String> keys;
+
+    /** Makes the keys with which it asks. */
+    Client(SoakedGateway gateway, int callers) throws Exception {
+        this.gateway = gateway;
+        this.keys = new java.util.ArrayList<>();
+        for (int i = 0; i < callers; i++) {
+            keys.add(makeKey("caller-" + i).path("key").asText());
+        }
+    }
+
+    /** A new key of this user: {@code id} and {@code key}. */
+    com.fasterxml.jackson.databind.JsonNode makeKey(String user) throws Exception {
+        return TestGateway.json(expect(201, administer("POST", "/api/keys", "{\"name\":\"soak\",\"userId\":\"" + user + "\"}")).body()).path("data");
+    }
+
+    String anyKey() {
+        return any(keys);
+    }
+
+    static int random(int bound) {
+        return ThreadLocalRandom.current().nextInt(bound);
+    }
+
+    static <T> T any(List<T> of) {
+        return of.get(random(of.size()));
+    }
+
+    /** The model of any provider. */
+    static String anyTarget() {
+        return any(PROVIDERS) + "/" + MODEL;
+    }
+
+    private static String path(String dialect) {
+        return switch (dialect) {
+            case "native" -> "/api/chat/completions";
+            case "anthropic" -> "/v1/messages";
+            default -> "/v1/chat/completions";
+        };
+    }
+
+    static String body(String dialect, String target, Order order, boolean stream) {
+        return "{\"" + (dialect.equals("native") ? "agentId" : "model") + "\":\"" + target + "\",\"stream\":" + stream
+                + (dialect.equals("anthropic") ? ",\"max_tokens\":1000" : "")
+                + ",\"messages\":[{\"role\":\"user\",\"content\":\"" + order.prompt() + "\"}]}";
+    }
+
+    HttpResponse<String> administer(String method, String path, String body) throws IOException, InterruptedException {
+        return gateway.send(SoakedGateway.ADMIN, method, path, body);
+    }
+
+    HttpResponse<String> get(String key, String path) throws IOException, InterruptedException {
+        return gateway.send(key, "GET", path, null);
+    }
+
+    HttpResponse<String> delete(String key, String path) throws IOException, InterruptedException {
+        return gateway.send(key, "DELETE", path, null);
+    }
+
+    /** Asks and waits for the whole response; {@code headers} are names and values in turn. */
+    HttpResponse<String> ask(String key, String dialect, String body, String... headers) throws IOException, InterruptedException {
+        return gateway.send(key, "POST", path(dialect), body, headers);
+    }
+
+    /** Asks on a connection of its own, and waits for nothing; {@code headers} are lines. */
+    EventStream open(String key, String dialect, String body, String... headers) throws IOException {
+        return connect(key, "POST", path(dialect), body, headers);
+    }
+
+    /** Asks for a stream. */
+    EventStream stream(String dialect, String target, Order order) throws IOException {
+        return open(anyKey(), dialect, body(dialect, target, order, true));
+    }
+
+    /** Asks for the rest of a stream, after this event. */
+    EventStream resume(String key, String lastEvent) throws IOException {
+        return connect(key, "GET", "/api/chat/completions/" + lastEvent.substring(0, lastEvent.lastIndexOf(':')), "", "Last-Event-ID: " + lastEvent);
+    }
+
+    private EventStream connect(String key, String method, String path, String body, String... headers) throws IOException {
+        String[] all = java.util.Arrays.copyOf(headers, headers.length + 1);
+        all[headers.length] = "Authorization: Bearer " + key;
+        return new EventStream(gateway.port(), method, path, body, all);
+    }
+
+    // --- what must be so
+
+    /** Reads until there have been so many tokens; they must be the first ones. */
+    static String begin(EventStream stream, Order order, int tokens) throws IOException {
+        expect(200, stream);
+        StringBuilder text = new StringBuilder();
+        for (int n = 0; n < tokens;) {
+            Answer.Event event = stream.next();
+            assertTrue(event != null && !event.isError() && !event.isEnd(), () -> "instead of a token: " + event);
+            n += event.text().isEmpty() ? 0 : 1;
+            text.append(event.text());
+        }
+        assertTrue(order.text().startsWith(text.toString()), () -> "these are not the first tokens: " + text);
+        return text.toString();
+    }
+
+    /** Reads the rest of a stream, which must end well. */
+    static void whole(EventStream stream, Order order, String already) throws IOException {
+        expect(200, stream);
+        StringBuilder text = new StringBuilder(already);
+        boolean ended = false;
+        for (Answer.Event event = stream.next(); event != null; event = stream.next()) {
+            String told = event.toString();
+            assertFalse(ended || event.isError(), () -> "after " + text.length() + " characters of " + order.text().length() + ": " + told);
+            text.append(event.text());
+            ended = event.isEnd();
+        }
+        assertTrue(ended, () -> "the stream has no last event, after " + text.length() + " characters of " + order.text().length());
+        same(order.text(), text.toString());
+    }
+
+    /** Reads a stream that must break off after this text, and say so. */
+    static void broken(EventStream stream, String expected) throws IOException {
+        expect(200, stream);
+        StringBuilder text = new StringBuilder();
+        boolean failed = false;
+        for (Answer.Event event = stream.next(); event != null; event = stream.next()) {
+            String told = event.toString();
+            assertFalse(failed || event.isEnd(), () -> "in spite of a break, or after the error: " + told);
+            failed = event.isError();
+            text.append(failed ? "" : event.text());
+        }
+        assertTrue(failed, () -> "no error after " + text);
+        same(expected, text.toString());
+    }
+
+    /** Its caller has left: the call of the provider must end within so many milliseconds. */
+    static void ended(Order order, long millis) throws InterruptedException {
+        assertTrue(order.isOverWithin(millis) || order.calls() == 0, "the provider's connection is open " + millis + " ms after the caller has left");
+    }
+
+    static void called(int times, Order order) {
+        assertEquals(times, order.calls(), "calls of the provider");
+    }
+
+    static HttpResponse<String> expect(int status, HttpResponse<String> response) {
+        assertEquals(status, response.statusCode(), response::body);
+        return response;
+    }
+
+    private static void expect(int status, EventStream stream) throws IOException {
+        if (stream.status() != status) {
+            throw new AssertionError(stream.status() + " instead of " + status + ": " + stream.rest());
+        }
+    }
+
+    static void same(String expected, String text) {
+        int at = java.util.Arrays.mismatch(expected.toCharArray(), text.toCharArray());
+        if (at >= 0) {
+            throw new AssertionError("of " + expected.length() + " characters " + text.length() + " came; from the one at " + at + " on '"
+                    + text.substring(at, Math.min(text.length(), at + 60)) + "' instead of '"
+                    + expected.substring(at, Math.min(expected.length(), at + 60)) + "'");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+package io.llmchat.soak;
+
+import static org.junit.jupiter.api.Assertions.assertAll;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.llmchat.support.EventStream;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.RouteFolder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * Hundreds of streams, faults of all kinds and edited routes for {@code SOAK_MINUTES} (20): nothing grows, nothing else
+ * happens than was asked for, and in the end everything is free again. {@code ./llmchat test soak}; what was measured is
+ * left in {@code target/soak}.
+ */
+@Tag("soak")
+class SoakTest {
+
+    private static final int STREAMS = 500;
+    private static final int PLACES = 800;
+    /** Of all places those that one provider may take: 80 percent. */
+    private static final int PLACES_OF_A_PROVIDER = 640;
+    /** So often everything is measured, and after that, so that it always finds as many old routes as before, an edit is made. */
+    private static final double TURN_SECONDS = 10;
+    private static final int TOO_MANY_FAILURES = 300;
+    private static final Path OUT = Path.of("target", "soak");
+
+    private final double length = 60 * Double.parseDouble(System.getenv().getOrDefault("SOAK_MINUTES", "20"));
+    /**
+     * Seconds. What is kept by its age is kept for a minute (answers for SDKs; with the settings below, keys and
+     * sessions too), and then is as much as it will ever be; what is compiled while it runs takes minutes.
+     */
+    private final double warmUp = Math.max(75, length / 4);
+
+    @TempDir
+    Path folder;
+
+    private final Series series = new Series(warmUp);
+    private final Outcomes outcomes = new Outcomes();
+
+    private static Map<String, String> settings(RouteFolder routes) {
+        Map<String, String> settings = new HashMap<>(Map.of("ROUTES_DIR", routes.folder().toString(), "DB_MAX_CONNECTIONS", "20",
+                "MAX_CONCURRENT_REQUESTS", Integer.toString(PLACES), "RATE_LIMIT_MAX_REQUESTS", "20000", "RATE_LIMIT_POINTS", "1000000",
+                "JAVA_OPTS", "-Dllmchat.keys.ttl=60 -Dllmchat.enrich.session-ttl=60 -Dllmchat.enrich.agent-ttl=60"));
+        settings.putAll(Map.of("CIRCUIT_BREAKER_TIMEOUT", "3000", "STREAM_IDLE_TIMEOUT", "5000", "RETRY_BASE_DELAY", "100",
+                "RESUME_GRACE", Long.toString(Streams.GRACE_MILLIS),
+                // faults of single requests shall not open the breaker of all
+                "CIRCUIT_BREAKER_FAILURE_THRESHOLD", "50", "CIRCUIT_BREAKER_RESET_TIMEOUT", "5000"));
+        return settings;
+    }
+
+    @Test
+    void nothingGrowsAndEveryRequestGetsWhatItAsksFor() throws Exception {
+        assertTrue(length >= 120, "SOAK_MINUTES must be 2 or more");
+        Files.createDirectories(OUT);
+        RouteFolder routes = RouteFolder.in(folder.resolve("routes"));
+        Orders orders = new Orders();
+        try (FakeProvider provider = new FakeProvider().on(Client.MODEL, orders);
+                SoakedGateway gateway = new SoakedGateway(folder, OUT.resolve("gateway.txt"), provider, settings(routes))) {
+            Client client = new Client(gateway, 20);
+            Load load = new Load(STREAMS, new Streams(client, orders), new Requests(client, orders, provider), outcomes);
+            Map<Figure, Double> before = gateway.measure();
+            List<String> edits = soak(gateway, provider, load, new RouteEdits(routes, gateway));
+            Map<Figure, Double> after = rest(gateway, provider);
+            series.write(OUT.resolve("figures.csv"));
+            String report = "After the warm-up of %.0f s, in %.0f s:%n%s%n%n%s%n%nbefore %s%nafter  %s%n".formatted(warmUp, length - warmUp, series,
+                    outcomes, before, after);
+            Files.writeString(OUT.resolve("report.txt"), report);
+            assertAll(
+                    () -> assertEquals(List.of(), series.grown(), "what grew"),
+                    () -> assertEquals(0, outcomes.failures(), outcomes::toString),
+                    () -> assertEquals(List.of(), outcomes.never(load.kinds()), "kinds of requests that never were what they should be"),
+                    () -> assertEquals(List.of(), edits, "edits"),
+                    () -> assertEquals(List.of(), left(before, after), "what is left over"),
+                    () -> everyPlaceIsFree(client, orders),
+                    () -> assertEquals(List.of(), gateway.complaints(), "in the log"));
+        }
+    }
+
+    /** The load and the edits, for as long as it takes; what went wrong with the edits. */
+    private List<String> soak(SoakedGateway gateway, FakeProvider provider, Load load, RouteEdits edits) throws Exception {
+        List<String> wrong = new ArrayList<>();
+        long started = System.nanoTime();
+        load.start();
+        for (double turn = TURN_SECONDS; turn <= length && gateway.isAlive() && outcomes.failures() < TOO_MANY_FAILURES; turn += TURN_SECONDS) {
+            while (seconds(started) < turn) {
+                Thread.sleep(100);
+                provider.forget();
+            }
+            series.add(turn, gateway.measure());
+            // to be compared where the heap grows
+            Files.writeString(OUT.resolve(turn < warmUp + TURN_SECONDS ? "heap-before.txt" : "heap-after.txt"), gateway.histogram());
+            try {
+                edits.next();
+            } catch (AssertionError e) {
+                wrong.add(e.getMessage());
+            }
+        }
+        load.stop();
+        return wrong;
+    }
+
+    private static double seconds(long since) {
+        return (System.nanoTime() - since) / 1e9;
+    }
+
+    /** Waits until nothing is in progress, and the connections to providers, which are kept for a minute, are closed. */
+    private static Map<Figure, Double> rest(SoakedGateway gateway, FakeProvider provider) throws Exception {
+        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(90);
+        while ((gateway.metric("llmchat_streams_open") > 0 || provider.connections() > 0) && System.nanoTime() < end) {
+            Thread.sleep(200);
+        }
+        return gateway.measure();
+    }
+
+    /** What is more than before, though nothing is in progress any more. */
+    private static List<String> left(Map<Figure, Double> before, Map<Figure, Double> after) {
+        List<String> left = new ArrayList<>();
+        for (Figure figure : List.of(Figure.STREAMS, Figure.CALLERS, Figure.PROVIDERS, Figure.CONTEXTS)) {
+            if (after.get(figure) > before.get(figure)) {
+                left.add(figure.title() + ": " + before.get(figure) + " -> " + after.get(figure));
+            }
+        }
+        return left;
+    }
+
+    /** As many streams as there are places get in at once, and not one more. */
+    private static void everyPlaceIsFree(Client client, Orders orders) throws Exception {
+        List<EventStream> open = new ArrayList<>();
+        try {
+            for (int i = 0; i < PLACES; i++) {
+                String provider = i < PLACES_OF_A_PROVIDER ? "openai" : "anthropic";
+                open.add(client.stream("openai", provider + "/" + Client.MODEL, orders.place(1_000, 0, 1_000)));
+            }
+            for (EventStream stream : open) {
+                assertEquals(200, stream.status());
+            }
+            try (EventStream more = client.stream("openai", "ollama/" + Client.MODEL, orders.place(1, 0, 0))) {
+                assertEquals(503, more.status(), "one more than there are places");
+            }
+        } finally {
+            for (EventStream stream : open) {
+                stream.close();
+            }
+        }
+    }
+}
