@@ -39,11 +39,11 @@ final class HttpUpstream implements Upstream {
                 return;
             }
             request = opened.result();
+            request.exceptionHandler(this::broken);
             if (receiver == null) {
                 request.reset();
                 return;
             }
-            request.exceptionHandler(this::broken);
             request.response().onComplete(answered -> {
                 if (answered.failed()) {
                     broken(answered.cause());
