@@ -4,36 +4,43 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.soak.Orders.Order;
 import io.llmchat.support.Answer;
 import io.llmchat.support.EventStream;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
 
 /** How the soak asks: in each dialect, by any of its keys, and what it holds an answer to. */
-final class Client {
+final class Client implements AutoCloseable {
 
     static final List<String> DIALECTS = List.of("openai", "anthropic", "native");
     static final List<String> PROVIDERS = List.of("openai", "anthropic", "ollama");
     static final String MODEL = "soak";
 
-    private final SoakedGateway gateway;
-    private final List<String> keys;
+    private final HttpClient http = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    private final int port;
+    private final List<String> keys = new ArrayList<>();
 
     /** Makes the keys with which it asks. */
-    Client(SoakedGateway gateway, int callers) throws Exception {
-        this.gateway = gateway;
-        this.keys = new java.util.ArrayList<>();
+    Client(int port, int callers) throws Exception {
+        this.port = port;
         for (int i = 0; i < callers; i++) {
             keys.add(makeKey("caller-" + i).path("key").asText());
         }
     }
 
     /** A new key of this user: {@code id} and {@code key}. */
-    com.fasterxml.jackson.databind.JsonNode makeKey(String user) throws Exception {
+    JsonNode makeKey(String user) throws Exception {
         return TestGateway.json(expect(201, administer("POST", "/api/keys", "{\"name\":\"soak\",\"userId\":\"" + user + "\"}")).body()).path("data");
     }
 
@@ -69,20 +76,20 @@ final class Client {
     }
 
     HttpResponse<String> administer(String method, String path, String body) throws IOException, InterruptedException {
-        return gateway.send(SoakedGateway.ADMIN, method, path, body);
+        return send(SoakedGateway.ADMIN, method, path, body);
     }
 
     HttpResponse<String> get(String key, String path) throws IOException, InterruptedException {
-        return gateway.send(key, "GET", path, null);
+        return send(key, "GET", path, null);
     }
 
     HttpResponse<String> delete(String key, String path) throws IOException, InterruptedException {
-        return gateway.send(key, "DELETE", path, null);
+        return send(key, "DELETE", path, null);
     }
 
     /** Asks and waits for the whole response; {@code headers} are names and values in turn. */
     HttpResponse<String> ask(String key, String dialect, String body, String... headers) throws IOException, InterruptedException {
-        return gateway.send(key, "POST", path(dialect), body, headers);
+        return send(key, "POST", path(dialect), body, headers);
     }
 
     /** Asks on a connection of its own, and waits for nothing; {@code headers} are lines. */
@@ -101,9 +108,25 @@ final class Client {
     }
 
     private EventStream connect(String key, String method, String path, String body, String... headers) throws IOException {
-        String[] all = java.util.Arrays.copyOf(headers, headers.length + 1);
+        String[] all = Arrays.copyOf(headers, headers.length + 1);
         all[headers.length] = "Authorization: Bearer " + key;
-        return new EventStream(gateway.port(), method, path, body, all);
+        return new EventStream(port, method, path, body, all);
+    }
+
+    private HttpResponse<String> send(String key, String method, String path, String body, String... headers) throws IOException, InterruptedException {
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path)).timeout(Duration.ofSeconds(60))
+                .method(method, body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(body))
+                .header("Content-Type", "application/json").header("Authorization", "Bearer " + key);
+        for (int i = 0; i < headers.length; i += 2) {
+            request.header(headers[i], headers[i + 1]);
+        }
+        return http.send(request.build(), HttpResponse.BodyHandlers.ofString());
+    }
+
+    /** Closes the connections that are kept. */
+    @Override
+    public void close() {
+        http.close();
     }
 
     // --- what must be so
@@ -173,7 +196,7 @@ final class Client {
     }
 
     static void same(String expected, String text) {
-        int at = java.util.Arrays.mismatch(expected.toCharArray(), text.toCharArray());
+        int at = Arrays.mismatch(expected.toCharArray(), text.toCharArray());
         if (at >= 0) {
             throw new AssertionError("of " + expected.length() + " characters " + text.length() + " came; from the one at " + at + " on '"
                     + text.substring(at, Math.min(text.length(), at + 60)) + "' instead of '"

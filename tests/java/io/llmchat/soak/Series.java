@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /** All measurements of a soak, and what they say. */
@@ -27,26 +28,36 @@ final class Series {
         samples.add(new Sample(seconds, figures));
     }
 
-    private Trend trend(Figure figure) {
-        List<Sample> judged = samples.stream().filter(s -> s.seconds >= warmUp).toList();
-        return Trend.of(judged.stream().map(Sample::seconds).toList(), judged.stream().map(s -> s.figures.get(figure)).toList());
+    private List<Sample> judged() {
+        return samples.stream().filter(s -> s.seconds >= warmUp).toList();
     }
 
-    /** What grew, each with from what to what. */
-    List<String> grown() {
-        return Arrays.stream(Figure.values()).filter(f -> trend(f).grew(f.tolerance())).map(this::line).toList();
+    private Trend trend(Figure figure) {
+        return Trend.of(judged().stream().map(Sample::seconds).toList(), judged().stream().map(s -> s.figures.get(figure)).toList());
+    }
+
+    /** A line for each figure that grew, with from what to what; nothing where none did. */
+    String grown() {
+        return lines(f -> trend(f).grew(f.tolerance()));
+    }
+
+    /** A line for each figure: from what to what the line goes after the warm-up, the difference, and its standard error. */
+    @Override
+    public String toString() {
+        return lines(f -> true);
+    }
+
+    private String lines(Predicate<Figure> which) {
+        if (judged().size() < 3) {
+            return "There were fewer than three measurements after the warm-up.";
+        }
+        return Arrays.stream(Figure.values()).filter(which).map(this::line).collect(Collectors.joining("\n"));
     }
 
     private String line(Figure figure) {
         Trend trend = trend(figure);
         return "%-28s %10.1f -> %10.1f   %+9.2f +- %-8.2f (not worth a thought: %s)".formatted(figure.title(), trend.from(), trend.to(),
                 trend.growth(), trend.error(), figure.tolerance());
-    }
-
-    /** A line for each figure: where its line begins after the warm-up, where it ends, and the growth with its standard error. */
-    @Override
-    public String toString() {
-        return Arrays.stream(Figure.values()).map(this::line).collect(Collectors.joining("\n"));
     }
 
     /** Writes all measurements, one a line, with commas between. */

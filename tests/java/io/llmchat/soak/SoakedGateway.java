@@ -6,6 +6,7 @@ import com.sun.management.UnixOperatingSystemMXBean;
 import com.sun.tools.attach.VirtualMachine;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.Living;
 import java.io.IOException;
 import java.lang.management.BufferPoolMXBean;
 import java.lang.management.ManagementFactory;
@@ -23,12 +24,15 @@ import java.nio.file.Path;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import javax.management.MBeanServerConnection;
 import javax.management.ObjectName;
 import javax.management.remote.JMXConnector;
 import javax.management.remote.JMXConnectorFactory;
 import javax.management.remote.JMXServiceURL;
+import org.apache.camel.impl.DefaultCamelContext;
 
 /** The built gateway as the launcher starts it, on a free port, with stores of its own, and what can be seen of it from outside. */
 final class SoakedGateway implements AutoCloseable {
@@ -39,7 +43,8 @@ final class SoakedGateway implements AutoCloseable {
     private static final List<String> FULL_COLLECTORS = List.of("MarkSweepCompact", "PS MarkSweep", "G1 Old Generation");
 
     private final int port = GatewayProcess.freePort();
-    private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    /** Its one connection is the only one that is open when nothing is asked. */
+    private final HttpClient looking = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
     private final FakeProvider provider;
     private final Path log;
     private final Process process;
@@ -87,20 +92,14 @@ final class SoakedGateway implements AutoCloseable {
         return process.isAlive();
     }
 
-    /** Sends a request with this key and returns the whole response; {@code headers} are names and values in turn. */
-    HttpResponse<String> send(String key, String method, String path, String body, String... headers) throws IOException, InterruptedException {
-        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + path)).timeout(java.time.Duration.ofSeconds(60))
-                .method(method, body == null ? HttpRequest.BodyPublishers.noBody() : HttpRequest.BodyPublishers.ofString(body))
-                .header("Content-Type", "application/json").header("Authorization", "Bearer " + key);
-        for (int i = 0; i < headers.length; i += 2) {
-            request.header(headers[i], headers[i + 1]);
-        }
-        return client.send(request.build(), HttpResponse.BodyHandlers.ofString());
-    }
-
     /** The value of a metric, by its name and labels as Prometheus writes them; 0 if it is not there. */
     double metric(String name) throws IOException, InterruptedException {
-        return value(send(ADMIN, "GET", "/metrics", null).body(), name);
+        return value(metrics(), name);
+    }
+
+    private String metrics() throws IOException, InterruptedException {
+        return looking.send(HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/metrics"))
+                .header("Authorization", "Bearer " + ADMIN).build(), HttpResponse.BodyHandlers.ofString()).body();
     }
 
     private static double value(String metrics, String name) {
@@ -115,8 +114,7 @@ final class SoakedGateway implements AutoCloseable {
         // counts what lives, after a full collection
         histogram = (String) server.invoke(new ObjectName("com.sun.management:type=DiagnosticCommand"), "gcClassHistogram",
                 new Object[] {new String[0]}, new String[] {String[].class.getName()});
-        figures.put(Figure.CONTEXTS, histogram.lines().map(l -> l.trim().split("\\s+"))
-                .filter(l -> l.length > 3 && l[3].equals("org.apache.camel.impl.DefaultCamelContext")).mapToDouble(l -> Double.parseDouble(l[1])).sum());
+        figures.put(Figure.CONTEXTS, (double) Living.objects(DefaultCamelContext.class, histogram));
         figures.put(Figure.HEAP, afterCollection(server) / MB);
         figures.put(Figure.METASPACE, beans(server, MemoryPoolMXBean.class).stream().filter(p -> p.getName().equals("Metaspace"))
                 .mapToDouble(p -> p.getUsage().getUsed()).sum() / MB);
@@ -126,7 +124,7 @@ final class SoakedGateway implements AutoCloseable {
         figures.put(Figure.DIRECT, beans(server, BufferPoolMXBean.class).stream().filter(p -> p.getName().equals("direct"))
                 .mapToDouble(BufferPoolMXBean::getMemoryUsed).sum() / MB);
         figures.put(Figure.RESIDENT, resident() / 1024.0);
-        String metrics = send(ADMIN, "GET", "/metrics", null).body();
+        String metrics = metrics();
         figures.put(Figure.STREAMS, value(metrics, "llmchat_streams_open"));
         // but for the one on which this is asked
         figures.put(Figure.CALLERS, value(metrics, "llmchat_connections_open") - 1);
@@ -158,17 +156,20 @@ final class SoakedGateway implements AutoCloseable {
                 .mapToLong(l -> Long.parseLong(l.replaceAll("\\D", ""))).findFirst().orElseThrow();
     }
 
-    /** What the log has that no request and no edit asked for: errors of the gateway itself, and buffers that Netty misses. */
-    List<String> complaints() throws IOException {
+    /** What the log has that no request and no edit asked for, and how often: errors of the gateway itself, and buffers that Netty misses. */
+    Map<String, Long> complaints() throws IOException {
         try (var lines = Files.lines(log)) {
             return lines.filter(l -> l.contains("LEAK:") || l.contains(" ERROR ") && !l.contains("The changed routes are refused"))
-                    .limit(20).toList();
+                    // without the time, and what differs from request to request
+                    .map(l -> l.substring(l.indexOf(' ') + 1).replaceAll("[0-9a-f]{32}", "..."))
+                    .collect(Collectors.groupingBy(l -> l, TreeMap::new, Collectors.counting()));
         }
     }
 
     @Override
     public void close() throws Exception {
         jmx.close();
+        looking.close();
         process.destroy();
         if (!process.waitFor(60, TimeUnit.SECONDS)) {
             process.destroyForcibly().waitFor();

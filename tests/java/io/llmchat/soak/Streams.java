@@ -23,8 +23,8 @@ import java.util.List;
 /** The streams of the soak: each says what is to happen to it, and throws where something else does. */
 final class Streams {
 
-    /** How long a stream goes on for a caller who may come back. */
-    static final long GRACE_MILLIS = 3_000;
+    /** How long a stream goes on for a caller who may come back: also on a machine that stands still for some seconds. */
+    static final long GRACE_MILLIS = 8_000;
 
     private static final long GAP_MILLIS = 200;
     private static final long LEAVE_MILLIS = 5_000;
@@ -131,7 +131,7 @@ final class Streams {
                 begun = begin(stream, order, 1 + random(30));
                 last = stream.lastId();
             }
-            Thread.sleep(random((int) GRACE_MILLIS / 2));
+            Thread.sleep(random(1_500));
             try (EventStream back = client.resume(key, last)) {
                 whole(back, order, begun);
             }
