@@ -125,7 +125,8 @@ final class GatewayUnderLoad implements AutoCloseable {
         if (Files.exists(data)) {
             try (var files = Files.walk(data)) {
                 for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                    Files.delete(file);
+                    // its stores remove some of them themselves as they end
+                    Files.deleteIfExists(file);
                 }
             }
         }

@@ -44,6 +44,7 @@ public final class Growth implements AutoCloseable {
     private static final int MESSAGES_IN_SESSION = 20;
     /** Files that a process has open beside two for each stream. */
     private static final int OTHER_FILES = 500;
+    private static final String HEAP = "512m";
     private static final String MODEL = "bench-20-0-0";
     /** A token now, and one every ten seconds. */
     private static final String HELD = "openai/bench-100000-0-10000";
@@ -84,6 +85,8 @@ public final class Growth implements AutoCloseable {
         // what fills a database has one of its own
         settings.putAll(Map.of("DB_HOST", "", "REDIS_HOST", "", "ROUTES_DIR", routes.toString(), "KEY_HASH_SECRET", SECRET,
                 "HISTORY_MAX_MESSAGES", Integer.toString(MESSAGES_IN_SESSION), "STREAM_TIMEOUT", "3600000"));
+        // the usual heap has room for some 4000 streams
+        settings.put("LLMCHAT_HEAP", System.getenv().getOrDefault("LLMCHAT_HEAP", HEAP));
         return settings;
     }
 
