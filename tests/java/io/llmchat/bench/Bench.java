@@ -23,12 +23,14 @@ public final class Bench implements AutoCloseable {
 
     private static final int ROUNDS = 3;
     /** So many loads of some seconds at most are given to who still gets faster. */
-    private static final int MOST_WARM_UP = 20;
-    private static final Path HOME = Path.of(System.getProperty("bench.home", ".")).toAbsolutePath().normalize();
+    static final int MOST_WARM_UP = 20;
+    /** So many in a row that are no faster are enough. */
+    private static final int CALM = 4;
+    static final Path HOME = Path.of(System.getProperty("bench.home", ".")).toAbsolutePath().normalize();
     static final Path OUT = HOME.resolve("target/bench");
 
     /** Some hundred tokens of question, as people ask. */
-    private static final String MESSAGES = "\"temperature\":0.2,\"max_tokens\":256,\"messages\":[{\"role\":\"system\",\"content\":\"You are a concise"
+    static final String MESSAGES = "\"temperature\":0.2,\"max_tokens\":256,\"messages\":[{\"role\":\"system\",\"content\":\"You are a concise"
             + " assistant for the support desk of a small web shop. Answer in at most three sentences, say so when you do not know, and never invent"
             + " order numbers, prices or delivery dates.\"},{\"role\":\"user\",\"content\":\"My parcel was due on Tuesday and has still not arrived. The"
             + " tracking page has said 'in transit' for four days. What can I do, and when should I ask for a refund?\"}]";
@@ -136,10 +138,10 @@ public final class Bench implements AutoCloseable {
     }
 
     /** Repeats a load until whoever gets it, who compiles meanwhile, gets no faster, or so many times. */
-    private void settle(Load load, int most) throws Exception {
+    void settle(Load load, int most) throws Exception {
         double best = 0;
         int calm = 0;
-        for (int i = 0; i < most && calm < 2; i++) {
+        for (int i = 0; i < most && calm < CALM; i++) {
             double rate = generator.run(load, NOTHING).metrics().get(Metric.RATE);
             calm = rate > 1.05 * best ? 0 : calm + 1;
             best = Math.max(best, rate);

@@ -101,7 +101,7 @@ final class Chart {
         for (int i = 0; i <= 2; i++) {
             double y = bottom - height * i / 2.0;
             tag("<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", x + 40, x + 40 + width, y, y);
-            tag("<text class=\"soft\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>", x + 34, y + 4, Spread.number(most * i / 2));
+            tag("<text class=\"soft\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>", x + 34, y + 4, i == 0 ? "0" : Spread.number(most * i / 2));
         }
         double step = values.size() == 1 ? 0 : (width - 40.0) / (values.size() - 1);
         StringBuilder points = new StringBuilder();

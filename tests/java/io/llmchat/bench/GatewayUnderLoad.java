@@ -64,7 +64,8 @@ final class GatewayUnderLoad implements AutoCloseable {
             }
             if (!process.isAlive() || System.nanoTime() > end) {
                 close();
-                throw new IOException("The gateway does not start; its output is in " + log());
+                throw new IOException("The gateway does not start: " + Files.readAllLines(log()).stream().reduce("", (a, b) -> b) + " All of its output is in "
+                        + log() + ".");
             }
             Thread.sleep(100);
         }
@@ -124,7 +125,8 @@ final class GatewayUnderLoad implements AutoCloseable {
         if (Files.exists(data)) {
             try (var files = Files.walk(data)) {
                 for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                    Files.delete(file);
+                    // its stores remove some of them themselves as they end
+                    Files.deleteIfExists(file);
                 }
             }
         }

@@ -92,6 +92,11 @@ class ResultsTest {
     }
 
     @Test
+    void stepsAreWrittenShort() {
+        assertEquals(List.of("10", "1k", "9.7k", "100k", "1M", "1234"), List.of(10, 1_000, 9_700, 100_000, 1_000_000, 1_234).stream().map(Growth::label).toList());
+    }
+
+    @Test
     void coresAreReadAsTheKernelWritesThem() {
         assertEquals(List.of(0, 1, 2, 5), Cores.list("0-2,5"));
         assertEquals(new Cores("3", "4,6"), Cores.split(List.of(3, 4, 6)));
