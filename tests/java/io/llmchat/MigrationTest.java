@@ -3,6 +3,7 @@ package io.llmchat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.store.Postgres;
 import io.llmchat.support.TestDatabase;
 import io.llmchat.support.TestGateway;
 import java.util.List;
@@ -39,6 +40,12 @@ class MigrationTest {
             assertTrue(indexes("chat_sessions").contains(index), index);
         }
         assertTrue(indexes("chat_messages").contains("(session_id, created_at)"));
+    }
+
+    @Test
+    void theVersionThatNeedsNoMigrationIsTheLastOne() throws Exception {
+        database.migrate(null);
+        assertEquals(Postgres.SCHEMA, database.value("SELECT max(version::int) FROM flyway_schema_history"));
     }
 
     @Test

@@ -174,7 +174,7 @@ class ProcessTest {
             List<String> lines = readTo(gateway, "Cannot listen on 127.0.0.1:" + taken.getLocalPort());
             assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
             assertEquals(1, gateway.exitValue());
-            assertFalse(String.join("\n", lines).contains("\tat "), "no stack trace");
+            assertFalse(String.join("\n", lines).contains("\tat "), () -> "no stack trace in " + lines);
             assertFalse(Files.exists(folder.resolve("data/postgres/data/postmaster.pid")), "PostgreSQL was stopped");
             assertFalse(Files.exists(folder.resolve("data/redis/redis.pid")), "Redis was stopped");
         }

@@ -21,13 +21,13 @@ import java.util.concurrent.Future;
 import java.util.stream.Stream;
 
 /**
- * A run from which the JVM learns what it keeps in its AOT cache: which classes there are, how they hang together, and
- * how often each way through them is taken. Starts the gateway with stores of its own that are thrown away, on a free
- * port of the loopback, and for a while asks it what callers ask.
+ * A run from which the JVM learns what it keeps in its AOT cache: which classes are used, and how they hang together.
+ * Starts the gateway with stores of its own that are thrown away, on a free port of the loopback, and for a while asks it
+ * what callers ask.
  */
 public final class TrainingRun {
 
-    private static final int CALLERS = 64;
+    private static final int CALLERS = 16;
     private static final Duration LONGEST = Duration.ofSeconds(30);
 
     private final URI chats;
@@ -45,7 +45,7 @@ public final class TrainingRun {
                 Map.entry("llmchat.http.host", "127.0.0.1"), Map.entry("llmchat.http.port", Integer.toString(port)),
                 Map.entry("llmchat.store.data-dir", data.toString()),
                 Map.entry("llmchat.postgres.host", ""), Map.entry("llmchat.redis.host", ""),
-                // the provider of the one half is the gateway itself
+                // its provider is the gateway itself
                 Map.entry("llmchat.openai.base-url", "http://127.0.0.1:" + port + "/v1"), Map.entry("llmchat.openai.api-key", "training"),
                 Map.entry("llmchat.admit.max-requests", "0"), Map.entry("llmchat.limit.points", "0")));
         // also when somebody does not want to wait for it
@@ -68,7 +68,7 @@ public final class TrainingRun {
         try (ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor()) {
             List<Future<Void>> asked = new ArrayList<>();
             for (int i = 0; i < CALLERS; i++) {
-                // a stream takes its time, and answers in one piece would leave it none
+                // a stream takes its time: one in eight asks for answers in one piece
                 boolean stream = i % 8 > 0;
                 asked.add(callers.submit(() -> {
                     while (System.nanoTime() < end) {

@@ -220,7 +220,7 @@ public final class Growth implements AutoCloseable {
         return requests(now, i -> chat("openai/" + MODEL, "Authorization: Bearer " + keys.get(i) + "\r\n"));
     }
 
-    private List<byte[]> messages(int before, int now) throws SQLException {
+    private List<byte[]> messages(int before, int now) throws Exception {
         if (before == 0) {
             // with sessions that are gone before the first step: it would not be one of so few messages
             bench.settle(closed(session("")), Bench.MOST_WARM_UP);
