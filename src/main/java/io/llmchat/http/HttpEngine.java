@@ -101,7 +101,8 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
 
         private void end(Exchange exchange, RoutingContext ctx, ClientStream client) {
             try {
-                if (!ctx.response().ended()) {
+                // a stream whose caller has left is not ended
+                if (!ctx.response().headWritten() && !ctx.response().ended()) {
                     reply(exchange, ctx.response());
                 }
             } catch (Exception e) {

@@ -69,6 +69,7 @@ final class Relay implements Upstream.Receiver {
     private Buffer out = Buffer.buffer();
     private boolean begun;
     private boolean paused;
+    private boolean flushing;
     private boolean ended;
     private int unfinished;
     private long length;
@@ -148,7 +149,7 @@ final class Relay implements Upstream.Receiver {
         guarded(() -> {
             if (whole == null) {
                 events.feed(bytes.getBytes());
-                flush();
+                flushSoon();
             } else if (whole.length() + bytes.length() <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
                 whole.appendBuffer(bytes);
             } else if (status == 200) {
@@ -162,7 +163,6 @@ final class Relay implements Upstream.Receiver {
         guarded(() -> {
             if (whole == null) {
                 events.end();
-                flush();
                 if (!ended && begun && unfinished > 0) {
                     failed("cut", "The provider '" + provider() + "' closed the stream before its end.");
                 } else if (!ended) {
@@ -314,6 +314,17 @@ final class Relay implements Upstream.Receiver {
         return chat.usage();
     }
 
+    /** A provider's tokens often come several at once: all that this turn of the loop reads goes in one piece. */
+    private void flushSoon() {
+        if (!flushing && !ended && client.committed() && out.length() > 0) {
+            flushing = true;
+            client.context().runOnContext(v -> {
+                flushing = false;
+                guarded(this::flush);
+            });
+        }
+    }
+
     /** Sends what the last bytes of the provider made, in one piece; slows the provider if the client is slow. */
     private void flush() {
         if (ended || !client.committed() || out.length() == 0) {
@@ -432,6 +443,10 @@ final class Relay implements Upstream.Receiver {
     private void finish(RuntimeException failure) {
         if (ended) {
             return;
+        }
+        if (failure != null && !client.gone()) {
+            // what has come is the caller's
+            flush();
         }
         ended = true;
         client.whenGone(null);
