@@ -222,9 +222,14 @@ public final class ClientStream {
         }
     }
 
-    /** The caller has left, and nobody else wants the answer: what there is of it is all. */
-    public void leave(ChatException why) {
+    /** The caller has left, and nobody else wants the answer: what there is of it is all, and who comes back is told so. */
+    public void leave(ChatException why, ErrorTable table, AnswerWriter writer) {
         if (log != null) {
+            if (committed) {
+                Buffer last = Buffer.buffer();
+                writer.error(why, table.of(why.code()), last);
+                log.append(last);
+            }
             log.fail(why);
         }
         if (!response.ended()) {

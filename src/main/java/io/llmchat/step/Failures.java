@@ -92,7 +92,7 @@ public final class Failures {
                 }
             }
             if (error instanceof ClientGone) {
-                client.leave(error);
+                client.leave(error, table, chat == null ? null : chat.writer());
             } else {
                 client.fail(error, table, chat == null ? null : chat.writer());
             }
