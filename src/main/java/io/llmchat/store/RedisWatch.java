@@ -9,6 +9,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
@@ -199,8 +200,13 @@ public final class RedisWatch {
             } else {
                 AtomicInteger busy = new AtomicInteger();
                 for (EventExecutor loop : loops) {
-                    busy.incrementAndGet();
-                    loop.execute(busy::decrementAndGet);
+                    try {
+                        busy.incrementAndGet();
+                        loop.execute(busy::decrementAndGet);
+                    } catch (RejectedExecutionException ended) {
+                        // it will not read an answer any more
+                        busy.decrementAndGet();
+                    }
                 }
                 LockSupport.parkNanos(this, TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS));
                 long begun = before;
