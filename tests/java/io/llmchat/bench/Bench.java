@@ -2,6 +2,7 @@ package io.llmchat.bench;
 
 import io.llmchat.json.Json;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,6 +23,8 @@ import java.util.Map;
 public final class Bench implements AutoCloseable {
 
     private static final int ROUNDS = 3;
+    /** Cores that others may use before figures are doubted. */
+    private static final double NOISY = 0.2;
     /** So many loads of some seconds at most are given to who still gets faster. */
     static final int MOST_WARM_UP = 20;
     /** So many in a row that are no faster are enough. */
@@ -69,6 +72,8 @@ public final class Bench implements AutoCloseable {
 
     private final boolean quick;
     private final Cores cores;
+    /** Before this process is bound to some of them. */
+    private final int processors = Runtime.getRuntime().availableProcessors();
     private final Process provider;
     private final int providerPort;
     private final LoadGenerator generator = new LoadGenerator();
@@ -76,9 +81,17 @@ public final class Bench implements AutoCloseable {
     Bench(boolean quick) throws IOException, InterruptedException {
         this.quick = quick;
         this.cores = Cores.find();
+        say("Placing: " + cores + ".");
+        double others = Cores.atWork();
+        if (others > NOISY) {
+            say(String.format(Locale.ROOT, "Something else keeps %.1f cores at work: what is measured now says little.", others));
+        }
         cores.bindThisProcess();
-        provider = new ProcessBuilder(Cores.on(cores.others(), Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseSerialGC", "-Xmx256m",
-                "-cp", System.getProperty("java.class.path"), Provider.class.getName())).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+        // with the options of this JVM
+        List<String> java = new ArrayList<>(Cores.on(cores.others(), Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        java.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+        java.addAll(List.of("-cp", System.getProperty("java.class.path"), Provider.class.getName()));
+        provider = new ProcessBuilder(java).redirectError(ProcessBuilder.Redirect.INHERIT).start();
         providerPort = Integer.parseInt(provider.inputReader().readLine());
     }
 
@@ -104,7 +117,7 @@ public final class Bench implements AutoCloseable {
 
     Map<String, String> machine() {
         Map<String, String> machine = new LinkedHashMap<>();
-        machine.put("processors", Integer.toString(Runtime.getRuntime().availableProcessors()));
+        machine.put("processors", Integer.toString(processors));
         machine.put("placing", cores.toString());
         machine.put("Java", System.getProperty("java.vendor.version", "") + " " + System.getProperty("java.vm.version"));
         machine.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version") + " " + System.getProperty("os.arch"));
@@ -272,7 +285,6 @@ public final class Bench implements AutoCloseable {
         Files.createDirectories(OUT);
         Results results;
         try (Bench bench = new Bench(quick)) {
-            say("Placing: " + bench.cores + ".");
             results = bench.run(scenarios);
         }
         for (Scenario s : scenarios) {

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * Who runs where: the gateway on the first core that this process may use, all others on the rest, so that load and
@@ -14,6 +15,11 @@ import java.util.stream.Collectors;
  * @param gateway and {@code others}: lists as taskset takes them; null: nobody is bound to a core
  */
 record Cores(String gateway, String others) {
+
+    private static final Path STAT = Path.of("/proc/stat");
+    /** The kernel counts in hundredths of a second. */
+    private static final double TICKS = 100;
+    private static final long LOOK_MILLIS = 1_000;
 
     static Cores find() {
         List<Integer> usable = new ArrayList<>();
@@ -43,6 +49,20 @@ record Cores(String gateway, String others) {
             }
         }
         return all;
+    }
+
+    /** How many cores are at work now, whoever's work it is. */
+    static double atWork() throws IOException, InterruptedException {
+        long before = busyTicks(Files.readString(STAT));
+        long begun = System.nanoTime();
+        Thread.sleep(LOOK_MILLIS);
+        return (busyTicks(Files.readString(STAT)) - before) / TICKS / ((System.nanoTime() - begun) / 1e9);
+    }
+
+    /** Of all cores together since the machine was started: user, nice, system, interrupts and what a host has taken away. */
+    static long busyTicks(String stat) {
+        String[] fields = stat.lines().findFirst().orElseThrow().trim().split("\\s+");
+        return IntStream.of(1, 2, 3, 6, 7, 8).mapToLong(i -> Long.parseLong(fields[i])).sum();
     }
 
     /** Puts all threads of this process, and those that they start, on the cores of the load. */

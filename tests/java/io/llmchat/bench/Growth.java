@@ -12,7 +12,6 @@ import java.nio.file.StandardCopyOption;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
-import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
 import java.time.LocalDateTime;
@@ -194,13 +193,13 @@ public final class Growth implements AutoCloseable {
         return List.of(chat("openai/" + MODEL, ""));
     }
 
-    private List<byte[]> agents(int before, int now) throws SQLException {
+    private List<byte[]> agents(int before, int now) throws Exception {
         sql("INSERT INTO agent_configs (id, name, provider, model, system_prompt) SELECT 'agent-' || i, 'Agent ' || i, 'openai', '" + MODEL
                 + "', 'Answer in one sentence.' FROM generate_series(" + before + ", " + (now - 1) + ") i");
         return requests(now, i -> chat("agent-" + i, ""));
     }
 
-    private List<byte[]> keys(int before, int now) throws SQLException {
+    private List<byte[]> keys(int before, int now) throws Exception {
         sql("INSERT INTO users (id, name) SELECT 'user-' || i, 'User ' || i FROM generate_series(" + before + ", " + (now - 1) + ") i");
         try (PreparedStatement insert = database.prepareStatement("INSERT INTO api_keys (id, user_id, name, prefix, hash) VALUES (?, ?, 'Key', ?, ?)")) {
             for (int i = before; i < now; i++) {
@@ -278,19 +277,20 @@ public final class Growth implements AutoCloseable {
         return Json.read(Json.utf8(gateway.get("/health/detailed").body())).findPath("routes").path("files").asInt();
     }
 
-    private void sql(String statement) throws SQLException {
+    private void sql(String statement) throws Exception {
         try (Statement s = database.createStatement()) {
             s.execute(statement);
         }
         tidy();
     }
 
-    /** What PostgreSQL would do while we measure, it does now. */
-    private void tidy() throws SQLException {
+    /** What PostgreSQL and the disk would do while we measure, they do now. */
+    private void tidy() throws Exception {
         try (Statement s = database.createStatement()) {
             s.execute("VACUUM ANALYZE");
             s.execute("CHECKPOINT");
         }
+        new ProcessBuilder("sync").start().waitFor();
     }
 
     private static int mostStreams() throws IOException {
@@ -320,7 +320,6 @@ public final class Growth implements AutoCloseable {
         List<String> named = List.of(args);
         try (Bench bench = new Bench(false); Growth growth = new Growth(bench)) {
             List<Series> all = growth.series().stream().filter(s -> named.isEmpty() || named.contains(s.id)).toList();
-            Bench.say("Placing: " + bench.cores() + ".");
             bench.settle(growth.closed(chat("openai/" + MODEL, "")), Bench.MOST_WARM_UP);
             for (Series series : all) {
                 growth.run(series);

@@ -92,6 +92,11 @@ class ResultsTest {
     }
 
     @Test
+    void whatCoresDoIsAllButIdlingAndWaiting() {
+        assertEquals(1 + 2 + 3 + 6 + 7 + 8, Cores.busyTicks("cpu  1 2 3 1000 500 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"));
+    }
+
+    @Test
     void stepsAreWrittenShort() {
         assertEquals(List.of("10", "1k", "9.7k", "100k", "1M", "1234"), List.of(10, 1_000, 9_700, 100_000, 1_000_000, 1_234).stream().map(Growth::label).toList());
     }
