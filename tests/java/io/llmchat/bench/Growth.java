@@ -49,6 +49,8 @@ public final class Growth implements AutoCloseable {
     private static final String HELD = "openai/bench-100000-0-10000";
     private static final String SECRET = "the-bench-hashes-its-keys-with-this-secret";
 
+    private static final List<String> SERIES = List.of("agents", "keys", "routes", "streams", "messages");
+
     /** One kind of thing of which there is more and more. */
     private record Series(String id, String title, double rate, int[] steps, Step step) {
     }
@@ -318,6 +320,9 @@ public final class Growth implements AutoCloseable {
     public static void main(String[] args) throws Exception {
         Files.createDirectories(Bench.OUT);
         List<String> named = List.of(args);
+        if (!SERIES.containsAll(named)) {
+            Bench.stop("bench growth takes names of " + SERIES + ", or none for all.");
+        }
         try (Bench bench = new Bench(false); Growth growth = new Growth(bench)) {
             List<Series> all = growth.series().stream().filter(s -> named.isEmpty() || named.contains(s.id)).toList();
             bench.settle(growth.closed(chat("openai/" + MODEL, "")), Bench.MOST_WARM_UP);
