@@ -9,4 +9,9 @@ public class ProviderRefusal extends ChatException {
     public ProviderRefusal(String code, String message, Detail... details) {
         super(code, message, details);
     }
+
+    /** The provider was not asked: its bulkhead is full. */
+    public static ChatException full(String provider) {
+        return new ProviderRefusal("OVERLOADED", "The provider '" + provider + "' has as many calls in progress as it may have.").retryAfter(1);
+    }
 }

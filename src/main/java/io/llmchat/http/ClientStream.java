@@ -226,9 +226,7 @@ public final class ClientStream {
     public void leave(ChatException why, ErrorTable table, AnswerWriter writer) {
         if (log != null) {
             if (committed) {
-                Buffer last = Buffer.buffer();
-                writer.error(why, table.of(why.code()), last);
-                log.append(last);
+                lastEvent(why, table.of(why.code()), writer);
             }
             log.fail(why);
         }
@@ -260,16 +258,24 @@ public final class ClientStream {
             }
             json(error.status() != 0 ? error.status() : entry.status(), dialect.error(error, entry, requestId()));
         } else if (!response.ended()) {
-            Buffer last = Buffer.buffer();
-            writer.error(error, entry, last);
+            Buffer last = lastEvent(error, entry, writer);
             if (log != null) {
-                log.append(last);
                 log.fail(error);
             }
             // before the end: the next request may be here before we learn that the end is sent
             CLOSING.put(request.connection(), this);
             response.end(last).onComplete(v -> closeUnlessReused());
         }
+    }
+
+    /** What tells of a failure in a stream; those who come back for it get it too. */
+    private Buffer lastEvent(ChatException error, ErrorTable.Entry entry, AnswerWriter writer) {
+        Buffer last = Buffer.buffer();
+        writer.error(error, entry, last);
+        if (log != null) {
+            log.append(last);
+        }
+        return last;
     }
 
     /**

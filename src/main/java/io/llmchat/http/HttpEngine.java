@@ -82,7 +82,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             if (tracing.isOn()) {
                 client.span(tracing.request(ctx.request(), getEndpoint().getPath()));
             }
-            if (chat && (ctx.body().length() < MAX_BODY_ON_LOOP)) {
+            if (chat && ctx.body().length() < MAX_BODY_ON_LOOP) {
                 run(exchange, ctx, client);
             } else {
                 Thread.startVirtualThread(() -> run(exchange, ctx, client));

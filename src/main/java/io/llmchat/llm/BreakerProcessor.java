@@ -123,8 +123,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         } else if (bulkhead != null && !bulkhead.tryAcquirePermission()) {
             breaker.releasePermission();
             exchange.setException(chat == null ? BulkheadFullException.createBulkheadFullException(bulkhead)
-                    : new ProviderRefusal("OVERLOADED", "The provider '" + chat.target().provider()
-                            + "' has as many calls in progress as it may have.").retryAfter(1));
+                    : ProviderRefusal.full(chat.target().provider()));
         } else {
             long started = breaker.getCurrentTimestamp();
             return guarded.process(exchange, sync -> {

@@ -69,20 +69,24 @@ final class LlmProducer extends DefaultAsyncProducer {
 
     private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation, Consumer<RuntimeException> done) {
         ObservedCall observed = new ObservedCall(chat, endpoint);
+        Relay made;
         try {
             Wire.Call call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
                     exchange.getProperty(CONVERSATION, String.class), begun));
             chat.leftOut(call.warnings());
-            new Relay(chat, endpoint, observed.traced(call), continuation, (relay, failure) -> {
+            made = new Relay(chat, endpoint, observed.traced(call), continuation, (relay, failure) -> {
                 observed.ended(relay, failure);
                 if (failure == null && relay.conversation() != null) {
                     exchange.setProperty(CONVERSATION, relay.conversation());
                 }
                 done.accept(failure);
-            }).start();
+            });
         } catch (RuntimeException e) {
             observed.ended(null, e);
             done.accept(e);
+            return;
         }
+        // from here on it ends by itself, once
+        made.start();
     }
 }

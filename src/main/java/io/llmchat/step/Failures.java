@@ -27,8 +27,9 @@ public final class Failures {
     }
 
     /**
-     * A step that raises the failure which a circuit breaker passed over because it does not count it. Where there is
-     * neither an answer nor a failure, nobody was asked: the provider's bulkhead was full.
+     * A step that raises what the last candidate has failed with. Where there is neither an answer nor a failure, nobody
+     * was asked, and nobody said why: a circuit breaker of Camel's passes over what it does not count, such as a full
+     * bulkhead.
      */
     public Processor raise() {
         return exchange -> {
@@ -37,8 +38,7 @@ public final class Failures {
                 throw chat.failure();
             }
             if (!chat.isAnswered()) {
-                throw new ProviderRefusal("OVERLOADED", "The provider '" + chat.target().provider()
-                        + "' has as many calls in progress as it may have.").retryAfter(1);
+                throw ProviderRefusal.full(chat.target().provider());
             }
         };
     }

@@ -69,28 +69,22 @@ public final class Limits {
                 CompletableFuture<Decision> asked = null;
                 try {
                     asked = ask(exchange);
-                    if (asked != null && (asked.isDone() || !Context.isOnEventLoopThread())) {
-                        decided(exchange, asked.join());
-                        asked = null;
-                    }
-                } catch (Exception e) {
+                } catch (RuntimeException e) {
                     exchange.setException(e);
-                    asked = null;
                 }
-                if (asked == null) {
-                    callback.done(true);
-                    return true;
-                }
-                Context here = ClientStream.of(exchange).context();
-                asked.thenAccept(decision -> here.runOnContext(v -> {
-                    try {
+                if (asked != null && !asked.isDone() && Context.isOnEventLoopThread()) {
+                    Context here = ClientStream.of(exchange).context();
+                    asked.thenAccept(decision -> here.runOnContext(v -> {
                         decided(exchange, decision);
-                    } catch (Exception e) {
-                        exchange.setException(e);
-                    }
-                    callback.done(false);
-                }));
-                return false;
+                        callback.done(false);
+                    }));
+                    return false;
+                }
+                if (asked != null) {
+                    decided(exchange, asked.join());
+                }
+                callback.done(true);
+                return true;
             }
         };
     }
@@ -116,12 +110,16 @@ public final class Limits {
     }
 
     private static void decided(Exchange exchange, Decision decision) {
-        RateLimitHeaders.add(decision, ClientStream.of(exchange));
-        if (!decision.allowed()) {
-            throw refusal(decision);
-        }
-        if (decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
-            exchange.setProperty(TAKEN, decision);
+        try {
+            RateLimitHeaders.add(decision, ClientStream.of(exchange));
+            if (!decision.allowed()) {
+                throw refusal(decision);
+            }
+            if (decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
+                exchange.setProperty(TAKEN, decision);
+            }
+        } catch (RuntimeException e) {
+            exchange.setException(e);
         }
     }
 

@@ -167,12 +167,12 @@ public final class RedisWatch {
             return super.cancel(interrupt);
         }
 
-        /** A slice of time is over, through which this process was running or not. True if this is over too. */
-        boolean tick(long before, long now, boolean running) {
+        /** A slice of time is over, through which this process ran or did not. True if this is over too. */
+        boolean tick(long before, long now, boolean ran) {
             if (isDone()) {
                 return true;
             }
-            if (running && begun - before <= 0) {
+            if (ran && begun - before <= 0) {
                 waited++;
                 silent += answeredAt - before < 0 ? 1 : 0;
             }
@@ -213,8 +213,8 @@ public final class RedisWatch {
                 long now = System.nanoTime();
                 // a slice that took longer tells that the whole machine has no time; a loop that has not come to its task,
                 // that an answer may be there and not be read
-                boolean running = busy.get() == 0 && now - begun < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2;
-                all.removeIf(waiting -> waiting.tick(begun, now, running));
+                boolean ran = busy.get() == 0 && now - begun < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2;
+                all.removeIf(waiting -> waiting.tick(begun, now, ran));
                 before = now;
             }
         }
