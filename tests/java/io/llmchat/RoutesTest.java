@@ -1,6 +1,7 @@
 package io.llmchat;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -127,6 +128,18 @@ class RoutesTest {
                 assertTrue(secret || p.has("default") || p.has("example"), at + " has neither a default nor an example");
                 assertTrue(!required.contains(property.getKey()) || !p.has("default"), at + " is required and has a default");
             });
+        }
+    }
+
+    @Test
+    void noStatementHasAComment() throws Exception {
+        try (Stream<Path> files = Files.walk(Path.of("src/main/resources/routes"))) {
+            for (Path file : files.filter(f -> f.toString().endsWith(".camel.yaml")).toList()) {
+                for (JsonNode query : new YAMLMapper().readTree(file.toFile()).findValues("query")) {
+                    // a folded text is one line: the comment would go on to its end
+                    assertFalse(query.asText().contains("--"), query.asText());
+                }
+            }
         }
     }
 
