@@ -338,6 +338,30 @@ class SessionsTest {
     }
 
     @Test
+    void whatThereIsOfAnAnswerIsKeptAgainAndAgainWhileItIsMade() throws Exception {
+        CountDownLatch first = new CountDownLatch(1);
+        CountDownLatch second = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("One");
+            first.await();
+            call.text(" and two");
+            second.await();
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = new Sse(gateway.port(), PATH, ask(null, "Count.", true))) {
+            String chatId = json(stream.lineWith("data: {\"chatId\"").substring(6)).path("chatId").asText();
+            until("the first is kept", () -> told(chatId).equals(List.of("user: Count.", "assistant: One (interrupted)")));
+            first.countDown();
+            until("the second is kept", () -> told(chatId).equals(List.of("user: Count.", "assistant: One and two (interrupted)")));
+            second.countDown();
+            stream.lineWith("event: end");
+            assertEquals(List.of("user: Count.", "assistant: One and two"), told(chatId));
+        }
+    }
+
+    @Test
     void whatACallerWhoLeavesHasReadIsKept() throws Exception {
         provider.on(model, call -> {
             call.sse();
