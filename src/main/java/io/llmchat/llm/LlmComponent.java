@@ -1,6 +1,7 @@
 package io.llmchat.llm;
 
 import io.llmchat.http.Drain;
+import io.llmchat.http.FlushTogether;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
@@ -73,9 +74,11 @@ public final class LlmComponent extends DefaultComponent {
         tracing = CamelContextHelper.findSingleByType(getCamelContext(), Tracing.class);
         drain = CamelContextHelper.findSingleByType(getCamelContext(), Drain.class);
         // shared: a new version of the routes finds the connections of the one before
-        client = vertx.createHttpClient(
-                new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"),
-                new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS));
+        client = vertx.httpClientBuilder()
+                .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"))
+                .with(new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS))
+                .withConnectHandler(FlushTogether::on)
+                .build();
     }
 
     @Override
