@@ -1,8 +1,8 @@
 package io.llmchat.host;
 
+import io.llmchat.eip.Eips;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
-import io.llmchat.llm.BreakerFactory;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import java.util.Map;
@@ -40,7 +40,7 @@ final class Generation {
             protected CamelContext createCamelContext() {
                 DefaultCamelContext context = new DefaultCamelContext(false);
                 context.getCamelContextExtension().setRegistry(beans);
-                context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(BreakerFactory.class));
+                context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(Eips.class));
                 return context;
             }
         };

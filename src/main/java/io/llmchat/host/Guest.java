@@ -1,8 +1,8 @@
 package io.llmchat.host;
 
+import io.llmchat.eip.Eips;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
-import io.llmchat.llm.BreakerFactory;
 import io.vertx.core.Vertx;
 import java.util.Map;
 import org.apache.camel.CamelConfiguration;
@@ -31,7 +31,7 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
         gateway.startBeans();
         DefaultRegistry registry = (DefaultRegistry) context.getRegistry();
         registry.addBeanRepository(gateway.registry());
-        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, gateway.bean(BreakerFactory.class));
+        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, gateway.bean(Eips.class));
         long maxBody = Long.parseLong(gateway.property("llmchat.http.max-body"));
         routes = new HttpRoutes(registry, gateway.bean(Vertx.class), maxBody);
         gateway.bean(Gate.class).catchErrors(routes.router(), () -> errors(context), maxBody);

@@ -43,7 +43,7 @@ public final class Breakers {
     }
 
     /** The breaker of this target, which is made with this configuration if there is none. */
-    CircuitBreaker of(Target target, CircuitBreakerConfig config) {
+    public CircuitBreaker of(Target target, CircuitBreakerConfig config) {
         return breaker(target.toString(), config);
     }
 

@@ -1,4 +1,4 @@
-package io.llmchat.llm;
+package io.llmchat.eip;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 
 import io.github.resilience4j.bulkhead.BulkheadFullException;
 import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
+import io.llmchat.llm.Breakers;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -50,7 +51,7 @@ class BreakerProcessorTest {
 
     @BeforeEach
     void start() throws Exception {
-        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, new BreakerFactory(new Breakers(60_000, new SimpleMeterRegistry())));
+        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, new Eips(new Breakers(60_000, new SimpleMeterRegistry())));
         context.addRoutes(new RouteBuilder() {
             @Override
             public void configure() {

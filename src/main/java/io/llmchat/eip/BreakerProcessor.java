@@ -1,4 +1,4 @@
-package io.llmchat.llm;
+package io.llmchat.eip;
 
 import io.github.resilience4j.bulkhead.Bulkhead;
 import io.github.resilience4j.bulkhead.BulkheadConfig;
@@ -8,6 +8,7 @@ import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.llm.Breakers;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;

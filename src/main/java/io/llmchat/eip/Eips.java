@@ -1,0 +1,60 @@
+package io.llmchat.eip;
+
+import io.llmchat.llm.Breakers;
+import org.apache.camel.NamedNode;
+import org.apache.camel.Processor;
+import org.apache.camel.Route;
+import org.apache.camel.component.kamelet.KameletEndpoint;
+import org.apache.camel.component.resilience4j.ResilienceProcessor;
+import org.apache.camel.model.ExpressionNode;
+import org.apache.camel.model.ThrottleDefinition;
+import org.apache.camel.model.ToDefinition;
+import org.apache.camel.model.language.ConstantExpression;
+import org.apache.camel.processor.DefaultProcessorFactory;
+import org.apache.camel.processor.SendProcessor;
+import org.apache.camel.processor.TotalRequestsThrottler;
+import org.apache.camel.reifier.ProcessorReifier;
+import org.apache.camel.support.service.ServiceHelper;
+
+/**
+ * Makes the EIPs of a context: Camel's, but for those that every chat goes through and that can do the same with less.
+ * What a definition asks for beyond that is left to Camel's.
+ */
+public final class Eips extends DefaultProcessorFactory {
+
+    private final Breakers breakers;
+
+    public Eips(Breakers breakers) {
+        this.breakers = breakers;
+    }
+
+    @Override
+    public Processor createProcessor(Route route, NamedNode definition) throws Exception {
+        return switch (definition) {
+            case ThrottleDefinition throttle -> throttle(route, throttle);
+            case ToDefinition to -> call(route, to);
+            default -> {
+                Processor made = super.createProcessor(route, definition);
+                yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, breakers) : made;
+            }
+        };
+    }
+
+    private static Processor throttle(Route route, ThrottleDefinition definition) throws Exception {
+        Processor made = ProcessorReifier.reifier(route, definition).createProcessor();
+        if (made instanceof TotalRequestsThrottler camels && camels.isRejectExecution() && definition.getCorrelationExpression() == null
+                && ((ExpressionNode) definition).getExpression() instanceof ConstantExpression) {
+            // its threads, which would let in later what waits
+            ServiceHelper.stopAndShutdownService(camels);
+            return new ThrottleProcessor(camels.getMaximumRequestsExpression(), camels.getTimePeriodMillis());
+        }
+        return made;
+    }
+
+    private static Processor call(Route route, ToDefinition definition) throws Exception {
+        Processor made = ProcessorReifier.reifier(route, definition).createProcessor();
+        // a kamelet's route ends with kamelet:sink, which goes back to its caller
+        return made instanceof SendProcessor send && send.getDestination() instanceof KameletEndpoint kamelet
+                && !kamelet.getEndpointKey().startsWith("kamelet://sink") && send.getVariableSend() == null && send.getVariableReceive() == null ? new KameletProcessor(kamelet, send.getPattern()) : made;
+    }
+}

@@ -1,0 +1,84 @@
+package io.llmchat.eip;
+
+import java.util.concurrent.TimeUnit;
+import org.apache.camel.AsyncCallback;
+import org.apache.camel.Exchange;
+import org.apache.camel.Expression;
+import org.apache.camel.Traceable;
+import org.apache.camel.processor.BaseProcessorSupport;
+import org.apache.camel.processor.ThrottlerRejectedExecutionException;
+import org.apache.camel.spi.IdAware;
+import org.apache.camel.spi.RouteIdAware;
+
+/**
+ * The {@code throttle} EIP that rejects: so many messages in any window of that length, never more. Camel's keeps what it
+ * has let in in a sorted queue; here it is a ring of times, of which only the oldest is looked at, whatever the maximum.
+ * Safe for all threads.
+ */
+final class ThrottleProcessor extends BaseProcessorSupport implements Traceable, IdAware, RouteIdAware {
+
+    private final Expression max;
+    private final long window;
+    /** When each of the last ones was let in, the oldest at {@link #next}. */
+    private long[] times;
+    private int next;
+    private int filled;
+    private String id;
+    private String routeId;
+
+    /**
+     * @param max how many; the same for all messages
+     * @param windowMillis the window they share
+     */
+    ThrottleProcessor(Expression max, long windowMillis) {
+        this.max = max;
+        this.window = TimeUnit.MILLISECONDS.toNanos(windowMillis);
+    }
+
+    @Override
+    public boolean process(Exchange exchange, AsyncCallback callback) {
+        if (!letIn(exchange, System.nanoTime())) {
+            exchange.setException(new ThrottlerRejectedExecutionException("Exchange rejected: more than " + times.length + " in the window"));
+        }
+        callback.done(true);
+        return true;
+    }
+
+    private synchronized boolean letIn(Exchange exchange, long now) {
+        if (times == null) {
+            times = new long[Math.max(0, max.evaluate(exchange, Integer.class))];
+        }
+        if (times.length == 0 || filled == times.length && now - times[next] < window) {
+            return false;
+        }
+        times[next] = now;
+        next = next + 1 == times.length ? 0 : next + 1;
+        filled = Math.min(filled + 1, times.length);
+        return true;
+    }
+
+    @Override
+    public String getTraceLabel() {
+        return "throttle";
+    }
+
+    @Override
+    public String getId() {
+        return id;
+    }
+
+    @Override
+    public void setId(String id) {
+        this.id = id;
+    }
+
+    @Override
+    public String getRouteId() {
+        return routeId;
+    }
+
+    @Override
+    public void setRouteId(String routeId) {
+        this.routeId = routeId;
+    }
+}
