@@ -2,6 +2,7 @@ package io.llmchat;
 
 import io.llmchat.host.Gateway;
 import io.llmchat.host.RoutesRefused;
+import io.llmchat.ops.LogOutput;
 import io.llmchat.step.Authenticate;
 import java.net.BindException;
 import java.util.List;
@@ -21,6 +22,7 @@ public final class Main {
     /** Exits with 2 if a setting cannot be used, with 1 if it does not start. */
     public static void main(String[] args) {
         long started = System.nanoTime();
+        LogOutput.install();
         List<String> faults = Settings.faults(System.getenv());
         if (!faults.isEmpty()) {
             faults.forEach(System.err::println);
