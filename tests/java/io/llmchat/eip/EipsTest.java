@@ -116,9 +116,9 @@ class EipsTest {
 
     @Test
     void noWindowHasMoreHoweverManyAskAtOnce() throws Exception {
-        try (ExecutorService many = Executors.newFixedThreadPool(8)) {
+        try (ExecutorService many = Executors.newFixedThreadPool(4)) {
             long until = System.nanoTime() + 5 * TimeUnit.MILLISECONDS.toNanos(WINDOW_MILLIS);
-            for (int i = 0; i < 8; i++) {
+            for (int i = 0; i < 4; i++) {
                 many.submit(() -> {
                     while (System.nanoTime() < until) {
                         send("direct:rejecting");
