@@ -7,8 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 
 import io.github.resilience4j.bulkhead.BulkheadFullException;
 import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
-import io.llmchat.llm.Breakers;
-import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import org.apache.camel.AsyncCallback;
@@ -16,7 +14,6 @@ import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
 import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
-import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.support.AsyncProcessorSupport;
 import org.apache.camel.support.DefaultExchange;
 import org.junit.jupiter.api.AfterEach;
@@ -46,12 +43,11 @@ class BreakerProcessorTest {
         }
     }
 
-    private final DefaultCamelContext context = new DefaultCamelContext();
+    private final DefaultCamelContext context = EipsTest.context();
     private final Calls calls = new Calls();
 
     @BeforeEach
     void start() throws Exception {
-        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, new Eips(new Breakers(60_000, new SimpleMeterRegistry())));
         context.addRoutes(new RouteBuilder() {
             @Override
             public void configure() {

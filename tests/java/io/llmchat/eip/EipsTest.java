@@ -41,13 +41,19 @@ class EipsTest {
     private static final int MAX = 5;
     private static final long WINDOW_MILLIS = 200;
 
-    private final DefaultCamelContext context = new DefaultCamelContext();
+    private final DefaultCamelContext context = context();
     private final List<Long> times = Collections.synchronizedList(new ArrayList<>());
     private final AtomicReference<Exchange> seen = new AtomicReference<>();
 
+    /** One whose EIPs are ours. */
+    static DefaultCamelContext context() {
+        DefaultCamelContext context = new DefaultCamelContext();
+        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, new Eips(new Breakers(60_000, new SimpleMeterRegistry())));
+        return context;
+    }
+
     @BeforeEach
     void start() throws Exception {
-        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, new Eips(new Breakers(60_000, new SimpleMeterRegistry())));
         context.addRoutes(new RouteBuilder() {
             @Override
             public void configure() {

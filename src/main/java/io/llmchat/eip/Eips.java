@@ -14,6 +14,7 @@ import org.apache.camel.processor.DefaultProcessorFactory;
 import org.apache.camel.processor.SendProcessor;
 import org.apache.camel.processor.TotalRequestsThrottler;
 import org.apache.camel.reifier.ProcessorReifier;
+import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.service.ServiceHelper;
 
 /**
@@ -44,9 +45,10 @@ public final class Eips extends DefaultProcessorFactory {
         Processor made = ProcessorReifier.reifier(route, definition).createProcessor();
         if (made instanceof TotalRequestsThrottler camels && camels.isRejectExecution() && definition.getCorrelationExpression() == null
                 && ((ExpressionNode) definition).getExpression() instanceof ConstantExpression) {
+            int max = camels.getMaximumRequestsExpression().evaluate(new DefaultExchange(route.getCamelContext()), Integer.class);
             // its threads, which would let in later what waits
             ServiceHelper.stopAndShutdownService(camels);
-            return new ThrottleProcessor(camels.getMaximumRequestsExpression(), camels.getTimePeriodMillis());
+            return new ThrottleProcessor(max, camels.getTimePeriodMillis());
         }
         return made;
     }
@@ -55,6 +57,7 @@ public final class Eips extends DefaultProcessorFactory {
         Processor made = ProcessorReifier.reifier(route, definition).createProcessor();
         // a kamelet's route ends with kamelet:sink, which goes back to its caller
         return made instanceof SendProcessor send && send.getDestination() instanceof KameletEndpoint kamelet
-                && !kamelet.getEndpointKey().startsWith("kamelet://sink") && send.getVariableSend() == null && send.getVariableReceive() == null ? new KameletProcessor(kamelet, send.getPattern()) : made;
+                && !kamelet.getEndpointKey().startsWith("kamelet://sink") && send.getVariableSend() == null && send.getVariableReceive() == null
+                        ? new KameletProcessor(kamelet, send.getPattern()) : made;
     }
 }

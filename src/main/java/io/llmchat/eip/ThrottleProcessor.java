@@ -1,9 +1,9 @@
 package io.llmchat.eip;
 
+import java.util.Arrays;
 import java.util.concurrent.TimeUnit;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.Exchange;
-import org.apache.camel.Expression;
 import org.apache.camel.Traceable;
 import org.apache.camel.processor.BaseProcessorSupport;
 import org.apache.camel.processor.ThrottlerRejectedExecutionException;
@@ -17,43 +17,40 @@ import org.apache.camel.spi.RouteIdAware;
  */
 final class ThrottleProcessor extends BaseProcessorSupport implements Traceable, IdAware, RouteIdAware {
 
-    private final Expression max;
     private final long window;
-    /** When each of the last ones was let in, the oldest at {@link #next}. */
-    private long[] times;
+    /** When each of the last ones was let in, the oldest at {@link #next}; those that never were, before all windows. */
+    private final long[] times;
     private int next;
-    private int filled;
     private String id;
     private String routeId;
 
     /**
-     * @param max how many; the same for all messages
+     * @param max how many; none if it is not positive
      * @param windowMillis the window they share
      */
-    ThrottleProcessor(Expression max, long windowMillis) {
-        this.max = max;
+    ThrottleProcessor(int max, long windowMillis) {
         this.window = TimeUnit.MILLISECONDS.toNanos(windowMillis);
+        this.times = new long[Math.max(0, max)];
+        Arrays.fill(times, System.nanoTime() - window);
     }
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (!letIn(exchange, System.nanoTime())) {
+        if (!letIn()) {
             exchange.setException(new ThrottlerRejectedExecutionException("Exchange rejected: more than " + times.length + " in the window"));
         }
         callback.done(true);
         return true;
     }
 
-    private synchronized boolean letIn(Exchange exchange, long now) {
-        if (times == null) {
-            times = new long[Math.max(0, max.evaluate(exchange, Integer.class))];
-        }
-        if (times.length == 0 || filled == times.length && now - times[next] < window) {
+    private synchronized boolean letIn() {
+        // in here: times of several threads would not be in order
+        long now = System.nanoTime();
+        if (times.length == 0 || now - times[next] < window) {
             return false;
         }
         times[next] = now;
         next = next + 1 == times.length ? 0 : next + 1;
-        filled = Math.min(filled + 1, times.length);
         return true;
     }
 
