@@ -81,6 +81,8 @@ public final class LoadGenerator implements AutoCloseable {
                 });
             }
         }
+        // after all that was due: whoever paces may be late
+        run.stopAt(run.until);
     }
 
     @Override
@@ -122,17 +124,20 @@ public final class LoadGenerator implements AutoCloseable {
 
         void start() {
             loop.schedule(watch::begin, from - System.nanoTime(), TimeUnit.NANOSECONDS);
-            loop.schedule(() -> {
-                sending = false;
-                // the last one of an open loop may be due at the same time
-                loop.execute(this::endIfDone);
-            }, until - System.nanoTime(), TimeUnit.NANOSECONDS);
             loop.schedule(this::end, until + load.grace().toNanos() - System.nanoTime(), TimeUnit.NANOSECONDS);
             if (load.rate() == 0) {
+                stopAt(until);
                 for (int i = 0; i < load.connections(); i++) {
                     connect();
                 }
             }
+        }
+
+        void stopAt(long time) {
+            loop.schedule(() -> {
+                sending = false;
+                endIfDone();
+            }, time - System.nanoTime(), TimeUnit.NANOSECONDS);
         }
 
         void due(long at) {

@@ -16,7 +16,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -104,6 +106,26 @@ class LoadGeneratorTest {
         assertEquals(500, measured.sent());
         assertEquals(500, measured.complete());
         assertEquals(Map.of(), measured.errors());
+    }
+
+    @Test
+    void whoeverPacesMayBeLateOnABusyMachine() throws Exception {
+        AtomicBoolean busy = new AtomicBoolean(true);
+        List<Thread> others = IntStream.range(0, 2 * Runtime.getRuntime().availableProcessors()).mapToObj(i -> new Thread(() -> {
+            while (busy.get()) {
+                Thread.onSpinWait();
+            }
+        })).toList();
+        others.forEach(Thread::start);
+        try {
+            for (int i = 0; i < 20; i++) {
+                Measured measured = run(open(provider.port(), chat("bench-1-0-0", false), 10, 10_000, Duration.ofMillis(20), 0));
+                assertEquals(200, measured.sent());
+                assertEquals(200, measured.complete());
+            }
+        } finally {
+            busy.set(false);
+        }
     }
 
     @Test
