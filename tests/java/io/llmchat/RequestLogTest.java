@@ -92,7 +92,11 @@ class RequestLogTest {
     void probesAreToldAtDebugOnly() throws Exception {
         TestGateway gateway = TestGateway.shared();
         try (LogLines log = LogLines.text()) {
+            String counted = "http_requests_total{method=\"GET\",path=\"/health\",status=\"200\"}";
+            double before = gateway.metric(counted);
             gateway.get("/health", "X-Request-Id", id + "-quiet");
+            // it would have its line by then
+            TestGateway.until("it is counted", () -> gateway.metric(counted) > before);
             assertEquals(200, gateway.send("PUT", "/api/loglevel", "{\"level\":\"debug\",\"logger\":\"io.llmchat.requests\"}").statusCode());
             gateway.get("/health", "X-Request-Id", id + "-told");
             assertTrue(only(log, id + "-told").startsWith("DEBUG"));

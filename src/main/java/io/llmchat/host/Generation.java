@@ -1,6 +1,7 @@
 package io.llmchat.host;
 
 import io.llmchat.eip.Eips;
+import io.llmchat.eip.Engine;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.vertx.core.Vertx;
@@ -11,6 +12,7 @@ import org.apache.camel.CamelContext;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
 import org.apache.camel.main.SimpleMainShutdownStrategy;
+import org.apache.camel.spi.InternalProcessorFactory;
 import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.spi.Registry;
 import org.apache.camel.support.DefaultRegistry;
@@ -41,6 +43,7 @@ final class Generation {
                 DefaultCamelContext context = new DefaultCamelContext(false);
                 context.getCamelContextExtension().setRegistry(beans);
                 context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(Eips.class));
+                context.getCamelContextExtension().addContextPlugin(InternalProcessorFactory.class, new Engine());
                 return context;
             }
         };

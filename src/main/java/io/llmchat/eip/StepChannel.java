@@ -1,0 +1,80 @@
+package io.llmchat.eip;
+
+import java.util.List;
+import org.apache.camel.AsyncCallback;
+import org.apache.camel.AsyncProcessor;
+import org.apache.camel.CamelContext;
+import org.apache.camel.DisabledAware;
+import org.apache.camel.Exchange;
+import org.apache.camel.ExchangeExtension;
+import org.apache.camel.NamedNode;
+import org.apache.camel.NamedRoute;
+import org.apache.camel.Processor;
+import org.apache.camel.Route;
+import org.apache.camel.impl.engine.DefaultChannel;
+import org.apache.camel.spi.CamelInternalProcessorAdvice;
+import org.apache.camel.spi.InterceptStrategy;
+import org.apache.camel.spi.ShutdownStrategy;
+import org.apache.camel.spi.UnitOfWork;
+import org.apache.camel.support.AsyncProcessorConverterHelper;
+import org.apache.camel.support.LoggerHelper;
+
+/**
+ * What a step of a route is wrapped in. Camel's does the same for every step, whatever is asked for; this one goes on to
+ * the step where nothing is woven around it (no tracer, debugger, message history, interceptor, delayer, stream cache),
+ * and notes which step it is. What fails names it still when it is over: Camel's forgets it.
+ */
+final class StepChannel extends DefaultChannel {
+
+    private final ShutdownStrategy shutdown;
+    private boolean woven;
+    private String node;
+    private String label;
+    private String source;
+    /** Null: Camel's way. */
+    private AsyncProcessor step;
+
+    StepChannel(CamelContext context) {
+        super(context);
+        shutdown = context.getShutdownStrategy();
+    }
+
+    @Override
+    public void addAdvice(CamelInternalProcessorAdvice<?> advice) {
+        woven |= !(advice instanceof NodeHistoryAdvice);
+        super.addAdvice(advice);
+    }
+
+    @Override
+    public void initChannel(Route route, NamedNode definition, NamedNode child, List<InterceptStrategy> interceptors,
+            Processor next, NamedRoute in, boolean first) throws Exception {
+        super.initChannel(route, definition, child, interceptors, next, in, first);
+        NamedNode of = child != null ? child : definition;
+        node = of.getId();
+        label = of.getLabel();
+        source = LoggerHelper.getLineNumberLoggerName(of);
+    }
+
+    @Override
+    protected void doStart() throws Exception {
+        super.doStart();
+        step = woven ? null : AsyncProcessorConverterHelper.convert(getOutput());
+    }
+
+    @Override
+    public boolean process(Exchange exchange, AsyncCallback callback) {
+        UnitOfWork work = exchange.getUnitOfWork();
+        if (step == null || shutdown.isForceShutdown() || exchange.isTransacted() || work != null && work.isBeforeAfterProcess()) {
+            return super.process(exchange, callback);
+        }
+        if (exchange.isRouteStop() || getNextProcessor() instanceof DisabledAware may && may.isDisabled()) {
+            callback.done(true);
+            return true;
+        }
+        ExchangeExtension extension = exchange.getExchangeExtension();
+        extension.setHistoryNodeId(node);
+        extension.setHistoryNodeLabel(label);
+        extension.setHistoryNodeSource(source);
+        return step.process(exchange, callback);
+    }
+}
