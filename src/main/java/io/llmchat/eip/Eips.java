@@ -9,10 +9,14 @@ import org.apache.camel.component.resilience4j.ResilienceProcessor;
 import org.apache.camel.model.ExpressionNode;
 import org.apache.camel.model.ThrottleDefinition;
 import org.apache.camel.model.ToDefinition;
+import org.apache.camel.model.ToDynamicDefinition;
+import org.apache.camel.model.TryDefinition;
 import org.apache.camel.model.language.ConstantExpression;
 import org.apache.camel.processor.DefaultProcessorFactory;
+import org.apache.camel.processor.SendDynamicProcessor;
 import org.apache.camel.processor.SendProcessor;
 import org.apache.camel.processor.TotalRequestsThrottler;
+import org.apache.camel.processor.TryProcessor;
 import org.apache.camel.reifier.ProcessorReifier;
 import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.service.ServiceHelper;
@@ -34,6 +38,10 @@ public final class Eips extends DefaultProcessorFactory {
         return switch (definition) {
             case ThrottleDefinition throttle -> throttle(route, throttle);
             case ToDefinition to -> call(route, to);
+            case TryDefinition block when block.getFinallyClause() == null ->
+                    new TryFirst(route.getCamelContext(), (TryProcessor) ProcessorReifier.reifier(route, block).createProcessor());
+            // a wireTap is one too
+            case ToDynamicDefinition to when to.getClass() == ToDynamicDefinition.class -> dynamicCall(route, to);
             default -> {
                 Processor made = super.createProcessor(route, definition);
                 yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, breakers) : made;
@@ -59,5 +67,10 @@ public final class Eips extends DefaultProcessorFactory {
         return made instanceof SendProcessor send && send.getDestination() instanceof KameletEndpoint kamelet
                 && !kamelet.getEndpointKey().startsWith("kamelet://sink") && send.getVariableSend() == null && send.getVariableReceive() == null
                         ? new KameletProcessor(kamelet, send.getPattern()) : made;
+    }
+
+    private static Processor dynamicCall(Route route, ToDynamicDefinition definition) throws Exception {
+        Processor made = ProcessorReifier.reifier(route, definition).createProcessor();
+        return made instanceof SendDynamicProcessor camels && DirectCall.does(camels) ? new DirectCall(camels) : made;
     }
 }

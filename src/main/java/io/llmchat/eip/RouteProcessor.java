@@ -14,7 +14,7 @@ import org.apache.camel.spi.UnitOfWork;
 /**
  * What a route is wrapped in. Camel's does the same for every route; this one, where a route is called by another one and
  * has nothing of its own woven around it (a policy, a contract, REST's binding), does only what is asked for then: the
- * unit of work knows in which route it is, and the route how many exchanges it has.
+ * unit of work knows in which route it is. How many exchanges a route has is known of those where they come in.
  */
 final class RouteProcessor extends CamelInternalProcessor {
 
@@ -49,15 +49,21 @@ final class RouteProcessor extends CamelInternalProcessor {
         if (exchange.getFromRouteId() == null) {
             exchange.getExchangeExtension().setFromRouteId(route.getRouteId());
         }
+        // in a route that was called by another one it counts there, for as long
+        boolean counts = work.getRoute() == null;
+        if (counts) {
+            inflight.add(exchange, route.getRouteId());
+        }
         work.pushRoute(route);
-        inflight.add(exchange, route.getRouteId());
         work.beforeRoute(exchange, route);
         return processor.process(exchange, sync -> {
             UnitOfWork still = exchange.getUnitOfWork();
             if (still != null) {
                 still.afterRoute(exchange, route);
             }
-            inflight.remove(exchange, route.getRouteId());
+            if (counts) {
+                inflight.remove(exchange, route.getRouteId());
+            }
             if (still != null) {
                 still.popRoute();
             }

@@ -12,17 +12,22 @@ import org.apache.camel.NamedRoute;
 import org.apache.camel.Processor;
 import org.apache.camel.Route;
 import org.apache.camel.impl.engine.DefaultChannel;
+import org.apache.camel.processor.errorhandler.NoErrorHandler;
+import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
 import org.apache.camel.spi.CamelInternalProcessorAdvice;
 import org.apache.camel.spi.InterceptStrategy;
 import org.apache.camel.spi.ShutdownStrategy;
 import org.apache.camel.spi.UnitOfWork;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
+import org.apache.camel.support.ExchangeHelper;
 import org.apache.camel.support.LoggerHelper;
+import org.apache.camel.support.processor.DelegateSyncProcessor;
 
 /**
  * What a step of a route is wrapped in. Camel's does the same for every step, whatever is asked for; this one goes on to
  * the step where nothing is woven around it (no tracer, debugger, message history, interceptor, delayer, stream cache),
- * and notes which step it is. What fails names it still when it is over: Camel's forgets it.
+ * and notes which step it is. What fails names it still when it is over: Camel's forgets it. An error handler that does
+ * not redeliver is called for what has failed, not around what may.
  */
 final class StepChannel extends DefaultChannel {
 
@@ -33,6 +38,8 @@ final class StepChannel extends DefaultChannel {
     private String source;
     /** Null: Camel's way. */
     private AsyncProcessor step;
+    /** Who is called for what has failed; null: nobody, or it is around the step. */
+    private AsyncProcessor handler;
 
     StepChannel(CamelContext context) {
         super(context);
@@ -58,7 +65,18 @@ final class StepChannel extends DefaultChannel {
     @Override
     protected void doStart() throws Exception {
         super.doStart();
-        step = woven ? null : AsyncProcessorConverterHelper.convert(getOutput());
+        if (woven) {
+            return;
+        }
+        Processor inner = getOutput();
+        if (inner instanceof RedeliveryErrorHandler redelivering && !redelivering.determineIfRedeliveryIsEnabled()) {
+            handler = redelivering;
+            inner = redelivering.getOutput();
+        } else if (inner instanceof NoErrorHandler none && none.getOutput() instanceof DelegateSyncProcessor plain) {
+            // it leads to no other error handler, whose traces would be removed
+            inner = plain;
+        }
+        step = AsyncProcessorConverterHelper.convert(inner);
     }
 
     @Override
@@ -75,6 +93,16 @@ final class StepChannel extends DefaultChannel {
         extension.setHistoryNodeId(node);
         extension.setHistoryNodeLabel(label);
         extension.setHistoryNodeSource(source);
-        return step.process(exchange, callback);
+        return step.process(exchange, handler == null ? callback : sync -> {
+            if (extension.isInterrupted()) {
+                exchange.setRouteStop(true);
+                callback.done(sync);
+            } else if (exchange.getException() == null || extension.isRedeliveryExhausted() || ExchangeHelper.isFailureHandled(exchange)) {
+                callback.done(sync);
+            } else {
+                // it begins with the failure that it finds
+                handler.process(exchange, callback);
+            }
+        });
     }
 }

@@ -2,6 +2,7 @@ package io.llmchat.host;
 
 import io.llmchat.eip.Eips;
 import io.llmchat.eip.Engine;
+import io.llmchat.eip.Works;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.vertx.core.Vertx;
@@ -15,6 +16,7 @@ import org.apache.camel.main.SimpleMainShutdownStrategy;
 import org.apache.camel.spi.InternalProcessorFactory;
 import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.spi.Registry;
+import org.apache.camel.spi.UnitOfWorkFactory;
 import org.apache.camel.support.DefaultRegistry;
 
 /**
@@ -44,6 +46,7 @@ final class Generation {
                 context.getCamelContextExtension().setRegistry(beans);
                 context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(Eips.class));
                 context.getCamelContextExtension().addContextPlugin(InternalProcessorFactory.class, new Engine());
+                context.getCamelContextExtension().addContextPlugin(UnitOfWorkFactory.class, new Works());
                 return context;
             }
         };

@@ -8,6 +8,7 @@ import io.vertx.core.Context;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpConnection;
+import io.vertx.core.http.HttpHeaders;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
 import java.util.Map;
@@ -26,7 +27,9 @@ import org.apache.camel.component.platform.http.vertx.HttpMessage;
 public final class ClientStream {
 
     public static final String PROPERTY = "client";
-    public static final String REQUEST_ID = "X-Request-Id";
+    public static final CharSequence REQUEST_ID = HttpHeaders.createOptimized("X-Request-Id");
+    /** Whom a chat was asked of, and what came of it. */
+    public static final CharSequence ATTEMPTS = HttpHeaders.createOptimized("X-LLMChat-Attempts");
 
     private static final long CLOSE_MILLIS = 100;
     private static final long WATCH_MILLIS = 250;
@@ -154,8 +157,8 @@ public final class ClientStream {
         return committed;
     }
 
-    /** Adds a header to a head that was not sent yet. */
-    public void header(String name, String value) {
+    /** Sets a header of a head that was not sent yet. */
+    public void header(CharSequence name, String value) {
         if (!response.headWritten()) {
             response.putHeader(name, value);
         }

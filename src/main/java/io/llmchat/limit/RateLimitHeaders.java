@@ -2,6 +2,7 @@ package io.llmchat.limit;
 
 import io.llmchat.dialect.AnthropicDialect;
 import io.llmchat.http.ClientStream;
+import io.vertx.core.http.HttpHeaders;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
@@ -15,7 +16,27 @@ import java.util.Locale;
  */
 public final class RateLimitHeaders {
 
+    private static final CharSequence NEAREST = HttpHeaders.createOptimized("RateLimit");
+    private static final CharSequence POLICY = HttpHeaders.createOptimized("RateLimit-Policy");
+    private static final Names REQUESTS = new Names("requests");
+    private static final Names TOKENS = new Names("tokens");
+
     private RateLimitHeaders() {
+    }
+
+    /** What the headers of one kind are called. */
+    private static final class Names {
+        private final CharSequence limit;
+        private final CharSequence remaining;
+        private final CharSequence reset;
+        private final String anthropic;
+
+        Names(String kind) {
+            limit = HttpHeaders.createOptimized("x-ratelimit-limit-" + kind);
+            remaining = HttpHeaders.createOptimized("x-ratelimit-remaining-" + kind);
+            reset = HttpHeaders.createOptimized("x-ratelimit-reset-" + kind);
+            anthropic = "anthropic-ratelimit-" + kind;
+        }
     }
 
     /** Adds the headers to a head that was not sent yet. */
@@ -23,10 +44,10 @@ public final class RateLimitHeaders {
         int nearest = decision.nearest(l -> true);
         Limit limit = decision.limits().get(nearest);
         long unit = unit(limit);
-        client.header("RateLimit", "\"" + limit.policy() + "\";r=" + decision.remaining(nearest) / unit + ";t=" + decision.secondsLeft(nearest));
-        client.header("RateLimit-Policy", policy(limit, unit));
-        named("requests", decision, decision.nearest(l -> l.kind() == Limit.Kind.REQUESTS), client);
-        named("tokens", decision, decision.nearest(l -> l.kind().tokens()), client);
+        client.header(NEAREST, "\"" + limit.policy() + "\";r=" + decision.remaining(nearest) / unit + ";t=" + decision.secondsLeft(nearest));
+        client.header(POLICY, policy(limit, unit));
+        named(REQUESTS, decision, decision.nearest(l -> l.kind() == Limit.Kind.REQUESTS), client);
+        named(TOKENS, decision, decision.nearest(l -> l.kind().tokens()), client);
     }
 
     /** The draft takes whole numbers: money is told in millionths of a dollar. */
@@ -43,19 +64,19 @@ public final class RateLimitHeaders {
         return limit.window() == Limit.UTC_MONTH ? words : words + ";w=" + (limit.window() == Limit.UTC_DAY ? 86_400 : limit.window() / 1_000);
     }
 
-    private static void named(String what, Decision decision, int i, ClientStream client) {
+    private static void named(Names names, Decision decision, int i, ClientStream client) {
         if (i < 0) {
             return;
         }
         String max = Long.toString(decision.limits().get(i).max());
         String left = Long.toString(decision.remaining(i));
-        client.header("x-ratelimit-limit-" + what, max);
-        client.header("x-ratelimit-remaining-" + what, left);
-        client.header("x-ratelimit-reset-" + what, duration(decision.millisLeft(i)));
+        client.header(names.limit, max);
+        client.header(names.remaining, left);
+        client.header(names.reset, duration(decision.millisLeft(i)));
         if (client.dialect() instanceof AnthropicDialect) {
-            client.header("anthropic-ratelimit-" + what + "-limit", max);
-            client.header("anthropic-ratelimit-" + what + "-remaining", left);
-            client.header("anthropic-ratelimit-" + what + "-reset", Instant.now().plusSeconds(decision.secondsLeft(i))
+            client.header(names.anthropic + "-limit", max);
+            client.header(names.anthropic + "-remaining", left);
+            client.header(names.anthropic + "-reset", Instant.now().plusSeconds(decision.secondsLeft(i))
                     .truncatedTo(ChronoUnit.SECONDS).toString());
         }
     }

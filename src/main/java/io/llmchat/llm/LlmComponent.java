@@ -16,7 +16,6 @@ import io.vertx.core.http.RequestOptions;
 import java.util.Collection;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ConcurrentSkipListMap;
 import org.apache.camel.Endpoint;
 import org.apache.camel.spi.Metadata;
 import org.apache.camel.support.CamelContextHelper;
@@ -32,7 +31,7 @@ public final class LlmComponent extends DefaultComponent {
     /** More than any instance holds streams: the number of chats is limited by {@code admit}, not here. */
     private static final int MAX_CONNECTIONS = 65_536;
 
-    private final Map<String, LlmEndpoint> providers = new ConcurrentSkipListMap<>();
+    private final Map<String, LlmEndpoint> providers = new ConcurrentHashMap<>();
     private final Map<String, Counter> counters = new ConcurrentHashMap<>();
     private Vertx vertx;
     private HttpClient client;
@@ -138,7 +137,7 @@ public final class LlmComponent extends DefaultComponent {
 
     /** All providers that routes have, by name. */
     public Collection<LlmEndpoint> providers() {
-        return providers.values();
+        return providers.entrySet().stream().sorted(Map.Entry.comparingByKey()).map(Map.Entry::getValue).toList();
     }
 
     public int getConnectTimeout() {

@@ -278,7 +278,7 @@ final class Relay implements Upstream.Receiver {
     }
 
     private void head() {
-        client.header("X-LLMChat-Attempts", chat.attempts());
+        client.header(ClientStream.ATTEMPTS, chat.attempts());
         if (!chat.leftOut().isEmpty()) {
             // the names are the caller's: what cannot stand in a header does not
             String names = String.join(", ", chat.leftOut()).replaceAll("[^A-Za-z0-9_.,()\\[\\] -]", "?");

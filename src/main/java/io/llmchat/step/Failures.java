@@ -88,7 +88,7 @@ public final class Failures {
             if (chat != null) {
                 chat.outcome(error.code());
                 if (!chat.attempts().isEmpty()) {
-                    client.header("X-LLMChat-Attempts", chat.attempts());
+                    client.header(ClientStream.ATTEMPTS, chat.attempts());
                 }
             }
             if (error instanceof ClientGone) {
