@@ -40,6 +40,8 @@ final class StepChannel extends DefaultChannel {
     private AsyncProcessor step;
     /** Who is called for what has failed; null: nobody, or it is around the step. */
     private AsyncProcessor handler;
+    /** Null: it is never left out. */
+    private DisabledAware optional;
 
     StepChannel(CamelContext context) {
         super(context);
@@ -76,6 +78,7 @@ final class StepChannel extends DefaultChannel {
             // it leads to no other error handler, whose traces would be removed
             inner = plain;
         }
+        optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
     }
 
@@ -85,7 +88,7 @@ final class StepChannel extends DefaultChannel {
         if (step == null || shutdown.isForceShutdown() || exchange.isTransacted() || work != null && work.isBeforeAfterProcess()) {
             return super.process(exchange, callback);
         }
-        if (exchange.isRouteStop() || getNextProcessor() instanceof DisabledAware may && may.isDisabled()) {
+        if (exchange.isRouteStop() || optional != null && optional.isDisabled()) {
             callback.done(true);
             return true;
         }

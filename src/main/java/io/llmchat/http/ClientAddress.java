@@ -57,7 +57,7 @@ public final class ClientAddress {
 
     /** The address, as text; of IPv6 the network of 64 bits, which is one caller's. */
     public String of(HttpServerRequest request) {
-        String peer = request.remoteAddress().hostAddress();
+        String peer = request.connection().remoteAddress().hostAddress();
         return trusted.isEmpty() ? of(peer, List.of()) : of(peer, request.headers().getAll(HEADER));
     }
 

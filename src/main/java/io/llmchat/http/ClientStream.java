@@ -41,6 +41,7 @@ public final class ClientStream {
     private final HttpServerResponse response;
     private final Context context;
     private final Dialect dialect;
+    private final String requestId;
     private AnswerLog log;
     private Span span;
     private Runnable whenGone;
@@ -52,6 +53,7 @@ public final class ClientStream {
         this.response = message.getResponse();
         this.context = Vertx.currentContext();
         this.dialect = dialect;
+        this.requestId = response.headers().get(REQUEST_ID);
         response.exceptionHandler(e -> left());
         response.closeHandler(v -> left());
         if (response.closed()) {
@@ -124,12 +126,12 @@ public final class ClientStream {
     }
 
     public String requestId() {
-        return response.headers().get(REQUEST_ID);
+        return requestId;
     }
 
     /** The address that this request came from. */
     public String address() {
-        return request.remoteAddress().hostAddress();
+        return request.connection().remoteAddress().hostAddress();
     }
 
     /** The status of the response, whether it was sent or is still to be. */

@@ -54,11 +54,25 @@ public final class UsageRecord implements Processor {
     private static void tell(StringBuilder row, String name, Object value) {
         if (value instanceof String text) {
             row.append('"').append(name).append("\":\"");
-            JsonStringEncoder.getInstance().quoteAsString(text, row);
+            if (plain(text)) {
+                row.append(text);
+            } else {
+                JsonStringEncoder.getInstance().quoteAsString(text, row);
+            }
             row.append("\",");
         } else if (value != null) {
             row.append('"').append(name).append("\":").append(value instanceof BigDecimal number ? number.toPlainString() : value).append(',');
         }
+    }
+
+    private static boolean plain(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            if (c < ' ' || c == '"' || c == '\\' || c > '~') {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** What a provider says, without NULs and halves of characters: one that is not taken would cost the whole batch. */
