@@ -1,0 +1,384 @@
+package io.llmchat.eip;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.apache.camel.AsyncCallback;
+import org.apache.camel.Exchange;
+import org.apache.camel.MessageHistory;
+import org.apache.camel.Processor;
+import org.apache.camel.Route;
+import org.apache.camel.builder.RouteBuilder;
+import org.apache.camel.impl.DefaultCamelContext;
+import org.apache.camel.model.RouteDefinition;
+import org.apache.camel.processor.SendDynamicProcessor;
+import org.apache.camel.processor.TryProcessor;
+import org.apache.camel.spi.InternalProcessorFactory;
+import org.apache.camel.spi.SynchronizationRouteAware;
+import org.apache.camel.spi.UnitOfWorkFactory;
+import org.apache.camel.support.AsyncProcessorSupport;
+import org.apache.camel.support.DefaultExchange;
+import org.apache.camel.support.ExchangeHelper;
+import org.apache.camel.support.SynchronizationAdapter;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What is ours around routes and their steps does what Camel's does: the same routes are run by both. */
+@Timeout(60)
+class EngineTest {
+
+    private final List<DefaultCamelContext> contexts = new ArrayList<>();
+
+    @AfterEach
+    void stop() {
+        contexts.forEach(DefaultCamelContext::stop);
+    }
+
+    private DefaultCamelContext context(boolean ours) {
+        DefaultCamelContext context = ours ? EipsTest.context() : new DefaultCamelContext();
+        if (ours) {
+            context.getCamelContextExtension().addContextPlugin(InternalProcessorFactory.class, new Engine());
+            context.getCamelContextExtension().addContextPlugin(UnitOfWorkFactory.class, new Works());
+        }
+        // as in the gateway: it would be woven around each step
+        context.setStreamCaching(false);
+        contexts.add(context);
+        return context;
+    }
+
+    private DefaultCamelContext started(boolean ours, RouteBuilder routes) throws Exception {
+        DefaultCamelContext context = context(ours);
+        context.addRoutes(routes);
+        context.start();
+        return context;
+    }
+
+    private static Exchange send(DefaultCamelContext context, String route) {
+        Exchange exchange = new DefaultExchange(context);
+        exchange.getIn().setBody("x");
+        return context.createProducerTemplate().send(route, exchange);
+    }
+
+    /** Notes that it was there, in which route, and how deep. */
+    private static Processor say(String what) {
+        return e -> said(e).add(what + "@" + ExchangeHelper.getAtRouteId(e) + "/" + e.getUnitOfWork().routeStackLevel()
+                + "/" + e.getUnitOfWork().routeStackLevel(false, false) + (e.isRouteStop() ? " stopped" : ""));
+    }
+
+    @SuppressWarnings("unchecked")
+    private static List<String> said(Exchange exchange) {
+        List<String> said = exchange.getProperty("said", List.class);
+        if (said == null) {
+            said = Collections.synchronizedList(new ArrayList<>());
+            exchange.setProperty("said", said);
+        }
+        return said;
+    }
+
+    private static Processor fail(String why) {
+        return e -> {
+            said(e).add("fails: " + why);
+            throw new IllegalStateException(why);
+        };
+    }
+
+    /** Goes on on another thread. */
+    private static Processor elsewhere() {
+        return new AsyncProcessorSupport() {
+            @Override
+            public boolean process(Exchange exchange, AsyncCallback callback) {
+                Thread.startVirtualThread(() -> callback.done(false));
+                return false;
+            }
+        };
+    }
+
+    private static final RouteBuilder ROUTES = new RouteBuilder() {
+        @Override
+        public void configure() {
+            route("plain", "none").process(say("a")).process(elsewhere()).process(say("b")).setBody(constant("y"));
+            route("fails", "none").process(say("a")).process(fail("one")).process(say("never"));
+            route("handled", "handled").process(say("a")).process(fail("two")).process(say("never"));
+            route("continued", "continued").process(say("a")).process(fail("three")).process(say("b"));
+            route("again", "again").process(say("a")).process(fail("four")).process(say("never"));
+            // deep inside
+            route("outer", "handled").process(say("a")).to("direct:middle").process(say("never"));
+            route("middle", "none").process(say("m")).to("direct:fails").process(say("never"));
+            // what an inner error handler has given up the outer one leaves alone
+            from("direct:own").routeId("own").process(fail("five"));
+            route("outer-own", "handled").to("direct:own").process(say("never"));
+            // but where nobody stands between, an inner route makes it new
+            route("middle-own", "none").to("direct:own").process(say("never"));
+            route("outer-middle-own", "handled").to("direct:middle-own").process(say("never"));
+            route("inner-handled", "none").to("direct:handled").process(say("after"));
+            route("stops", "none").process(say("a")).to("direct:stopping").process(say("never"));
+            route("stopping", "none").process(say("s")).stop();
+            route("stops-in-try", "none").doTry().process(say("a")).stop().doCatch(Exception.class).process(say("never")).end().process(say("never"));
+            route("rolls-back", "handled").process(say("a")).markRollbackOnly().process(say("never"));
+            route("try", "none").doTry().process(say("a")).to("direct:fails").process(say("never"))
+                    .doCatch(IllegalArgumentException.class).process(say("never"))
+                    .doCatch(IllegalStateException.class).onWhen(e -> e.getProperty(Exchange.EXCEPTION_CAUGHT, Exception.class) != null || e.getException() != null)
+                    .process(say("caught")).doCatch(Exception.class).process(say("not twice")).end().process(say("z"));
+            route("try-well", "none").doTry().process(say("a")).process(elsewhere()).doCatch(Exception.class).process(say("never")).end().process(say("z"));
+            route("try-in-try", "none").doTry().doTry().process(fail("six")).doCatch(IllegalArgumentException.class).process(say("never")).endDoTry()
+                    .process(say("never")).doCatch(IllegalStateException.class).process(say("outer")).end().process(say("z"));
+            route("try-in-catch", "none").doTry().process(fail("seven")).doCatch(IllegalStateException.class)
+                    .doTry().process(fail("eight")).doCatch(IllegalStateException.class).process(say("inner")).endDoCatch()
+                    .process(say("outer")).end().process(say("z"));
+            route("catch-fails", "handled").doTry().process(fail("nine")).doCatch(IllegalStateException.class).process(fail("ten")).end().process(say("never"));
+            route("catch-once", "none").doTry().process(fail("twelve")).doCatch(IllegalStateException.class)
+                    .doTry().process(say("a")).doCatch(Exception.class).process(say("never")).endDoCatch().process(fail("thirteen"))
+                    .doCatch(Exception.class).process(say("never")).end().process(say("never"));
+            route("finally", "none").doTry().process(fail("eleven")).doFinally().process(say("last")).end().process(say("never"));
+            route("dynamic", "none").setProperty("name", constant("plain")).toD("direct:${exchangeProperty.name}").toD("direct:${exchangeProperty.name}").process(say("z"));
+            route("dynamic-nobody", "handled").toD("direct:${body}?block=false&failIfNoConsumers=true").process(say("never"));
+            route("many", "none").loop(2_000).to("direct:one").end().process(say("z"));
+            route("one", "none").process(e -> e.setProperty("n", 1 + e.getProperty("n", 0, Integer.class)));
+            route("parts", "none").split(body().tokenize("")).to("direct:plain").end().process(say("z"));
+            route("copies", "none").multicast().to("direct:plain", "direct:fails", "direct:plain").end().process(say("z"));
+            route("chooses", "none").choice().when(body().isEqualTo("x")).process(say("x")).to("direct:plain").otherwise().process(say("never")).end()
+                    .filter(body().isEqualTo("y")).process(say("y")).end().process(say("z"));
+            route("left-out", "none").process(say("never")).disabled().process(say("b"));
+            route("completes", "none").process(e -> e.getExchangeExtension().addOnCompletion(new RouteNotes())).to("direct:plain").process(say("z"));
+            route("receives", "none").toV("direct:plain", null, "got").setBody(simple("${variable.got}")).process(say("z"));
+        }
+
+        private RouteDefinition route(String name, String errors) {
+            RouteDefinition route = from("direct:" + name).routeId(name);
+            switch (errors) {
+                case "none" -> route.errorHandler(noErrorHandler());
+                case "handled" -> route.onException(IllegalStateException.class).handled(true)
+                        .process(e -> said(e).add("handles " + e.getProperty(Exchange.EXCEPTION_CAUGHT, Exception.class).getMessage()))
+                        .setBody(constant("handled")).end();
+                case "continued" -> route.onException(IllegalStateException.class).continued(true).process(say("goes on")).end();
+                default -> route.onException(IllegalStateException.class).maximumRedeliveries(2).redeliveryDelay(1).handled(true)
+                        .process(say("given up")).end();
+            }
+            return route;
+        }
+    };
+
+    /** Wants to know of each route. */
+    private static final class RouteNotes extends SynchronizationAdapter implements SynchronizationRouteAware {
+        @Override
+        public SynchronizationRouteAware getRouteSynchronization() {
+            return this;
+        }
+
+        @Override
+        public void onBeforeRoute(Route route, Exchange exchange) {
+            said(exchange).add("into " + route.getRouteId());
+        }
+
+        @Override
+        public void onAfterRoute(Route route, Exchange exchange) {
+            said(exchange).add("out of " + route.getRouteId());
+        }
+
+        @Override
+        public void onDone(Exchange exchange) {
+            said(exchange).add("done");
+        }
+    }
+
+    static Stream<String> routes() {
+        return Stream.of("plain", "fails", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
+                "stops-in-try", "rolls-back", "try", "try-well", "try-in-try", "try-in-catch", "catch-fails", "catch-once", "finally", "dynamic", "dynamic-nobody",
+                "many", "parts", "copies", "chooses", "left-out", "completes", "receives");
+    }
+
+    /** All that a caller can see of what became of it. */
+    private static String result(Exchange exchange) {
+        Exception failure = exchange.getException();
+        return exchange.getMessage().getBody() + " " + said(exchange) + " n=" + exchange.getProperty("n")
+                + " failure=" + (failure == null ? null : failure.getClass().getSimpleName() + ": " + failure.getMessage().replaceAll("Exchange\\[.*?]", ""))
+                + " caught=" + exchange.getProperty(Exchange.EXCEPTION_CAUGHT) + " handled=" + exchange.getProperty(Exchange.EXCEPTION_HANDLED)
+                + " exhausted=" + exchange.getExchangeExtension().isRedeliveryExhausted() + " stop=" + exchange.isRouteStop()
+                + " rollback=" + exchange.isRollbackOnly() + " from=" + exchange.getFromRouteId()
+                + " failed in=" + exchange.getProperty(Exchange.FAILURE_ROUTE_ID) + " at=" + exchange.getProperty(Exchange.FAILURE_ENDPOINT)
+                + " to=" + exchange.getProperty(Exchange.TO_ENDPOINT) + " in try=" + exchange.getProperty(Exchange.TRY_ROUTE_BLOCK);
+    }
+
+    @ParameterizedTest
+    @MethodSource("routes")
+    void aRouteEndsAsItDoesWithCamels(String route) throws Exception {
+        String camels = result(send(started(false, ROUTES), "direct:" + route));
+        DefaultCamelContext ours = started(true, ROUTES);
+        assertEquals(camels, result(send(ours, "direct:" + route)));
+        // and once more: nothing is left of the first one
+        assertEquals(camels, result(send(ours, "direct:" + route)));
+        assertEquals(0, ours.getInflightRepository().size());
+        assertTrue(ours.getRoutes().stream().allMatch(r -> ours.getInflightRepository().size(r.getRouteId()) == 0));
+    }
+
+    @Test
+    void theRoutesOfThisTestAreMadeOfOurs() throws Exception {
+        DefaultCamelContext ours = started(true, ROUTES);
+        assertInstanceOf(RouteProcessor.class, ours.getRoute("plain").getProcessor());
+        assertTrue(ours.getRoute("try").filter("*").stream().anyMatch(TryFirst.class::isInstance));
+        assertTrue(ours.getRoute("finally").filter("*").stream().anyMatch(p -> p.getClass() == TryProcessor.class));
+        assertTrue(ours.getRoute("dynamic").filter("*").stream().anyMatch(DirectCall.class::isInstance));
+        assertTrue(ours.getRoute("dynamic").filter("*").stream().noneMatch(p -> p.getClass() == SendDynamicProcessor.class));
+    }
+
+    @Test
+    void theStackIsAsDeepAsRoutesAreNestedHoweverManyStepsTheyHave() throws Exception {
+        List<Integer> depths = new ArrayList<>();
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                var route = from("direct:long").process(e -> depths.add(Thread.currentThread().getStackTrace().length));
+                for (int i = 0; i < 100; i++) {
+                    route.to("direct:short").process(e -> { });
+                }
+                route.process(e -> depths.add(Thread.currentThread().getStackTrace().length));
+                from("direct:short").process(e -> { }).setBody(constant("y"));
+            }
+        });
+        assertEquals("y", send(ours, "direct:long").getMessage().getBody());
+        assertEquals(depths.get(0), depths.get(1));
+    }
+
+    @Test
+    void whoEndsAStepGoesOnThoughTheCallHasNotReturned() throws Exception {
+        List<Thread> threads = Collections.synchronizedList(new ArrayList<>());
+        CountDownLatch over = new CountDownLatch(1);
+        CompletableFuture<Thread> other = new CompletableFuture<>();
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                from("direct:handed").process(new AsyncProcessorSupport() {
+                    @Override
+                    public boolean process(Exchange exchange, AsyncCallback callback) {
+                        other.complete(Thread.startVirtualThread(() -> {
+                            callback.done(false);
+                            over.countDown();
+                        }));
+                        try {
+                            assertTrue(over.await(10, TimeUnit.SECONDS));
+                        } catch (InterruptedException e) {
+                            throw new AssertionError(e);
+                        }
+                        return false;
+                    }
+                }).process(e -> threads.add(Thread.currentThread())).process(e -> threads.add(Thread.currentThread()));
+            }
+        });
+        assertNull(send(ours, "direct:handed").getException());
+        assertEquals(List.of(other.get(), other.get()), threads);
+    }
+
+    @Test
+    void aStepThatThrowsWhereItShouldFailIsAFailure() throws Exception {
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                from("direct:throws").process(new AsyncProcessorSupport() {
+                    @Override
+                    public boolean process(Exchange exchange, AsyncCallback callback) {
+                        throw new IllegalStateException("thrown");
+                    }
+                }).process(say("never"));
+            }
+        });
+        Exchange exchange = send(ours, "direct:throws");
+        assertEquals("thrown", exchange.getException().getMessage());
+        assertEquals(List.of(), said(exchange));
+    }
+
+    @Test
+    void whatHasFailedNamesTheStep() throws Exception {
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                from("direct:named").process(e -> { }).id("first").process(fail("here")).id("second").process(e -> { }).id("third");
+            }
+        });
+        assertEquals("second", send(ours, "direct:named").getExchangeExtension().getHistoryNodeId());
+    }
+
+    @Test
+    void aRouteCountsWhatComesInAndNotWhatIsHandedOn() throws Exception {
+        List<Integer> counts = new ArrayList<>();
+        DefaultCamelContext ours = context(true);
+        ours.addRoutes(new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                from("direct:first").routeId("first").to("direct:second");
+                from("direct:second").routeId("second").process(e -> {
+                    counts.add(ours.getInflightRepository().size("first"));
+                    counts.add(ours.getInflightRepository().size("second"));
+                });
+            }
+        });
+        ours.start();
+        send(ours, "direct:first");
+        send(ours, "direct:second");
+        assertEquals(List.of(1, 0, 0, 1), counts);
+    }
+
+    @Test
+    void aHistoryThatIsAskedForIsKept() throws Exception {
+        DefaultCamelContext ours = context(true);
+        ours.setMessageHistory(true);
+        ours.addRoutes(ROUTES);
+        ours.start();
+        Exchange exchange = send(ours, "direct:chooses");
+        List<?> history = exchange.getProperty(Exchange.MESSAGE_HISTORY, List.class);
+        assertNotNull(history);
+        assertTrue(history.stream().anyMatch(h -> ((MessageHistory) h).getNode().getShortName().equals("choice")));
+    }
+
+    @Test
+    void whoInterceptsSeesEachStep() throws Exception {
+        List<String> seen = new ArrayList<>();
+        DefaultCamelContext ours = context(true);
+        ours.getCamelContextExtension().addInterceptStrategy((context, definition, target, next) -> e -> {
+            seen.add(definition.getId());
+            target.process(e);
+        });
+        ours.addRoutes(new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:seen").process(say("a")).id("a").process(say("b")).id("b");
+            }
+        });
+        ours.start();
+        assertNull(send(ours, "direct:seen").getException());
+        assertEquals(List.of("a", "b"), seen);
+    }
+
+    @Test
+    void aDynamicCallReachesTheRouteThatIsThereNow() throws Exception {
+        DefaultCamelContext ours = started(true, ROUTES);
+        ours.getRouteController().stopRoute("plain");
+        ours.removeRoute("plain");
+        ours.addRoutes(new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:plain").routeId("plain").setBody(constant("new"));
+            }
+        });
+        assertEquals("new", send(ours, "direct:dynamic").getMessage().getBody());
+        assertSame(ours.getRoute("plain").getEndpoint(), ours.getEndpoint("direct:plain"));
+    }
+}
