@@ -141,7 +141,7 @@ class EngineTest {
                     .process(say("outer")).end().process(say("z"));
             route("catch-fails", "handled").doTry().process(fail("nine")).doCatch(IllegalStateException.class).process(fail("ten")).end().process(say("never"));
             route("catch-once", "none").doTry().process(fail("twelve")).doCatch(IllegalStateException.class)
-                    .doTry().process(say("a")).doCatch(Exception.class).process(say("never")).endDoCatch().process(fail("thirteen"))
+                    .doTry().process(say("a")).doCatch(Exception.class).process(say("never")).endDoCatch().process(fail("thirteen")).endDoTry()
                     .doCatch(Exception.class).process(say("never")).end().process(say("never"));
             route("finally", "none").doTry().process(fail("eleven")).doFinally().process(say("last")).end().process(say("never"));
             route("dynamic", "none").setProperty("name", constant("plain")).toD("direct:${exchangeProperty.name}").toD("direct:${exchangeProperty.name}").process(say("z"));
