@@ -5,6 +5,7 @@ import io.llmchat.eip.Engine;
 import io.llmchat.eip.Works;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.store.Statements;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import java.util.Map;
@@ -47,6 +48,7 @@ final class Generation {
                 context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(Eips.class));
                 context.getCamelContextExtension().addContextPlugin(InternalProcessorFactory.class, new Engine());
                 context.getCamelContextExtension().addContextPlugin(UnitOfWorkFactory.class, new Works());
+                context.getCamelContextExtension().registerEndpointCallback(Statements.in(context));
                 return context;
             }
         };
