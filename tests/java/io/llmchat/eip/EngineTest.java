@@ -148,6 +148,11 @@ class EngineTest {
             route("dynamic-nobody", "handled").toD("direct:${body}?block=false&failIfNoConsumers=true").process(say("never"));
             route("many", "none").loop(2_000).to("direct:one").end().process(say("z"));
             route("one", "none").process(e -> e.setProperty("n", 1 + e.getProperty("n", 0, Integer.class)));
+            route("deep", "none").process(e -> e.setProperty("n", 1 + e.getProperty("n", 0, Integer.class)))
+                    .filter(e -> e.getProperty("n", Integer.class) < 5_000).to("direct:deep").end();
+            route("deep-handled", "handled").process(e -> e.setProperty("n", 1 + e.getProperty("n", 0, Integer.class)))
+                    .filter(e -> e.getProperty("n", Integer.class) < 5_000).to("direct:deep-handled").end()
+                    .filter(e -> e.getProperty("n", Integer.class) == 5_000).process(fail("deep")).end();
             route("parts", "none").split(body().tokenize("")).to("direct:plain").end().process(say("z"));
             route("copies", "none").multicast().to("direct:plain", "direct:fails", "direct:plain").end().process(say("z"));
             route("chooses", "none").choice().when(body().isEqualTo("x")).process(say("x")).to("direct:plain").otherwise().process(say("never")).end()
@@ -198,7 +203,7 @@ class EngineTest {
     static Stream<String> routes() {
         return Stream.of("plain", "fails", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
                 "stops-in-try", "rolls-back", "try", "try-well", "try-in-try", "try-in-catch", "catch-fails", "catch-once", "finally", "dynamic", "dynamic-nobody",
-                "many", "parts", "copies", "chooses", "left-out", "completes", "receives");
+                "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "completes", "receives");
     }
 
     /** All that a caller can see of what became of it. */

@@ -17,7 +17,6 @@ import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
 import org.apache.camel.spi.CamelInternalProcessorAdvice;
 import org.apache.camel.spi.InterceptStrategy;
 import org.apache.camel.spi.ShutdownStrategy;
-import org.apache.camel.spi.UnitOfWork;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
 import org.apache.camel.support.ExchangeHelper;
 import org.apache.camel.support.LoggerHelper;
@@ -84,8 +83,7 @@ final class StepChannel extends DefaultChannel {
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        UnitOfWork work = exchange.getUnitOfWork();
-        if (step == null || shutdown.isForceShutdown() || exchange.isTransacted() || work != null && work.isBeforeAfterProcess()) {
+        if (step == null || shutdown.isForceShutdown() || exchange.isTransacted() || Works.askForCamels(exchange.getUnitOfWork())) {
             return super.process(exchange, callback);
         }
         if (exchange.isRouteStop() || optional != null && optional.isDisabled()) {

@@ -14,6 +14,9 @@ import org.apache.camel.spi.UnitOfWork;
  */
 public final class Works extends DefaultUnitOfWorkFactory {
 
+    /** In so many routes within each other an exchange goes Camel's way, whose stack does not grow with them. */
+    private static final int DEEP = 64;
+
     private CamelContext context;
     private boolean camels;
 
@@ -29,13 +32,18 @@ public final class Works extends DefaultUnitOfWorkFactory {
         return camels ? super.createUnitOfWork(exchange) : new Work(exchange, context);
     }
 
+    /** Whether an exchange with this unit of work, which may be null, asks for Camel's way around routes and steps. */
+    static boolean askForCamels(UnitOfWork work) {
+        return work instanceof Work ours ? ours.within != null && ours.within.depth > DEEP : work != null && work.isBeforeAfterProcess();
+    }
+
     /** As the routing engine uses it: by one thread after the other. */
     private static final class Work extends DefaultUnitOfWork {
         private Within within;
         private boolean routesMatter;
 
         /** The routes it is in, the innermost first. */
-        private record Within(Route route, Within outer) { }
+        private record Within(Route route, Within outer, int depth) { }
 
         Work(Exchange exchange, CamelContext context) {
             super(exchange, context.getInflightRepository(), Boolean.TRUE.equals(context.isAllowUseOriginalMessage()),
@@ -69,7 +77,7 @@ public final class Works extends DefaultUnitOfWorkFactory {
 
         @Override
         public void pushRoute(Route route) {
-            within = new Within(route, within);
+            within = new Within(route, within, within == null ? 1 : within.depth + 1);
         }
 
         @Override
