@@ -25,7 +25,6 @@ import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.processor.ThrottlerRejectedExecutionException;
 import org.apache.camel.processor.TotalRequestsThrottler;
-import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.PluginHelper;
 import org.apache.camel.support.ResourceHelper;
@@ -48,7 +47,7 @@ class EipsTest {
     /** One whose EIPs are ours. */
     static DefaultCamelContext context() {
         DefaultCamelContext context = new DefaultCamelContext();
-        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, new Eips(new Breakers(60_000, new SimpleMeterRegistry())));
+        new Eips(new Breakers(60_000, new SimpleMeterRegistry())).in(context);
         return context;
     }
 

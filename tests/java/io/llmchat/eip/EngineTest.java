@@ -24,9 +24,7 @@ import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.model.RouteDefinition;
 import org.apache.camel.processor.SendDynamicProcessor;
 import org.apache.camel.processor.TryProcessor;
-import org.apache.camel.spi.InternalProcessorFactory;
 import org.apache.camel.spi.SynchronizationRouteAware;
-import org.apache.camel.spi.UnitOfWorkFactory;
 import org.apache.camel.support.AsyncProcessorSupport;
 import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.ExchangeHelper;
@@ -50,10 +48,6 @@ class EngineTest {
 
     private DefaultCamelContext context(boolean ours) {
         DefaultCamelContext context = ours ? EipsTest.context() : new DefaultCamelContext();
-        if (ours) {
-            context.getCamelContextExtension().addContextPlugin(InternalProcessorFactory.class, new Engine());
-            context.getCamelContextExtension().addContextPlugin(UnitOfWorkFactory.class, new Works());
-        }
         // as in the gateway: it would be woven around each step
         context.setStreamCaching(false);
         contexts.add(context);

@@ -1,6 +1,8 @@
 package io.llmchat.eip;
 
 import io.llmchat.llm.Breakers;
+import org.apache.camel.CamelContext;
+import org.apache.camel.ExtendedCamelContext;
 import org.apache.camel.NamedNode;
 import org.apache.camel.Processor;
 import org.apache.camel.Route;
@@ -18,6 +20,9 @@ import org.apache.camel.processor.SendProcessor;
 import org.apache.camel.processor.TotalRequestsThrottler;
 import org.apache.camel.processor.TryProcessor;
 import org.apache.camel.reifier.ProcessorReifier;
+import org.apache.camel.spi.InternalProcessorFactory;
+import org.apache.camel.spi.ProcessorFactory;
+import org.apache.camel.spi.UnitOfWorkFactory;
 import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.service.ServiceHelper;
 
@@ -31,6 +36,14 @@ public final class Eips extends DefaultProcessorFactory {
 
     public Eips(Breakers breakers) {
         this.breakers = breakers;
+    }
+
+    /** Has a context, which has no routes yet, use these and what goes with them around routes and steps. */
+    public void in(CamelContext context) {
+        ExtendedCamelContext extension = context.getCamelContextExtension();
+        extension.addContextPlugin(ProcessorFactory.class, this);
+        extension.addContextPlugin(InternalProcessorFactory.class, new Engine());
+        extension.addContextPlugin(UnitOfWorkFactory.class, new Works());
     }
 
     @Override

@@ -10,7 +10,7 @@ import org.apache.camel.processor.RoutePipeline;
 import org.apache.camel.spi.InternalProcessor;
 
 /** What Camel's routing engine puts around routes, and around and between their steps: as much as is asked for. */
-public final class Engine extends DefaultInternalProcessorFactory {
+final class Engine extends DefaultInternalProcessorFactory {
 
     @Override
     public Channel createChannel(CamelContext context) {

@@ -83,7 +83,7 @@ final class StepChannel extends DefaultChannel {
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (step == null || shutdown.isForceShutdown() || exchange.isTransacted() || Works.askForCamels(exchange.getUnitOfWork())) {
+        if (step == null || shutdown.isForceShutdown() || Works.askForCamels(exchange)) {
             return super.process(exchange, callback);
         }
         if (exchange.isRouteStop() || optional != null && optional.isDisabled()) {

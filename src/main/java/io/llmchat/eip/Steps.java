@@ -28,7 +28,7 @@ final class Steps extends RoutePipeline {
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (exchange.isTransacted() || Works.askForCamels(exchange.getUnitOfWork())) {
+        if (Works.askForCamels(exchange)) {
             return super.process(exchange, callback);
         }
         new Run(steps, 0, exchange, callback).go();

@@ -12,7 +12,7 @@ import org.apache.camel.spi.UnitOfWork;
  * Makes units of work that know with less in which routes they are, and that tell their synchronizations of each route
  * only where one of them wants to know. With MDC they are Camel's.
  */
-public final class Works extends DefaultUnitOfWorkFactory {
+final class Works extends DefaultUnitOfWorkFactory {
 
     /** In so many routes within each other an exchange goes Camel's way, whose stack does not grow with them. */
     private static final int DEEP = 64;
@@ -32,9 +32,11 @@ public final class Works extends DefaultUnitOfWorkFactory {
         return camels ? super.createUnitOfWork(exchange) : new Work(exchange, context);
     }
 
-    /** Whether an exchange with this unit of work, which may be null, asks for Camel's way around routes and steps. */
-    static boolean askForCamels(UnitOfWork work) {
-        return work instanceof Work ours ? ours.within != null && ours.within.depth > DEEP : work != null && work.isBeforeAfterProcess();
+    /** Whether an exchange asks for Camel's way around routes and steps. */
+    static boolean askForCamels(Exchange exchange) {
+        UnitOfWork work = exchange.getUnitOfWork();
+        return exchange.isTransacted()
+                || (work instanceof Work ? work.routeStackLevel() > DEEP : work != null && work.isBeforeAfterProcess());
     }
 
     /** As the routing engine uses it: by one thread after the other. */
@@ -77,7 +79,7 @@ public final class Works extends DefaultUnitOfWorkFactory {
 
         @Override
         public void pushRoute(Route route) {
-            within = new Within(route, within, within == null ? 1 : within.depth + 1);
+            within = new Within(route, within, routeStackLevel() + 1);
         }
 
         @Override
@@ -89,7 +91,7 @@ public final class Works extends DefaultUnitOfWorkFactory {
 
         @Override
         public int routeStackLevel() {
-            return routeStackLevel(true, true);
+            return within == null ? 0 : within.depth;
         }
 
         @Override

@@ -1,8 +1,6 @@
 package io.llmchat.host;
 
 import io.llmchat.eip.Eips;
-import io.llmchat.eip.Engine;
-import io.llmchat.eip.Works;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.store.Statements;
@@ -14,10 +12,7 @@ import org.apache.camel.CamelContext;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
 import org.apache.camel.main.SimpleMainShutdownStrategy;
-import org.apache.camel.spi.InternalProcessorFactory;
-import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.spi.Registry;
-import org.apache.camel.spi.UnitOfWorkFactory;
 import org.apache.camel.support.DefaultRegistry;
 
 /**
@@ -45,9 +40,7 @@ final class Generation {
             protected CamelContext createCamelContext() {
                 DefaultCamelContext context = new DefaultCamelContext(false);
                 context.getCamelContextExtension().setRegistry(beans);
-                context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, host.findSingleByType(Eips.class));
-                context.getCamelContextExtension().addContextPlugin(InternalProcessorFactory.class, new Engine());
-                context.getCamelContextExtension().addContextPlugin(UnitOfWorkFactory.class, new Works());
+                host.findSingleByType(Eips.class).in(context);
                 context.getCamelContextExtension().registerEndpointCallback(Statements.in(context));
                 return context;
             }

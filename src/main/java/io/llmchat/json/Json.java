@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonStreamContext;
 import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.io.JsonStringEncoder;
 import com.fasterxml.jackson.core.util.JsonRecyclerPools;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -76,12 +77,8 @@ public final class Json {
 
     /** Appends {@code text} as a JSON string, quotes included. */
     public static Buffer quote(Buffer out, String text) {
-        int plain = 0;
-        int n = text.length();
-        while (plain < n && isPlain(text.charAt(plain))) {
-            plain++;
-        }
-        if (plain == n) {
+        if (isPlain(text)) {
+            int n = text.length();
             byte[] quoted = new byte[n + 2];
             quoted[0] = '"';
             quoted[n + 1] = '"';
@@ -93,8 +90,25 @@ public final class Json {
         return out.appendBytes(write(text));
     }
 
-    private static boolean isPlain(char c) {
-        return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+    /** The same for text that is built. */
+    public static void quote(StringBuilder out, String text) {
+        out.append('"');
+        if (isPlain(text)) {
+            out.append(text);
+        } else {
+            JsonStringEncoder.getInstance().quoteAsString(text, out);
+        }
+        out.append('"');
+    }
+
+    private static boolean isPlain(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\') {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** The bytes of ASCII or other text. */

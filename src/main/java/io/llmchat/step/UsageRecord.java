@@ -1,9 +1,9 @@
 package io.llmchat.step;
 
-import com.fasterxml.jackson.core.io.JsonStringEncoder;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
+import io.llmchat.json.Json;
 import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
@@ -53,26 +53,12 @@ public final class UsageRecord implements Processor {
     /** Null is what a row has that is not told of. */
     private static void tell(StringBuilder row, String name, Object value) {
         if (value instanceof String text) {
-            row.append('"').append(name).append("\":\"");
-            if (plain(text)) {
-                row.append(text);
-            } else {
-                JsonStringEncoder.getInstance().quoteAsString(text, row);
-            }
-            row.append("\",");
+            row.append('"').append(name).append("\":");
+            Json.quote(row, text);
+            row.append(',');
         } else if (value != null) {
             row.append('"').append(name).append("\":").append(value instanceof BigDecimal number ? number.toPlainString() : value).append(',');
         }
-    }
-
-    private static boolean plain(String text) {
-        for (int i = 0; i < text.length(); i++) {
-            char c = text.charAt(i);
-            if (c < ' ' || c == '"' || c == '\\' || c > '~') {
-                return false;
-            }
-        }
-        return true;
     }
 
     /** What a provider says, without NULs and halves of characters: one that is not taken would cost the whole batch. */

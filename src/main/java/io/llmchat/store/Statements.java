@@ -25,24 +25,21 @@ public final class Statements extends DefaultSqlPrepareStatementStrategy {
     private static final int KEPT = 1_000;
     private static final Statement CAMELS = new Statement(null, List.of());
 
-    private final Language simple;
+    private final CamelContext context;
     private final Map<String, Statement> statements = new ConcurrentHashMap<>();
 
     private record Statement(String text, List<Expression> parameters) { }
 
     private Statements(CamelContext context) {
-        simple = context.resolveLanguage("simple");
+        this.context = context;
     }
 
     /** Has the endpoints of a context use this, but those that have a strategy, or a separator, of their own. */
     public static EndpointStrategy in(CamelContext context) {
-        Statements[] all = new Statements[1];
+        Statements all = new Statements(context);
         return (uri, endpoint) -> {
             if (endpoint instanceof SqlEndpoint sql && sql.getPrepareStatementStrategy() == null && sql.getSeparator() == ',') {
-                if (all[0] == null) {
-                    all[0] = new Statements(context);
-                }
-                sql.setPrepareStatementStrategy(all[0]);
+                sql.setPrepareStatementStrategy(all);
             }
             return endpoint;
         };
@@ -83,6 +80,7 @@ public final class Statements extends DefaultSqlPrepareStatementStrategy {
     private Statement read(String query) {
         StringBuilder text = new StringBuilder(query.length());
         List<Expression> parameters = new ArrayList<>();
+        Language simple = context.resolveLanguage("simple");
         int from = 0;
         for (int at = query.indexOf(":?"); at >= 0; at = query.indexOf(":?", from)) {
             int end = query.startsWith("${", at + 2) ? end(query, at + 3) : -1;
