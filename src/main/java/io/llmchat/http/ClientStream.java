@@ -187,15 +187,22 @@ public final class ClientStream {
         if (log != null) {
             log.append(events);
         }
-        if (!gone) {
-            response.write(events);
+        if (gone) {
+            return;
+        }
+        if (response.headWritten()) {
+            // null: nobody asks what became of it, so that nothing is made to tell
+            response.write(events, null);
+        } else {
+            // an open stream does not keep a head that is sent, but for what the log asks for at its end
+            response.write(events).onComplete(sent -> response.headers().clear().set(REQUEST_ID, requestId));
         }
     }
 
     /** Sends a comment line, so that nobody between takes the stream for dead. */
     public void keepAlive() {
         if (!gone) {
-            response.write(COMMENT);
+            response.write(COMMENT, null);
         }
     }
 
@@ -223,7 +230,7 @@ public final class ClientStream {
             log.complete(events);
         }
         if (!response.ended() && !gone) {
-            response.end(events);
+            response.end(events, null);
         }
     }
 
@@ -247,7 +254,7 @@ public final class ClientStream {
         }
         if (!response.headWritten() && !response.ended()) {
             SecurityHeaders.addTo(response.headers());
-            response.setStatusCode(status).putHeader("Content-Type", "application/json").end(body);
+            response.setStatusCode(status).putHeader("Content-Type", "application/json").end(body, null);
         }
     }
 

@@ -75,7 +75,7 @@ public final class Connections {
         }
         Connection connection = new Connection(channel, patience, this::timedOut);
         connections.add(connection);
-        FlushTogether.on(accepted);
+        WriteTogether.on(accepted);
         channel.pipeline().addBefore("handler", "patience", connection);
         channel.closeFuture().addListener(f -> {
             connections.remove(connection);

@@ -1,10 +1,12 @@
 package io.llmchat.llm;
 
+import io.vertx.core.MultiMap;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpClientRequest;
 import io.vertx.core.http.HttpClientResponse;
+import io.vertx.core.http.HttpHeaders;
 import io.vertx.core.http.RequestOptions;
 
 /** A call over HTTP. Redirects are not followed: they could carry our key to somebody else. */
@@ -12,6 +14,7 @@ final class HttpUpstream implements Upstream {
 
     /** How long a provider that has said all may take to end its response; then its connection is closed. */
     private static final long LINGER_MILLIS = 1_000;
+    private static final CharSequence KEEP_ALIVE = HttpHeaders.createOptimized("Keep-Alive");
 
     private final Vertx vertx;
     private final HttpClient client;
@@ -78,6 +81,21 @@ final class HttpUpstream implements Upstream {
             }
         });
         receiver.head(answer.statusCode(), answer.headers());
+        forget(request.headers());
+        forget(answer.headers());
+    }
+
+    /** An open stream does not keep heads that were sent and read, but for what says whether the connection stays. */
+    private static void forget(MultiMap head) {
+        String connection = head.get(HttpHeaders.CONNECTION);
+        String keepAlive = head.get(KEEP_ALIVE);
+        head.clear();
+        if (connection != null) {
+            head.set(HttpHeaders.CONNECTION, connection);
+        }
+        if (keepAlive != null) {
+            head.set(KEEP_ALIVE, keepAlive);
+        }
     }
 
     private void broken(Throwable cause) {

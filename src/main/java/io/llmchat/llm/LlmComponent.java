@@ -1,7 +1,7 @@
 package io.llmchat.llm;
 
 import io.llmchat.http.Drain;
-import io.llmchat.http.FlushTogether;
+import io.llmchat.http.WriteTogether;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
@@ -76,7 +76,7 @@ public final class LlmComponent extends DefaultComponent {
         client = vertx.httpClientBuilder()
                 .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"))
                 .with(new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS))
-                .withConnectHandler(FlushTogether::on)
+                .withConnectHandler(WriteTogether::on)
                 .build();
     }
 

@@ -35,6 +35,8 @@ final class Relay implements Upstream.Receiver {
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
     private static final int MAX_EARLY = 1_000;
+    /** Bytes that our own events add to those of the provider, about. */
+    private static final int HEAD = 256;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
@@ -66,7 +68,12 @@ final class Relay implements Upstream.Receiver {
     private int status;
     private String retryAfter;
     private Buffer whole;
-    private Buffer out = Buffer.buffer();
+    /** What is to be sent at the end of this turn, or null: an open stream that waits keeps no buffer. */
+    private Buffer out;
+    /** Bytes that are likely to be enough for it. */
+    private int room = HEAD;
+    /** Whether the bytes at hand had an event in them. */
+    private boolean heard;
     private boolean begun;
     private boolean paused;
     private boolean flushing;
@@ -148,7 +155,12 @@ final class Relay implements Upstream.Receiver {
     public void data(Buffer bytes) {
         guarded(() -> {
             if (whole == null) {
+                room = bytes.length() + HEAD;
                 events.feed(bytes.getBytes());
+                if (heard) {
+                    heard = false;
+                    lastToken = System.nanoTime();
+                }
                 flushSoon();
             } else if (whole.length() + bytes.length() <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
                 whole.appendBuffer(bytes);
@@ -244,7 +256,7 @@ final class Relay implements Upstream.Receiver {
                 }
             }
         }
-        lastToken = System.nanoTime();
+        heard = true;
         length += said.textLength();
         chat.usage(said.usage());
         if (said.finishReason() != null) {
@@ -265,14 +277,14 @@ final class Relay implements Upstream.Receiver {
 
     private void send(ChatEvent event) {
         chat.sent(event);
-        writer.event(event, out);
+        writer.event(event, out());
     }
 
     /** The head of the stream, and what comes before its first token. */
     private void commit() {
         head();
         client.commit();
-        writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), chat.target().model(), out);
+        writer.start(chat.agent() != null ? chat.agent().id() : chat.target().toString(), chat.target().model(), out());
         early.forEach(this::send);
         early.clear();
     }
@@ -293,7 +305,7 @@ final class Relay implements Upstream.Receiver {
         } else if (chat.finishReason() == null) {
             failed("cut", "The provider '" + provider() + "' ended the stream without saying why.");
         } else if (streams) {
-            writer.end(usage(), out);
+            writer.end(usage(), out());
             if (chat.holds()) {
                 chat.heldAnswer(out.getBytes());
             } else {
@@ -314,9 +326,16 @@ final class Relay implements Upstream.Receiver {
         return chat.usage();
     }
 
+    private Buffer out() {
+        if (out == null) {
+            out = Buffer.buffer(room);
+        }
+        return out;
+    }
+
     /** A provider's tokens often come several at once: all that this turn of the loop reads goes in one piece. */
     private void flushSoon() {
-        if (!flushing && !ended && client.committed() && out.length() > 0) {
+        if (!flushing && !ended && client.committed() && out != null) {
             flushing = true;
             client.context().runOnContext(v -> {
                 flushing = false;
@@ -327,11 +346,11 @@ final class Relay implements Upstream.Receiver {
 
     /** Sends what the last bytes of the provider made, in one piece; slows the provider if the client is slow. */
     private void flush() {
-        if (ended || !client.committed() || out.length() == 0) {
+        if (ended || !client.committed() || out == null) {
             return;
         }
         client.write(out);
-        out = Buffer.buffer(256);
+        out = null;
         lastWrite = System.nanoTime();
         if (client.full() && !paused) {
             paused = true;

@@ -28,6 +28,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final boolean raw;
     /** The tool calls that have begun, as choice and index: the first chunk of a call names it. */
     private final Set<Long> begun = new HashSet<>();
+    private final TextChunk last = new TextChunk();
 
     OpenAiAnswers(boolean raw) {
         this.raw = raw;
@@ -38,11 +39,20 @@ class OpenAiAnswers implements Wire.AnswerReader {
         if (isDone(bytes, from, to)) {
             return false;
         }
+        String text = last.like(bytes, from, to);
+        if (text != null) {
+            sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, raw ? List.of() : List.of(new AnswerPart.Text(0, text)), text,
+                    false, false, true, text.length(), null, null, false));
+            return true;
+        }
         Pass pass = new Pass();
         try (JsonParser p = Json.FACTORY.createParser(bytes, from, to - from)) {
             pass.read(p);
         } catch (IOException e) {
             throw new Wire.MalformedAnswer("an event that is not JSON");
+        }
+        if (last.listens() && pass.isOneText()) {
+            last.read(bytes, from, to, pass.contentFrom, pass.contentTo);
         }
         sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.content, pass.toolCall, pass.otherChoice,
                 pass.token, pass.textLength, pass.finishReason, pass.usage, pass.usage != null && pass.choices == 0));
@@ -83,6 +93,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private boolean token;
         private boolean data;
         private String content;
+        /** Where it stands, with its quotation marks. */
+        private int contentFrom;
+        private int contentTo;
         private boolean toolCall;
         private boolean otherChoice;
         private boolean detailed;
@@ -114,6 +127,12 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (p.nextToken() != null) {
                 throw new Wire.MalformedAnswer("something after the JSON object");
             }
+        }
+
+        /** Whether it says a text of the first choice, told at once, and nothing else. */
+        boolean isOneText() {
+            return choices == 1 && !otherChoice && content != null && content.length() == textLength && finishReason == null && usage == null
+                    && !toolCall && (raw || parts.size() == 1);
         }
 
         private void choice(JsonParser p) throws IOException {
@@ -207,6 +226,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
             textLength += length;
             String text = name.equals("content") || !raw ? p.getText() : null;
             if (name.equals("content")) {
+                contentFrom = (int) p.currentTokenLocation().getByteOffset();
+                contentTo = (int) p.currentLocation().getByteOffset();
                 content = content == null ? text : content + text;
             }
             if (raw) {

@@ -1,5 +1,8 @@
 package io.llmchat.wire;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
@@ -14,6 +17,11 @@ public final class SseReader implements Framing {
 
     private static final byte[] NOTHING = new byte[0];
     private static final int FIELD = "data: ".length();
+    private static final VarHandle EIGHT = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
+    private static final long ONES = 0x0101010101010101L;
+    private static final long HIGH_BITS = ONES << 7;
+    private static final long CR = ONES * '\r';
+    private static final long LF = ONES * '\n';
 
     private final int maxEvent;
     private final Sink sink;
@@ -51,23 +59,35 @@ public final class SseReader implements Framing {
                 scanned = 3;
             }
         }
-        for (int i = scanned; i < bytes.length; i++) {
-            byte b = bytes[i];
-            if (b != '\n' && b != '\r') {
-                afterCr = false;
-                continue;
+        for (int i = lineEnd(bytes, scanned); i < bytes.length; i = lineEnd(bytes, i + 1)) {
+            // the second half of a CRLF ends no line of its own
+            if (bytes[i] == '\r' || !afterCr || i > line) {
+                line(bytes, line, i);
             }
-            if (b == '\n' && afterCr) {
-                line = i + 1;
-                afterCr = false;
-                continue;
-            }
-            afterCr = b == '\r';
-            line(bytes, line, i);
+            afterCr = bytes[i] == '\r';
             line = i + 1;
         }
         checkLine(bytes.length - line);
         rest = line == bytes.length ? NOTHING : Arrays.copyOfRange(bytes, line, bytes.length);
+    }
+
+    /** Where the next CR or LF is, or the end of the bytes. Looks at eight bytes at once. */
+    private static int lineEnd(byte[] bytes, int from) {
+        int i = from;
+        for (; i <= bytes.length - Long.BYTES; i += Long.BYTES) {
+            long eight = (long) EIGHT.get(bytes, i);
+            long cr = eight ^ CR;
+            long lf = eight ^ LF;
+            // the lowest set bit belongs to the first byte that is zero; what is above it may be wrong
+            long found = ((cr - ONES) & ~cr | (lf - ONES) & ~lf) & HIGH_BITS;
+            if (found != 0) {
+                return i + (Long.numberOfTrailingZeros(found) >> 3);
+            }
+        }
+        while (i < bytes.length && bytes[i] != '\r' && bytes[i] != '\n') {
+            i++;
+        }
+        return i;
     }
 
     @Override

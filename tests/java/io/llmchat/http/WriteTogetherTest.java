@@ -1,0 +1,149 @@
+package io.llmchat.http;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import io.netty.channel.ChannelFuture;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelOutboundHandlerAdapter;
+import io.netty.channel.ChannelPromise;
+import io.netty.channel.embedded.EmbeddedChannel;
+import java.io.IOException;
+import java.nio.channels.ClosedChannelException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class WriteTogetherTest {
+
+    private final List<String> done = new ArrayList<>();
+    private final List<ByteBuf> given = new ArrayList<>();
+    private final List<ByteBuf> passed = new ArrayList<>();
+    private IOException broken;
+    private final EmbeddedChannel channel = new EmbeddedChannel(new ChannelOutboundHandlerAdapter() {
+        @Override
+        public void write(ChannelHandlerContext ctx, Object message, ChannelPromise promise) {
+            if (message instanceof ByteBuf bytes) {
+                String text = bytes.toString(StandardCharsets.US_ASCII);
+                done.add(text.length() > 20 ? text.charAt(0) + "*" + text.length() : text);
+                passed.add(bytes);
+                bytes.release();
+            } else {
+                done.add(message.toString());
+            }
+            if (promise.isVoid()) {
+                return;
+            }
+            if (broken == null) {
+                promise.setSuccess();
+            } else {
+                promise.setFailure(broken);
+            }
+        }
+
+        @Override
+        public void flush(ChannelHandlerContext ctx) {
+            done.add("flush");
+        }
+
+        @Override
+        public void close(ChannelHandlerContext ctx, ChannelPromise promise) throws Exception {
+            done.add("close");
+            super.close(ctx, promise);
+        }
+    }, new WriteTogether());
+
+    private ByteBuf bytes(String text) {
+        ByteBuf bytes = Unpooled.copiedBuffer(text, StandardCharsets.US_ASCII);
+        given.add(bytes);
+        return bytes;
+    }
+
+    private void nothingIsHeld() {
+        given.forEach(b -> assertEquals(0, b.refCnt()));
+        passed.forEach(b -> assertEquals(0, b.refCnt()));
+    }
+
+    @Test
+    void whatIsSentInATurnGoesOutInOnePieceAtItsEnd() {
+        channel.pipeline().write(bytes("5\r\n"), channel.voidPromise());
+        channel.pipeline().write(bytes("hello"), channel.voidPromise());
+        channel.pipeline().writeAndFlush(bytes("\r\n"), channel.voidPromise());
+        channel.pipeline().writeAndFlush(bytes("next"), channel.voidPromise());
+        assertEquals(List.of(), done);
+        channel.runPendingTasks();
+        assertEquals(List.of("5\r\nhello\r\nnext", "flush"), done);
+        channel.pipeline().writeAndFlush(bytes("c"));
+        channel.runPendingTasks();
+        assertEquals(List.of("5\r\nhello\r\nnext", "flush", "c", "flush"), done);
+        nothingIsHeld();
+    }
+
+    @Test
+    void whatIsLongOrNoBytesGoesAsItIsAndAfterWhatWasWrittenBefore() {
+        channel.pipeline().write(bytes("a"));
+        channel.pipeline().write(bytes("b".repeat(9_000)));
+        channel.pipeline().write(bytes("c"));
+        channel.pipeline().write("a file");
+        channel.pipeline().write(bytes("d"));
+        channel.pipeline().flush();
+        channel.runPendingTasks();
+        assertEquals(List.of("a", "b*9000", "c", "a file", "d", "flush"), done);
+        nothingIsHeld();
+    }
+
+    @Test
+    void aTurnThatWritesMuchIsNotKeptUntilItsEnd() {
+        for (int i = 0; i < 20; i++) {
+            channel.pipeline().write(bytes("x".repeat(1_000)));
+        }
+        assertEquals(List.of("x*9000", "x*9000"), done);
+        channel.pipeline().flush();
+        channel.runPendingTasks();
+        assertEquals(List.of("x*9000", "x*9000", "x*2000", "flush"), done);
+        nothingIsHeld();
+    }
+
+    @Test
+    void whoAsksIsToldWhatBecameOfWhatHeWrote() {
+        ChannelFuture first = channel.pipeline().write(bytes("a"));
+        channel.pipeline().write(bytes("b"), channel.voidPromise());
+        ChannelFuture last = channel.pipeline().writeAndFlush(bytes("c"));
+        assertFalse(first.isDone());
+        channel.runPendingTasks();
+        assertTrue(first.isSuccess());
+        assertTrue(last.isSuccess());
+        broken = new IOException("Broken pipe");
+        ChannelFuture lost = channel.pipeline().writeAndFlush(bytes("d"));
+        channel.runPendingTasks();
+        assertEquals(broken, lost.cause());
+        nothingIsHeld();
+    }
+
+    @Test
+    void whatWasSentBeforeAConnectionIsClosedGoesBefore() {
+        channel.pipeline().writeAndFlush(bytes("last"));
+        channel.pipeline().close();
+        channel.runPendingTasks();
+        assertEquals(List.of("last", "flush", "close"), done);
+        nothingIsHeld();
+    }
+
+    @Test
+    void whatIsNotFlushedIsLostWithItsConnection() {
+        ChannelFuture unsent = channel.pipeline().write(bytes("a"));
+        channel.runPendingTasks();
+        assertNull(unsent.cause());
+        channel.pipeline().close();
+        channel.runPendingTasks();
+        assertEquals(List.of("close"), done);
+        assertInstanceOf(ClosedChannelException.class, unsent.cause());
+        nothingIsHeld();
+    }
+}
