@@ -99,6 +99,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private boolean toolCall;
         private boolean otherChoice;
         private boolean detailed;
+        private int texts;
         private int textLength;
         private int choices;
         private int choice;
@@ -129,9 +130,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
         }
 
-        /** Whether it says a text of the first choice, told at once, and nothing else. */
+        /** Whether it says a text of the first choice and nothing else. */
         boolean isOneText() {
-            return choices == 1 && !otherChoice && content != null && content.length() == textLength && finishReason == null && usage == null
+            return choices == 1 && !otherChoice && texts == 1 && content != null && finishReason == null && usage == null
                     && !toolCall && (raw || parts.size() == 1);
         }
 
@@ -223,6 +224,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 return;
             }
             token = true;
+            texts++;
             textLength += length;
             String text = name.equals("content") || !raw ? p.getText() : null;
             if (name.equals("content")) {
