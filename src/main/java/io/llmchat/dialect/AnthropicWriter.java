@@ -12,6 +12,7 @@ import io.llmchat.chat.Part;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
@@ -58,7 +59,7 @@ final class AnthropicWriter implements AnswerWriter {
     @Override
     public Buffer whole(WholeAnswer answer, String model) {
         if (answer.json() != null) {
-            return Buffer.buffer(answer.json());
+            return Bytes.buffer(answer.json());
         }
         AnswerMessage m = AnswerMessage.of(answer.parts()).get(0);
         ObjectNode json = Json.MAPPER.createObjectNode().put("id", id).put("type", "message").put("role", "assistant")

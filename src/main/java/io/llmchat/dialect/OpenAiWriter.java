@@ -12,6 +12,7 @@ import io.llmchat.chat.Part;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
@@ -50,7 +51,7 @@ final class OpenAiWriter implements AnswerWriter {
 
     @Override
     public Buffer whole(WholeAnswer answer, String model) {
-        return Buffer.buffer(answer.json() != null ? answer.json() : Json.write(completion(answer, id, created, model)));
+        return Bytes.buffer(answer.json() != null ? answer.json() : Json.write(completion(answer, id, created, model)));
     }
 
     /** An answer in parts as OpenAI's completion. */

@@ -5,6 +5,7 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
+import io.llmchat.json.Bytes;
 import io.vertx.core.buffer.Buffer;
 
 /** Hands an answer on as the provider gave it: for what only one wire has, and never streams. */
@@ -12,7 +13,7 @@ record PassingWriter(String wire) implements AnswerWriter {
 
     @Override
     public Buffer whole(WholeAnswer answer, String model) {
-        return Buffer.buffer(answer.json());
+        return Bytes.buffer(answer.json());
     }
 
     @Override

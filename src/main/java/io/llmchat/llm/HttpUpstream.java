@@ -80,12 +80,13 @@ final class HttpUpstream implements Upstream {
                 to.end();
             }
         });
-        receiver.head(answer.statusCode(), answer.headers());
-        forget(request.headers());
-        forget(answer.headers());
+        if (receiver.head(answer.statusCode(), answer.headers())) {
+            forget(request.headers());
+            forget(answer.headers());
+        }
     }
 
-    /** An open stream does not keep heads that were sent and read, but for what says whether the connection stays. */
+    /** Of a head that was sent or read, only what says whether the connection stays is kept. */
     private static void forget(MultiMap head) {
         String connection = head.get(HttpHeaders.CONNECTION);
         String keepAlive = head.get(KEEP_ALIVE);

@@ -1,6 +1,7 @@
 package io.llmchat.llm;
 
 import io.llmchat.chat.ChatException;
+import io.llmchat.json.Bytes;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wire;
@@ -121,7 +122,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
     }
 
     Upstream upstream(Wire.Call asked) {
-        Buffer body = Buffer.buffer(asked.body());
+        Buffer body = Bytes.buffer(asked.body());
         if (isDemo()) {
             return new DemoUpstream(body);
         }

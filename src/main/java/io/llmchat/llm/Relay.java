@@ -12,6 +12,7 @@ import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.ClientStream;
+import io.llmchat.json.Bytes;
 import io.llmchat.wire.Framing;
 import io.llmchat.wire.Wire;
 import io.netty.channel.ConnectTimeoutException;
@@ -143,12 +144,13 @@ final class Relay implements Upstream.Receiver {
     }
 
     @Override
-    public void head(int code, MultiMap headers) {
+    public boolean head(int code, MultiMap headers) {
         status = code;
         retryAfter = headers.get("Retry-After");
         if (code != 200 || !streamed || !wire.streamType(headers.get("Content-Type"))) {
             whole = Buffer.buffer();
         }
+        return whole == null;
     }
 
     @Override
@@ -156,14 +158,15 @@ final class Relay implements Upstream.Receiver {
         guarded(() -> {
             if (whole == null) {
                 room = bytes.length() + HEAD;
-                events.feed(bytes.getBytes());
+                events.feed(Bytes.of(bytes));
                 if (heard) {
                     heard = false;
                     lastToken = System.nanoTime();
                 }
                 flushSoon();
             } else if (whole.length() + bytes.length() <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
-                whole.appendBuffer(bytes);
+                // the first piece, which often is all, is ours as it is
+                whole = whole.length() == 0 ? bytes : whole.appendBuffer(bytes);
             } else if (status == 200) {
                 throw new Wire.MalformedAnswer("an answer of more than " + limits.maxAnswer() + " bytes");
             }
@@ -181,12 +184,12 @@ final class Relay implements Upstream.Receiver {
                     complete();
                 }
             } else if (status != 200) {
-                fail(wire.failure(provider(), status, retryAfter, whole.getBytes()));
+                fail(wire.failure(provider(), status, retryAfter, Bytes.of(whole)));
             } else if (streamed) {
-                reader.answer(whole.getBytes());
+                reader.answer(Bytes.of(whole));
                 throw new Wire.MalformedAnswer("an answer that is not streamed, though a stream was asked for");
             } else {
-                answer(reader.answer(whole.getBytes()));
+                answer(reader.answer(Bytes.of(whole)));
             }
         });
     }

@@ -8,7 +8,8 @@ public interface Upstream {
 
     /** Takes what comes of the call, in this order, until its end or failure. */
     interface Receiver {
-        void head(int status, MultiMap headers);
+        /** @return whether a stream follows, which may be a long one: until its end its heads need not be kept */
+        boolean head(int status, MultiMap headers);
 
         void data(Buffer bytes);
 

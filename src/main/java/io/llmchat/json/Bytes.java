@@ -1,0 +1,25 @@
+package io.llmchat.json;
+
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import io.vertx.core.buffer.Buffer;
+
+/** Buffers and arrays of the same bytes, without a copy. Whoever makes one of the other changes neither from then on. */
+public final class Bytes {
+
+    private Bytes() {
+    }
+
+    /** The bytes of a buffer; copied only where its array holds more than them. */
+    public static byte[] of(Buffer buffer) {
+        ByteBuf bytes = buffer.getByteBuf();
+        return bytes.hasArray() && bytes.arrayOffset() == 0 && bytes.array().length == bytes.readableBytes()
+                ? bytes.array() : buffer.getBytes();
+    }
+
+    /** A buffer of these bytes. */
+    @SuppressWarnings("deprecation")
+    public static Buffer buffer(byte[] bytes) {
+        return Buffer.buffer(Unpooled.wrappedBuffer(bytes));
+    }
+}
