@@ -12,8 +12,11 @@ import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpMethod;
 import io.vertx.core.http.PoolOptions;
 import io.vertx.core.http.RequestOptions;
+import io.vertx.core.net.NetServer;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
 class HttpUpstreamTest {
@@ -21,8 +24,8 @@ class HttpUpstreamTest {
     /** For a call of which nothing is to be heard any more. */
     private static final Upstream.Receiver NOBODY = new Upstream.Receiver() {
         @Override
-        public void head(int status, MultiMap headers) {
-            fail("the head came");
+        public boolean head(int status, MultiMap headers) {
+            return fail("the head came");
         }
 
         @Override
@@ -55,6 +58,64 @@ class HttpUpstreamTest {
                     .get(10, TimeUnit.SECONDS).statusCode();
             assertEquals(200, status);
             assertEquals(List.of(), log.with("ERROR"));
+        } finally {
+            vertx.close().toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
+        }
+    }
+
+    /** Ends with the head of the answer, as there is of it then. */
+    private static final class Stream extends CompletableFuture<MultiMap> implements Upstream.Receiver {
+        private final boolean stream;
+        private MultiMap head;
+
+        Stream(boolean stream) {
+            this.stream = stream;
+        }
+
+        @Override
+        public boolean head(int status, MultiMap headers) {
+            assertEquals("for a while", headers.get("X-Needed"));
+            head = headers;
+            return stream;
+        }
+
+        @Override
+        public void data(Buffer bytes) {
+        }
+
+        @Override
+        public void end() {
+            complete(head);
+        }
+
+        @Override
+        public void broken(Throwable cause) {
+            completeExceptionally(cause);
+        }
+    }
+
+    @Test
+    void ofTheHeadOfAStreamOnlyWhatSaysWhetherTheConnectionStaysIsKept() throws Exception {
+        Vertx vertx = Vertx.vertx();
+        try {
+            AtomicInteger connections = new AtomicInteger();
+            NetServer server = vertx.createNetServer().connectHandler(caller -> {
+                connections.incrementAndGet();
+                // it does not close the connection, though it says so
+                caller.handler(request -> caller.write("HTTP/1.1 200 OK\r\nX-Needed: for a while\r\nConnection: close\r\n"
+                        + "Content-Length: 9\r\n\r\ndata: 1\n\n"));
+            }).listen(0, "127.0.0.1").toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
+            HttpClient client = vertx.createHttpClient(new PoolOptions().setHttp1MaxSize(1));
+            RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST)
+                    .setAbsoluteURI("http://127.0.0.1:" + server.actualPort() + "/");
+            for (boolean stream : List.of(true, false)) {
+                Stream answer = new Stream(stream);
+                new HttpUpstream(vertx, client, options, Buffer.buffer("{}")).start(answer);
+                MultiMap head = answer.get(10, TimeUnit.SECONDS);
+                assertEquals(stream ? 1 : 3, head.size());
+                assertEquals("close", head.get("Connection"));
+            }
+            assertEquals(2, connections.get());
         } finally {
             vertx.close().toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
         }
