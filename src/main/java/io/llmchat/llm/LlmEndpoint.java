@@ -55,6 +55,8 @@ public final class LlmEndpoint extends DefaultEndpoint {
     private String basePath;
     private Limits limits;
     private Counter malformed;
+    /** Bytes that streams send in one piece, on an average of the last eight or so; several loops write it, none minds. */
+    private int piece = 512;
 
     LlmEndpoint(String uri, LlmComponent component, String wireName, Wire wire) {
         super(uri, component);
@@ -138,6 +140,16 @@ public final class LlmEndpoint extends DefaultEndpoint {
     /** A broken event was passed over. */
     void skipped() {
         malformed.increment();
+    }
+
+    /** So many bytes of a stream have gone to a caller in one piece. */
+    void sent(int bytes) {
+        piece += (bytes - piece) / 8;
+    }
+
+    /** Bytes that are likely to be enough for the next piece of a stream. */
+    int room() {
+        return 128 + piece + piece / 4;
     }
 
     /** Counts what came of a call. */

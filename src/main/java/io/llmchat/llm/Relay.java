@@ -36,8 +36,6 @@ final class Relay implements Upstream.Receiver {
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
     private static final int MAX_EARLY = 1_000;
-    /** Bytes that our own events add to those of the provider, about. */
-    private static final int HEAD = 256;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
@@ -71,8 +69,6 @@ final class Relay implements Upstream.Receiver {
     private Buffer whole;
     /** What is to be sent at the end of this turn, or null: an open stream that waits keeps no buffer. */
     private Buffer out;
-    /** Bytes that are likely to be enough for it. */
-    private int room = HEAD;
     /** Whether the bytes at hand had an event in them. */
     private boolean heard;
     private boolean begun;
@@ -157,7 +153,6 @@ final class Relay implements Upstream.Receiver {
     public void data(Buffer bytes) {
         guarded(() -> {
             if (whole == null) {
-                room = bytes.length() + HEAD;
                 events.feed(Bytes.of(bytes));
                 if (heard) {
                     heard = false;
@@ -312,6 +307,7 @@ final class Relay implements Upstream.Receiver {
             if (chat.holds()) {
                 chat.heldAnswer(out.getBytes());
             } else {
+                endpoint.sent(out.length());
                 client.end(out);
             }
             finish(null);
@@ -331,7 +327,7 @@ final class Relay implements Upstream.Receiver {
 
     private Buffer out() {
         if (out == null) {
-            out = Buffer.buffer(room);
+            out = Buffer.buffer(endpoint.room());
         }
         return out;
     }
@@ -352,6 +348,7 @@ final class Relay implements Upstream.Receiver {
         if (ended || !client.committed() || out == null) {
             return;
         }
+        endpoint.sent(out.length());
         client.write(out);
         out = null;
         lastWrite = System.nanoTime();
