@@ -248,6 +248,31 @@ class StreamingTest {
     }
 
     @Test
+    void eventsThatComeToNothingForTheCallerAreSilenceToo() throws Exception {
+        try (TestGateway own = TestGateway.with("camel.component.llm.heartbeat", "300")) {
+            CountDownLatch seen = new CountDownLatch(1);
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("One");
+                do {
+                    // nobody has asked for it
+                    call.usage(3, 1);
+                } while (!seen.await(20, TimeUnit.MILLISECONDS));
+                call.finish("stop");
+                call.done();
+            });
+            try (Sse stream = new Sse(own.port(), PATH, chat("openai/" + model, true))) {
+                stream.lineWith("\"One\"");
+                stream.lineWith(": keep-alive");
+                seen.countDown();
+                stream.lineWith("[DONE]");
+            } finally {
+                seen.countDown();
+            }
+        }
+    }
+
+    @Test
     void manyStreamsRunSideBySide() throws Exception {
         int streams = 200;
         CountDownLatch open = new CountDownLatch(streams);

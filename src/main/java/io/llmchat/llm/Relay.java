@@ -305,10 +305,9 @@ final class Relay implements Upstream.Receiver {
         } else if (streams) {
             writer.end(usage(), out());
             if (chat.holds()) {
-                chat.heldAnswer(out.getBytes());
+                chat.heldAnswer(take().getBytes());
             } else {
-                endpoint.sent(out.length());
-                client.end(out);
+                client.end(take());
             }
             finish(null);
         } else {
@@ -332,9 +331,22 @@ final class Relay implements Upstream.Receiver {
         return out;
     }
 
+    /** What is to be sent, for who sends it now. */
+    private Buffer take() {
+        Buffer piece = out;
+        out = null;
+        endpoint.sent(piece.length());
+        return piece;
+    }
+
+    /** An event may come to nothing for the caller: then nothing is sent, and his silence lasts. */
+    private boolean hasToSend() {
+        return !ended && client.committed() && out != null && out.length() > 0;
+    }
+
     /** A provider's tokens often come several at once: all that this turn of the loop reads goes in one piece. */
     private void flushSoon() {
-        if (!flushing && !ended && client.committed() && out != null) {
+        if (!flushing && hasToSend()) {
             flushing = true;
             client.context().runOnContext(v -> {
                 flushing = false;
@@ -345,12 +357,10 @@ final class Relay implements Upstream.Receiver {
 
     /** Sends what the last bytes of the provider made, in one piece; slows the provider if the client is slow. */
     private void flush() {
-        if (ended || !client.committed() || out == null) {
+        if (!hasToSend()) {
             return;
         }
-        endpoint.sent(out.length());
-        client.write(out);
-        out = null;
+        client.write(take());
         lastWrite = System.nanoTime();
         if (client.full() && !paused) {
             paused = true;
