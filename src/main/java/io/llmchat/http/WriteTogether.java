@@ -1,11 +1,13 @@
 package io.llmchat.http;
 
 import io.netty.buffer.ByteBuf;
+import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.ChannelPipeline;
 import io.netty.channel.ChannelPromise;
 import io.netty.handler.ssl.SslHandler;
+import io.netty.util.concurrent.PromiseNotifier;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.net.impl.ConnectionBase;
 import java.nio.channels.ClosedChannelException;
@@ -86,15 +88,9 @@ public final class WriteTogether extends ChannelOutboundHandlerAdapter {
             context.write(bytes, context.voidPromise());
             return;
         }
-        List<ChannelPromise> all = List.copyOf(asked);
+        var all = new PromiseNotifier<Void, ChannelFuture>(false, asked.toArray(ChannelPromise[]::new));
         asked.clear();
-        context.write(bytes).addListener(written -> all.forEach(promise -> {
-            if (written.isSuccess()) {
-                promise.trySuccess();
-            } else {
-                promise.tryFailure(written.cause());
-            }
-        }));
+        context.write(bytes).addListener(all);
     }
 
     @Override

@@ -16,7 +16,6 @@ final class TextChunk {
     /** The bytes before the text, and those after it; null: there is none to compare with. */
     private byte[] around;
     private int before;
-    private int after;
     private int unlike;
 
     /**
@@ -28,9 +27,9 @@ final class TextChunk {
             return null;
         }
         int start = from + before;
-        int end = to - after;
+        int end = to - (around.length - before);
         if (start < end && Arrays.equals(chunk, from, start, around, 0, before)
-                && Arrays.equals(chunk, end, to, around, before, before + after) && plain(chunk, start, end)) {
+                && Arrays.equals(chunk, end, to, around, before, around.length) && plain(chunk, start, end)) {
             String text = new String(chunk, start, end - start, StandardCharsets.UTF_8);
             // what is not UTF-8 is not JSON
             if (text.indexOf('\uFFFD') < 0) {
@@ -67,7 +66,7 @@ final class TextChunk {
      */
     void read(byte[] chunk, int from, int to, int start, int end) {
         before = start + 1;
-        after = to - from - (end - 1);
+        int after = to - from - (end - 1);
         around = new byte[before + after];
         System.arraycopy(chunk, from, around, 0, before);
         System.arraycopy(chunk, to - after, around, before, after);
