@@ -14,6 +14,7 @@ import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.redisson.api.RFuture;
 import org.redisson.api.RScript;
+import org.redisson.api.options.OptionalOptions;
 import org.redisson.client.codec.StringCodec;
 
 /** The limits that all instances share, by the scripts in {@code redis/}. Safe for all threads. */
@@ -46,7 +47,8 @@ final class RedisLimits {
 
     RedisLimits(Redis redis) {
         this.watch = redis.watch();
-        this.scripts = redis.client().getScript(StringCodec.INSTANCE);
+        // once: what is sent again when there is no answer is taken, or given back, as often when Redis comes to it
+        this.scripts = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0));
     }
 
     private static String script(String name) {
