@@ -325,6 +325,21 @@ class KeysTest {
     }
 
     @Test
+    void whoseKeyIsInTheFileHasSessionsLikeEverybodyElse() throws Exception {
+        String key = "a-third-key-that-somebody-brought-0003";
+        String before = Files.readString(file);
+        Files.writeString(file, before + "- {name: Three, userId: " + user + ", key: " + key + "}\n");
+        until("the new key is good", () -> ask(gateway, key) == 200);
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(key));
+        assertEquals(200, answer.statusCode(), answer.body());
+        String session = json(answer.body()).path("data").path("chatId").asText();
+        assertEquals(200, gateway.get("/api/chat/history/" + session, bearer(key)).statusCode());
+        assertEquals(404, gateway.get("/api/chat/history/" + session, bearer(OF_THE_FILE)).statusCode());
+        Files.writeString(file, before);
+        until("it is good no more", () -> ask(gateway, key) == 401);
+    }
+
+    @Test
     void theFileIsReadAgainWhenItChangesAndABadOneChangesNothing() throws Exception {
         String before = Files.readString(file);
         String key = "another-key-that-somebody-brought-0002";

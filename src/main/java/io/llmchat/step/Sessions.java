@@ -126,7 +126,8 @@ public final class Sessions {
             open.forEach((chat, stored) -> {
                 String text = chat.outcome() == null ? chat.said() : "";
                 if (text.length() > stored) {
-                    grown.addObject().put("id", chat.answerId()).put("session", chat.request().chatId()).put("text", storable(text));
+                    grown.addObject().put("id", chat.answerId()).put("session", chat.request().chatId()).put("user", chat.userId())
+                            .put("text", storable(text));
                     open.replace(chat, stored, text.length());
                 }
             });
@@ -139,7 +140,8 @@ public final class Sessions {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
-                    .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("text", kept(storable(chat.text())))
+                    .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("user", chat.userId())
+                    .put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null).toString());
         };
