@@ -4,6 +4,8 @@ import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.FakeProvider;
@@ -219,6 +221,95 @@ class IdempotencyTest {
             }
             assertEquals(1, provider.calls(model).size());
         }
+    }
+
+    @Test
+    void aStreamThatIsFollowedOnAnotherInstanceOutlivesItsOwnCaller() throws Exception {
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
+            CountDownLatch go = new CountDownLatch(1);
+            provider.on(model, call -> {
+                call.sse();
+                call.text("Hel");
+                go.await(20, TimeUnit.SECONDS);
+                call.text("lo");
+                call.finish("stop");
+                call.done();
+            });
+            String header = "\r\nIdempotency-Key: " + key;
+            try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+                first.lineWith("Hel");
+                try (Sse second = new Sse(other.port(), PATH, chat("openai/" + model, true), header)) {
+                    second.lineWith("Hel");
+                    first.close();
+                    assertFalse(provider.call(model).leftWithin(2_000), "somebody reads it");
+                    go.countDown();
+                    second.lineWith("lo");
+                    second.lineWith("[DONE]");
+                }
+            }
+            assertEquals(1, provider.calls(model).size());
+        }
+    }
+
+    @Test
+    void whoJoinsIsNotHeldUpByAFirstCallerWhoReadsNothing() throws Exception {
+        try (TestGateway own = TestGateway.with("camel.component.llm.idle-timeout", "2000")) {
+            String text = "x".repeat(8_000);
+            CountDownLatch joined = new CountDownLatch(1);
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("Hel");
+                joined.await(10, TimeUnit.SECONDS);
+                for (int i = 0; i < 2_000; i++) {
+                    call.text(text);
+                }
+                call.finish("stop");
+                call.done();
+            });
+            String header = "\r\nIdempotency-Key: " + key;
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
+                first.lineWith("Hel");
+                try (Sse second = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
+                    second.lineWith("Hel");
+                    joined.countDown();
+                    for (int i = 0; i < 2_000; i++) {
+                        second.lineWith("xxx");
+                    }
+                    second.lineWith("[DONE]");
+                }
+                assertThrows(AssertionError.class, () -> first.lineWith("[DONE]"), "who reads nothing has left");
+            }
+            assertEquals(1, own.provider().calls(model).size());
+        }
+    }
+
+    @Test
+    void anAnswerThatIsMadeHereIsNotTakenOverBecauseItsClaimCouldNotBeRenewed() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Hel");
+            go.await(10, TimeUnit.SECONDS);
+            call.text("lo");
+            call.finish("stop");
+            call.done();
+        });
+        String header = "\r\nIdempotency-Key: " + key;
+        String row = " WHERE key = 'anonymous " + PATH + " " + key + "'";
+        try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+            first.lineWith("Hel");
+            try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+                assertEquals(1, s.executeUpdate("UPDATE answers SET claimed_until = now() - interval '1 s'" + row));
+            }
+            try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+                second.lineWith("Hel");
+                assertEquals(1, provider.calls(model).size());
+                go.countDown();
+                second.lineWith("[DONE]");
+            }
+            first.lineWith("[DONE]");
+        }
+        assertEquals(1, gateway.count("SELECT count(*) FROM answers" + row + " AND body IS NOT NULL"));
     }
 
     private void complete(CompletableFuture<HttpResponse<String>> response, TestGateway at) {

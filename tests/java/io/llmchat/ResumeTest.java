@@ -10,11 +10,16 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.util.List;
+import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.codec.StringCodec;
 
 /** A caller whose connection broke comes back for the rest of its answer. */
 class ResumeTest {
@@ -112,6 +117,132 @@ class ResumeTest {
                 back.lineWith("event: end");
             }
         }
+    }
+
+    @Test
+    void whoComesBackToAnotherInstanceKeepsTheAnswerGoing() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        try (TestGateway maker = TestGateway.with("llmchat.deduplicate.resume-grace", "1000"); TestGateway other = TestGateway.with()) {
+            maker.provider().on(model, call -> {
+                call.sse();
+                call.text("one ");
+                end.await(20, TimeUnit.SECONDS);
+                call.text("two ");
+                call.finish("stop");
+                call.done();
+            });
+            String id;
+            try (Sse client = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+                id = answerId(client.lineWith("id: "));
+                client.lineWith("one ");
+                TestGateway.until("the other instance knows it", () -> {
+                    try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":2")) {
+                        return back.lineWith("HTTP/1.1").contains("200");
+                    }
+                });
+            }
+            try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
+                assertFalse(maker.provider().call(model).leftWithin(3_000), "somebody reads it");
+                end.countDown();
+                assertTrue(back.lineWith("data: ").contains("two"));
+                back.lineWith("event: end");
+            }
+        }
+    }
+
+    @Test
+    void whatTheOtherInstanceHasNotHeardOfYetIsNotGivenTwice() throws Exception {
+        var redis = gateway.bean(RedissonClient.class);
+        String key = "llmchat:answer:{" + model + "}";
+        var bytes = redis.<String>getBucket(key, StringCodec.INSTANCE);
+        var of = redis.<String, String>getMap(key + ":of", StringCodec.INSTANCE);
+        String[] events = {event(1), event(2), event(3), event(4), event(5)};
+        bytes.set(events[0] + events[1]);
+        of.putAll(Map.of("owner", "anonymous", "over", "0"));
+        // it has three events already, from the instance that makes the answer
+        try (Sse back = Sse.get(gateway.port(), "/api/chat/completions/" + model, "Last-Event-ID: " + model + ":3")) {
+            var read = redis.getBucket(key + ":wanted", StringCodec.INSTANCE);
+            TestGateway.until("two were read", read::isExists);
+            bytes.set(events[0] + events[1] + events[2]);
+            read.delete();
+            TestGateway.until("the third was read", read::isExists);
+            bytes.set(String.join("", events));
+            of.put("over", "1");
+            assertEquals("id: " + model + ":4", back.lineWith("id: "));
+            assertEquals("id: " + model + ":5", back.lineWith("id: "));
+        }
+    }
+
+    @Test
+    void whoFollowsGetsTheHeadAtOnceAndCommentsWhileNothingComes() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        try (TestGateway maker = TestGateway.with("camel.component.llm.heartbeat", "200");
+                TestGateway other = TestGateway.with("camel.component.llm.heartbeat", "200")) {
+            maker.provider().on(model, call -> {
+                call.sse();
+                call.text("one ");
+                end.await(20, TimeUnit.SECONDS);
+                call.finish("stop");
+                call.done();
+            });
+            try (Sse client = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+                String id = answerId(client.lineWith("id: "));
+                client.lineWith("one ");
+                for (TestGateway at : List.of(maker, other)) {
+                    TestGateway.until("it is known there", () -> {
+                        try (Sse back = Sse.get(at.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
+                            return back.lineWith("HTTP/1.1").contains("200");
+                        }
+                    });
+                    try (Sse back = Sse.get(at.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
+                        back.lineWith("text/event-stream");
+                        for (int i = 0; i < 3; i++) {
+                            assertEquals(": keep-alive", back.lineWith("keep-alive"));
+                        }
+                    }
+                }
+                end.countDown();
+                client.lineWith("event: end");
+            }
+        }
+    }
+
+    private String event(int n) {
+        return "id: " + model + ":" + n + "\nevent: chunk\ndata: {}\n\n";
+    }
+
+    @Test
+    void whoWasSlowAndLeftGetsTheRestWhenHeComesBack() throws Exception {
+        String text = "x".repeat(8_000);
+        AtomicInteger written = new AtomicInteger();
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 2_000; i++) {
+                call.text(text);
+                written.incrementAndGet();
+            }
+            call.finish("stop");
+            call.done();
+        });
+        String id;
+        try (Sse slow = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            id = answerId(slow.lineWith("id: "));
+            slow.lineWith("xxx");
+            int[] last = {-1};
+            TestGateway.until("the provider is held up", () -> {
+                int before = last[0];
+                last[0] = written.get();
+                TimeUnit.MILLISECONDS.sleep(200);
+                return before == last[0];
+            });
+            assertTrue(written.get() < 2_000);
+        }
+        try (Sse back = Sse.get(gateway.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":2")) {
+            assertEquals("id: " + id + ":3", back.lineWith("id: "));
+            back.lineWith("event: end");
+        }
+        assertEquals(2_000, written.get());
+        assertEquals(1, provider.calls(model).size());
     }
 
     @Test

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 
 /**
  * One answer as its caller gets it, kept while it is made, so that others can follow it from any event on: requests
@@ -89,6 +90,16 @@ public final class AnswerLog {
         aloneSince = System.nanoTime();
     }
 
+    /** Whether its caller has left, and nobody follows it here. */
+    public synchronized boolean isAlone() {
+        return aloneSince != 0 && followers.isEmpty() && !over;
+    }
+
+    /** Somebody follows it on another instance. */
+    public synchronized void wanted() {
+        aloneSince = System.nanoTime();
+    }
+
     /** Whether nobody has wanted it for the time of grace. */
     synchronized boolean abandoned() {
         return followers.isEmpty() && System.nanoTime() - aloneSince >= graceNanos;
@@ -121,12 +132,21 @@ public final class AnswerLog {
         return over;
     }
 
+    /** Nothing has come for a while. */
+    void keepAlive() {
+        each(Follower::keepAlive);
+    }
+
     private void wake() {
+        each(Follower::pump);
+    }
+
+    private void each(Consumer<Follower> action) {
         List<Follower> all;
         synchronized (this) {
             all = List.copyOf(followers);
         }
-        all.forEach(f -> f.client.context().runOnContext(v -> f.pump()));
+        all.forEach(f -> f.client.context().runOnContext(v -> action.accept(f)));
     }
 
     // --- those who follow
@@ -226,6 +246,9 @@ public final class AnswerLog {
             }
             if (next.length() > 0) {
                 client.write(next);
+            } else if (event > 0) {
+                // the head, at least, for who has all there is
+                keepAlive();
             }
             if (client.full()) {
                 waits = true;
@@ -233,6 +256,12 @@ public final class AnswerLog {
                     waits = false;
                     pump();
                 });
+            }
+        }
+
+        void keepAlive() {
+            if (client.committed() && !isOver() && !done.isDone()) {
+                client.keepAlive();
             }
         }
 

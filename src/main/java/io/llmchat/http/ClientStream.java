@@ -11,6 +11,7 @@ import io.vertx.core.http.HttpConnection;
 import io.vertx.core.http.HttpHeaders;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
+import io.vertx.core.net.impl.ConnectionBase;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
@@ -199,9 +200,12 @@ public final class ClientStream {
         }
     }
 
-    /** Sends a comment line, so that nobody between takes the stream for dead. */
+    /** Sends a comment line, so that nobody between takes the stream for dead; those who follow the answer get one too. */
     public void keepAlive() {
-        if (!gone) {
+        if (log != null) {
+            log.keepAlive();
+        }
+        if (!gone && !response.ended()) {
             response.write(COMMENT, null);
         }
     }
@@ -310,8 +314,8 @@ public final class ClientStream {
         }
     }
 
-    /** Cuts the connection: nobody reads it any more, or nobody shall. */
+    /** Cuts the connection: nobody reads it any more, or nobody shall. What was not taken yet is not waited for. */
     public void abort() {
-        request.connection().close();
+        ((ConnectionBase) request.connection()).channel().close();
     }
 }

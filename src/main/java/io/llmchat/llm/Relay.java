@@ -365,14 +365,17 @@ final class Relay implements Upstream.Receiver {
         if (client.full() && !paused) {
             paused = true;
             upstream.pause();
-            client.whenDrained(() -> {
-                paused = false;
-                lastToken = System.nanoTime();
-                lastWrite = lastToken;
-                if (!ended) {
-                    upstream.resume();
-                }
-            });
+            client.whenDrained(this::goOn);
+        }
+    }
+
+    /** There is room again, or nobody left who lacks it. */
+    private void goOn() {
+        if (paused && !ended) {
+            paused = false;
+            lastToken = System.nanoTime();
+            lastWrite = lastToken;
+            upstream.resume();
         }
     }
 
@@ -416,10 +419,12 @@ final class Relay implements Upstream.Receiver {
         } else if (!streams && now - started > millis(patience)) {
             timedOut("total", "timeout", "The provider '" + provider() + "' took too long.");
         } else if (paused) {
-            if (now - lastWrite > millis(limits.idle())) {
-                // nobody reads any more
+            if (!client.full()) {
+                // who has left does not say that there is room, and others may follow the answer
+                goOn();
+            } else if (now - lastWrite > millis(limits.idle())) {
+                // he does not read any more, and has left with that
                 client.abort();
-                finish(new ClientGone());
             }
         } else if (streamed && begun && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
             complete();

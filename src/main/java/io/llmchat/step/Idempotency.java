@@ -2,6 +2,7 @@ package io.llmchat.step;
 
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ClientGone;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.store.AnswerMirror;
@@ -94,11 +95,13 @@ public final class Idempotency {
     /** The answer is made here: it is kept while it is, for those who will ask for it. Who gets an earlier one makes none. */
     private void begin(Chat chat) {
         boolean resumable = chat.request().resumable();
-        chat.log(new AnswerLog(chat.answerId(), chat.userId(), resumable ? graceMillis : 0));
+        boolean mirrored = resumable || chat.idempotencyKey() != null && chat.request().stream();
+        chat.log(new AnswerLog(chat.answerId(), chat.userId(),
+                Math.max(resumable ? graceMillis : 0, mirrored ? AnswerMirror.noticeMillis() : 0)));
         if (resumable) {
             inProgress.resumable(chat.log());
         }
-        if (resumable || chat.idempotencyKey() != null && chat.request().stream()) {
+        if (mirrored) {
             mirror.mirror(chat.log());
         }
     }
@@ -155,8 +158,7 @@ public final class Idempotency {
                     return;
                 }
                 AnswerLog made = inProgress.ofKey(chat.idempotencyKey());
-                if (join && made != null) {
-                    made.follow(chat.client(), 0);
+                if (join && made != null && followed(made, chat.client())) {
                     return;
                 }
                 if (join && !givenUp && chat.request().stream() && mirror.follow(chat.client(), kept.answerId(), chat.userId(), 0)) {
@@ -169,6 +171,16 @@ public final class Idempotency {
                 Thread.sleep(POLL_MILLIS);
             }
         };
+    }
+
+    /** Gives the answer to this caller too; false if the one it was made for left before there was anything of it. */
+    private static boolean followed(AnswerLog made, ClientStream client) throws InterruptedException {
+        try {
+            made.follow(client, 0);
+            return true;
+        } catch (ClientGone e) {
+            return false;
+        }
     }
 
     /** A step for a caller who comes back: the events of its answer after the last one that it has. */
@@ -240,6 +252,9 @@ public final class Idempotency {
             later.store(body.length, () -> {
                 answers.keep(claim, key, body, stream);
                 inProgress.forgetKey(key, log);
+            }, () -> {
+                answers.giveUp(claim, key);
+                inProgress.forgetKey(key, log);
             });
         };
     }
@@ -270,7 +285,7 @@ public final class Idempotency {
                     later.store(body.length, () -> {
                         answers.keepWithoutKey(log.answerId(), log.owner(), body);
                         inProgress.forgetId(log);
-                    });
+                    }, () -> inProgress.forgetId(log));
                 } else {
                     inProgress.forgetId(log);
                 }

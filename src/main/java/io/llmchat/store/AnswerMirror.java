@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import org.redisson.api.BatchOptions;
 import org.redisson.api.RBatch;
 import org.redisson.api.RScript;
@@ -28,6 +29,8 @@ public final class AnswerMirror {
     private static final Logger LOG = LoggerFactory.getLogger(AnswerMirror.class);
     private static final long INTERVAL_MILLIS = 250;
     private static final long POLL_MILLIS = 100;
+    /** Milliseconds for which a follower is one, once it has asked for more. */
+    private static final long WANTED_MILLIS = 2_000;
     /** Milliseconds; renewed while the answer is made, so that it vanishes if its instance does. */
     private static final long TTL = 30_000;
 
@@ -43,8 +46,11 @@ public final class AnswerMirror {
             redis.call('pexpire', KEYS[1], ARGV[5]) redis.call('pexpire', KEYS[2], ARGV[5])
             return 1
             """;
+    /** Reads on, and lets the instance that makes it know that somebody does. */
     private static final String READ = """
-            return {redis.call('hget', KEYS[2], 'owner'), redis.call('hget', KEYS[2], 'over'), redis.call('getrange', KEYS[1], ARGV[1], -1)}
+            local owner = redis.call('hget', KEYS[2], 'owner')
+            if owner == ARGV[2] then redis.call('set', KEYS[3], '1', 'px', ARGV[3]) end
+            return {owner, redis.call('hget', KEYS[2], 'over'), redis.call('getrange', KEYS[1], ARGV[1], -1)}
             """;
 
     private static final class Mirrored {
@@ -55,13 +61,16 @@ public final class AnswerMirror {
 
     private final RedissonClient redis;
     private final RedisWatch watch;
+    private final long heartbeatNanos;
     private final Map<AnswerLog, Mirrored> logs = new ConcurrentHashMap<>();
     private final Map<String, AnswerLog> lately = new ConcurrentHashMap<>();
     private volatile boolean running = true;
 
-    public AnswerMirror(Redis redis) {
+    /** @param heartbeatMillis silence after which a follower gets a comment line */
+    public AnswerMirror(Redis redis, long heartbeatMillis) {
         this.redis = redis.client();
         this.watch = redis.watch();
+        this.heartbeatNanos = TimeUnit.MILLISECONDS.toNanos(heartbeatMillis);
     }
 
     /** Begins to mirror what is registered. */
@@ -82,6 +91,11 @@ public final class AnswerMirror {
 
     public void stop() {
         running = false;
+    }
+
+    /** Milliseconds until a follower elsewhere is known here: an answer should wait for one so long. */
+    public static long noticeMillis() {
+        return 2 * INTERVAL_MILLIS;
     }
 
     /** This answer, if it becomes a stream, is mirrored from its first event to its end. */
@@ -119,10 +133,18 @@ public final class AnswerMirror {
     }
 
     private void flush() {
-        if (logs.isEmpty() && lately.isEmpty() || !watch.available()) {
+        if (!watch.available()) {
+            // what is over is of use to nobody here; what is not will be mirrored as a whole
+            logs.keySet().removeIf(AnswerLog::isOver);
+            lately.clear();
             return;
         }
-        RBatch batch = redis.createBatch(BatchOptions.defaults().skipResult());
+        if (logs.isEmpty() && lately.isEmpty()) {
+            return;
+        }
+        askWhoWantsThem();
+        // once: the same bytes, sent again, look like others that were lost
+        RBatch batch = redis.createBatch(BatchOptions.defaults().skipResult().retryAttempts(0));
         boolean any = false;
         long now = System.currentTimeMillis();
         for (Map.Entry<AnswerLog, Mirrored> entry : logs.entrySet()) {
@@ -155,9 +177,28 @@ public final class AnswerMirror {
         }
     }
 
+    /** A caller who has left here may have come back elsewhere, and others may follow there. */
+    private void askWhoWantsThem() {
+        RBatch batch = null;
+        for (AnswerLog log : logs.keySet()) {
+            if (log.isAlone()) {
+                batch = batch != null ? batch : redis.createBatch();
+                batch.getBucket(keys(log.answerId()).get(2).toString()).isExistsAsync().thenAccept(wanted -> {
+                    if (wanted) {
+                        log.wanted();
+                    }
+                });
+            }
+        }
+        if (batch != null) {
+            batch.executeAsync();
+        }
+    }
+
     private static List<Object> keys(String answerId) {
-        // one slot for both, also in a cluster
-        return List.of("llmchat:answer:{" + answerId + "}", "llmchat:answer:{" + answerId + "}:of");
+        // one slot for all, also in a cluster
+        String key = "llmchat:answer:{" + answerId + "}";
+        return List.of(key, key + ":of", key + ":wanted");
     }
 
     private static byte[] utf8(String text) {
@@ -172,8 +213,11 @@ public final class AnswerMirror {
     public boolean follow(ClientStream client, String answerId, String owner, int event) throws InterruptedException {
         long at = 0;
         boolean begun = false;
+        // the mirror may be behind what the caller has
+        boolean found = event == 0;
+        long wroteAt = 0;
         while (!client.gone()) {
-            List<byte[]> read = read(answerId, at);
+            List<byte[]> read = read(answerId, owner, at);
             if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
                 if (begun) {
                     // its instance has died: a stream without its end says so
@@ -183,15 +227,24 @@ public final class AnswerMirror {
             }
             Buffer more = Buffer.buffer(read.get(2));
             at += more.length();
-            Buffer wanted = begun ? more : AnswerLog.after(more, answerId, event);
+            Buffer wanted = found ? more : AnswerLog.after(more, answerId, event);
+            found |= wanted.length() > 0;
+            boolean over = "1".equals(new String(read.get(1), StandardCharsets.UTF_8));
+            if (wanted.length() > 0 || !begun) {
+                wroteAt = System.nanoTime();
+            }
             if (!begun) {
                 client.commit();
-                begun = true;
             }
             if (wanted.length() > 0) {
                 client.write(wanted);
+            } else if (!over && (!begun && event > 0 || System.nanoTime() - wroteAt > heartbeatNanos)) {
+                // the head, at least, for who has all there is
+                client.keepAlive();
+                wroteAt = System.nanoTime();
             }
-            if ("1".equals(new String(read.get(1), StandardCharsets.UTF_8))) {
+            begun = true;
+            if (over) {
                 client.end(Buffer.buffer());
                 return true;
             }
@@ -202,10 +255,11 @@ public final class AnswerMirror {
         return begun;
     }
 
-    private List<byte[]> read(String answerId, long from) {
+    private List<byte[]> read(String answerId, String owner, long from) {
         try {
-            return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_ONLY, READ,
-                    RScript.ReturnType.MULTI, keys(answerId), (Object) utf8(Long.toString(from))));
+            return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, READ,
+                    RScript.ReturnType.MULTI, keys(answerId), utf8(Long.toString(from)), utf8(owner),
+                    utf8(Long.toString(WANTED_MILLIS))));
         } catch (RedisAway e) {
             return null;
         }

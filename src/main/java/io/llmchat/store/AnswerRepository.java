@@ -1,13 +1,12 @@
 package io.llmchat.store;
 
 import io.llmchat.chat.Chat;
-import java.sql.Array;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.time.Duration;
-import java.util.Set;
+import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import javax.sql.DataSource;
 import org.apache.camel.Exchange;
@@ -34,7 +33,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     private final DataSource database;
     private final Duration keep;
     private final Duration lease;
-    private final Set<String> claims = ConcurrentHashMap.newKeySet();
+    /** The keys whose answers are being made here, and the claim to each. */
+    private final Map<String, String> claims = new ConcurrentHashMap<>();
 
     /**
      * @param keepHours how long an answer is kept
@@ -52,6 +52,10 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
      */
     @Override
     public boolean add(Exchange exchange, String key) {
+        if (claims.containsKey(key)) {
+            // also where it could not be renewed
+            return false;
+        }
         Chat chat = Chat.of(exchange);
         boolean first = update("""
                 INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until)
@@ -64,7 +68,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
                 keep.toSeconds()) == 1;
         if (first) {
-            claims.add(exchange.getExchangeId());
+            claims.put(key, exchange.getExchangeId());
         }
         return first;
     }
@@ -75,7 +79,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
      */
     @Override
     public boolean remove(Exchange exchange, String key) {
-        claims.remove(exchange.getExchangeId());
+        giveUp(exchange.getExchangeId(), key);
         try {
             return update("DELETE FROM answers WHERE key = ? AND claimed_by = ? AND body IS NULL", key,
                     exchange.getExchangeId()) == 1;
@@ -84,16 +88,24 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         }
     }
 
+    /** A claim to a key is not renewed any more: it ends by itself. */
+    public void giveUp(String claim, String key) {
+        claims.remove(key, claim);
+    }
+
     /** Renews the claims of all answers that are being made here. */
     public void renew() {
-        if (claims.isEmpty()) {
+        Map<String, String> now = Map.copyOf(claims);
+        if (now.isEmpty()) {
             return;
         }
-        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
-                "UPDATE answers SET claimed_until = now() + make_interval(secs => ?) WHERE body IS NULL AND claimed_by = ANY (?)")) {
-            Array all = c.createArrayOf("text", claims.toArray());
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("""
+                UPDATE answers SET claimed_until = now() + make_interval(secs => ?)
+                FROM unnest(?, ?) AS mine (key, claim)
+                WHERE answers.key = mine.key AND answers.claimed_by = mine.claim AND answers.body IS NULL""")) {
             s.setLong(1, lease.toSeconds());
-            s.setArray(2, all);
+            s.setArray(2, c.createArrayOf("text", now.keySet().toArray()));
+            s.setArray(3, c.createArrayOf("text", now.values().toArray()));
             s.executeUpdate();
         } catch (SQLException e) {
             throw new StoreUnavailable();
@@ -103,13 +115,15 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     /** Keeps the answer to a key that {@code claim}, the id of an exchange, has claimed; on return it is on disk. */
     public void keep(String claim, String key, byte[] body, boolean stream) {
         update("UPDATE answers SET body = ?, stream = ?, created_at = now() WHERE key = ? AND claimed_by = ?", body, stream, key, claim);
-        claims.remove(claim);
+        giveUp(claim, key);
     }
 
     /** Keeps an answer that has no key, for callers that come back for it. */
     public void keepWithoutKey(String answerId, String owner, byte[] body) {
-        update("INSERT INTO answers (key, claimed_by, answer_id, owner, claimed_until, body, stream) VALUES (?, '', ?, ?, now(), ?, true)",
-                "answer " + answerId, answerId, owner, body);
+        // nothing, where it is there: PostgreSQL may have taken it and not have come to say so
+        update("""
+                INSERT INTO answers (key, claimed_by, answer_id, owner, claimed_until, body, stream) VALUES (?, '', ?, ?, now(), ?, true)
+                ON CONFLICT DO NOTHING""", "answer " + answerId, answerId, owner, body);
     }
 
     /** What is kept under a key, or null. */

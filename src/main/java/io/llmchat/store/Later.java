@@ -7,6 +7,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * What PostgreSQL could not take when it was to be stored: kept in memory, within bounds, and stored when it is back.
+ * What cannot be stored for a reason of its own keeps nothing else from being.
  * Safe for all threads.
  */
 public final class Later {
@@ -18,44 +19,59 @@ public final class Later {
     }
 
     private final Deque<Task> tasks = new ArrayDeque<>();
+    private final long maxBytes;
     private long bytes;
 
-    /** Stores something now, or, where PostgreSQL is away, later; {@code bytes} is what it keeps in memory until then. */
-    public void store(long bytes, Runnable store) {
+    public Later() {
+        this(MAX_BYTES);
+    }
+
+    Later(long maxBytes) {
+        this.maxBytes = maxBytes;
+    }
+
+    /**
+     * Stores something now, or, where PostgreSQL is away, later; {@code bytes} is what it keeps in memory until then.
+     *
+     * @param drop runs instead if there is no more room for it
+     */
+    public void store(long bytes, Runnable store, Runnable drop) {
         try {
             store.run();
         } catch (StoreUnavailable e) {
-            add(bytes, store);
-        }
-    }
-
-    private synchronized void add(long size, Runnable store) {
-        if (bytes + size > MAX_BYTES) {
-            LOG.warn("An answer is not kept: PostgreSQL is away, and more is waiting for it than is kept in memory");
-            return;
-        }
-        bytes += size;
-        tasks.add(new Task(size, store));
-    }
-
-    /** Stores what is left, the oldest first, as far as PostgreSQL takes it. */
-    public void again() {
-        while (true) {
-            Task task;
-            synchronized (this) {
-                task = tasks.peek();
-                if (task == null) {
-                    return;
-                }
+            if (!add(new Task(bytes, store))) {
+                LOG.warn("An answer is not kept: PostgreSQL is away, and more is waiting for it than is kept in memory");
+                drop.run();
             }
+        }
+    }
+
+    private synchronized boolean add(Task task) {
+        if (bytes + task.bytes > maxBytes) {
+            return false;
+        }
+        bytes += task.bytes;
+        tasks.add(task);
+        return true;
+    }
+
+    private synchronized Task next() {
+        Task task = tasks.poll();
+        bytes -= task == null ? 0 : task.bytes;
+        return task;
+    }
+
+    /** Stores what is left, the oldest first, until PostgreSQL does not take one; that one is the last next time. */
+    public void again() {
+        for (Task task = next(); task != null; task = next()) {
             try {
                 task.store.run();
             } catch (StoreUnavailable e) {
+                synchronized (this) {
+                    bytes += task.bytes;
+                    tasks.add(task);
+                }
                 return;
-            }
-            synchronized (this) {
-                tasks.poll();
-                bytes -= task.bytes;
             }
         }
     }

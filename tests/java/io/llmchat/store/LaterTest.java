@@ -1,0 +1,105 @@
+package io.llmchat.store;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+
+/** What waits for PostgreSQL. */
+class LaterTest {
+
+    private final List<String> stored = new ArrayList<>();
+    private final Later later = new Later(100);
+    private boolean away = true;
+
+    private Runnable storing(String what) {
+        return () -> {
+            if (away) {
+                throw new StoreUnavailable();
+            }
+            stored.add(what);
+        };
+    }
+
+    private static Runnable never() {
+        return () -> {
+            throw new AssertionError("there is room");
+        };
+    }
+
+    @Test
+    void whatCouldNotBeStoredIsStoredOnceInItsOrder() {
+        later.store(40, storing("one"), never());
+        later.store(40, storing("two"), never());
+        later.again();
+        assertEquals(List.of(), stored);
+        away = false;
+        later.again();
+        later.again();
+        assertEquals(2, stored.size());
+        assertTrue(stored.containsAll(List.of("one", "two")));
+        later.store(90, storing("three"), never());
+        assertEquals("three", stored.getLast());
+    }
+
+    @Test
+    void whatIsNeverTakenKeepsNothingElseFromBeingStored() {
+        later.store(10, () -> {
+            throw new StoreUnavailable();
+        }, never());
+        later.store(10, storing("good"), never());
+        away = false;
+        later.again();
+        later.again();
+        assertEquals(List.of("good"), stored);
+    }
+
+    @Test
+    void whatThereIsNoRoomForIsGivenUpAndSaysSo() {
+        List<String> dropped = new ArrayList<>();
+        later.store(80, storing("one"), never());
+        later.store(30, storing("two"), () -> dropped.add("two"));
+        assertEquals(List.of("two"), dropped);
+        away = false;
+        later.again();
+        assertEquals(List.of("one"), stored);
+        away = true;
+        later.store(100, storing("three"), never());
+    }
+
+    @Test
+    void twoWhoStoreAtOnceStoreEachThingOnce() throws Exception {
+        CountDownLatch both = new CountDownLatch(2);
+        AtomicInteger first = new AtomicInteger();
+        AtomicInteger second = new AtomicInteger();
+        for (AtomicInteger times : List.of(first, second)) {
+            later.store(10, () -> {
+                if (away) {
+                    throw new StoreUnavailable();
+                }
+                both.countDown();
+                await(both);
+                times.incrementAndGet();
+            }, never());
+        }
+        away = false;
+        Thread other = Thread.ofPlatform().start(later::again);
+        later.again();
+        other.join();
+        assertEquals(1, first.get());
+        assertEquals(1, second.get());
+    }
+
+    private static void await(CountDownLatch latch) {
+        try {
+            latch.await(2, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}
