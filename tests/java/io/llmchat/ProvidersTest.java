@@ -34,7 +34,7 @@ class ProvidersTest {
                 "llmchat.anthropic.base-url", provider.url(), "llmchat.anthropic.api-key", "key-of-anthropic",
                 "llmchat.dify.base-url", provider.url() + "/v1", "llmchat.dify.api-key", "key-of-dify",
                 "llmchat.fastgpt.base-url", provider.url() + "/api", "llmchat.fastgpt.api-key", "key-of-fastgpt",
-                "llmchat.test.acme-url", provider.url() + "/v2");
+                "llmchat.ollama.base-url", provider.url() + "/v1", "llmchat.test.acme-url", provider.url() + "/v2");
     }
 
     @AfterAll
@@ -45,6 +45,16 @@ class ProvidersTest {
 
     private static void named(Call call, String event, String data) throws Exception {
         call.bytes(("event: " + event + "\ndata: " + data + "\n\n").getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    }
+
+    // --- Ollama
+
+    @Test
+    void ollamaIsToldTheLimitByTheOnlyNameItKnows() throws Exception {
+        gateway.post("/v1/chat/completions", "{\"model\":\"ollama/" + model + "\",\"max_completion_tokens\":5,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals(5, provider.call(model).body().path("max_tokens").asInt());
+        assertFalse(provider.call(model).body().has("max_completion_tokens"));
     }
 
     // --- Anthropic

@@ -160,8 +160,12 @@ public final class OpenAiRequests {
         });
     }
 
-    /** Writes a request. */
-    public static ObjectNode write(Prompt prompt, String model) {
+    /**
+     * Writes a request.
+     *
+     * @param tokenLimit the name of the option {@code max_tokens} there
+     */
+    public static ObjectNode write(Prompt prompt, String model, String tokenLimit) {
         ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
         ArrayNode messages = json.putArray("messages");
         int i = 0;
@@ -194,7 +198,7 @@ public final class OpenAiRequests {
         }
         prompt.options().forEach((name, value) -> {
             if (!FOREIGN.contains(name)) {
-                json.set(name, value);
+                json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, value);
             }
         });
         return json;
