@@ -109,6 +109,20 @@ class OpenAiWireTest {
         assertTrue(request("\"temperature\":null,\"max_tokens\":null", agent).endsWith(MESSAGES + "}"));
     }
 
+    @Test
+    void theSessionThatTheGatewayTakesIsNotPassedOn() {
+        assertEquals("{\"model\":\"gpt-x\",\"messages\":" + MESSAGES + "}", request("\"metadata\":{ \"session_id\" : \"s\" }", null));
+        assertEquals("{\"model\":\"gpt-x\",\"metadata\":{\"a\":\"b\"},\"store\":true,\"messages\":" + MESSAGES + "}",
+                request("\"metadata\":{\"session_id\":\"s\",\"a\":\"b\"},\"store\":true", null));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{ \"a\" : \"b\" }", "{}", "null", "\"s\"", "{\"session_id\":null}"})
+    void metadataWithoutASessionStaysAsItIs(String metadata) {
+        assertEquals("{\"model\":\"gpt-x\",\"metadata\":" + metadata + ",\"messages\":" + MESSAGES + "}",
+                request("\"metadata\":" + metadata, null));
+    }
+
     private String limited(String tokenLimit, String members, Agent agent) {
         byte[] body = utf8("{" + members + "\"messages\":" + MESSAGES + "}");
         Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, "m", "a1", null);
