@@ -135,6 +135,13 @@ class ResponsesTest {
     }
 
     @Test
+    void withoutToolsNothingIsSaidOfHowTheyAreCalled() throws Exception {
+        assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"),
+                sent("\"input\":\"Hi\",\"tools\":[],\"tool_choice\":\"auto\",\"parallel_tool_calls\":true"));
+        refused("\"input\":\"Hi\",\"tools\":[],\"tool_choice\":\"required\"", 400, "tool_choice");
+    }
+
+    @Test
     void whatNeedsAStoreIsRefused() throws Exception {
         refused("\"input\":\"Hi\",\"previous_response_id\":\"resp_1\"", 400, "previous_response_id");
         refused("\"input\":\"Hi\",\"conversation\":{\"id\":\"conv_1\"}", 400, "conversation");
