@@ -215,39 +215,44 @@ public final class AnthropicRequests {
     }
 
     private static void system(ObjectNode json, Prompt prompt) {
-        List<Message> system = prompt.messages().stream().filter(m -> m.role() == Role.SYSTEM).toList();
-        if (system.size() == 1 && system.get(0).parts().size() == 1) {
-            json.put("system", system.get(0).text());
-        } else if (!system.isEmpty()) {
-            ArrayNode blocks = json.putArray("system");
-            system.forEach(m -> m.parts().forEach(p -> {
-                if (!(p instanceof Part.Text text)) {
-                    throw Unsayable.field("messages (system)");
-                }
-                blocks.addObject().put("type", "text").put("text", text.text());
-            }));
+        ArrayNode blocks = Json.MAPPER.createArrayNode();
+        prompt.messages().stream().filter(m -> m.role() == Role.SYSTEM).forEach(m -> m.parts().forEach(p -> {
+            if (!(p instanceof Part.Text text)) {
+                throw Unsayable.field("messages (system)");
+            }
+            text(blocks, text.text());
+        }));
+        if (blocks.size() == 1) {
+            json.set("system", blocks.get(0).get("text"));
+        } else if (!blocks.isEmpty()) {
+            json.set("system", blocks);
         }
     }
 
-    /** Messages in turn: what follows another of the same role is the same message here. */
+    /**
+     * Messages in turn: what follows another of the same role is the same message here, and where nothing is said there
+     * is none.
+     */
     private static void messages(ArrayNode messages, Prompt prompt) {
         String last = "";
-        ArrayNode content = null;
+        ArrayNode content = Json.MAPPER.createArrayNode();
         int i = -1;
         for (Message message : prompt.messages()) {
             i++;
             if (message.role() == Role.SYSTEM) {
                 continue;
             }
+            ArrayNode blocks = Json.MAPPER.createArrayNode();
+            int j = 0;
+            for (Part part : message.parts()) {
+                block(blocks, part, "messages[" + i + "].content[" + j++ + "]");
+            }
             String role = message.role() == Role.ASSISTANT ? "assistant" : "user";
-            if (!role.equals(last)) {
+            if (!blocks.isEmpty() && !role.equals(last)) {
                 content = messages.addObject().put("role", role).putArray("content");
                 last = role;
             }
-            int j = 0;
-            for (Part part : message.parts()) {
-                block(content, part, "messages[" + i + "].content[" + j++ + "]");
-            }
+            content.addAll(blocks);
         }
         messages.forEach(AnthropicRequests::plain);
     }
@@ -262,13 +267,8 @@ public final class AnthropicRequests {
 
     private static void block(ArrayNode content, Part part, String at) {
         switch (part) {
-            case Part.Text t -> {
-                // Anthropic refuses blocks of text that are empty
-                if (!t.text().isEmpty()) {
-                    content.addObject().put("type", "text").put("text", t.text());
-                }
-            }
-            case Part.Refusal r -> content.addObject().put("type", "text").put("text", r.text());
+            case Part.Text t -> text(content, t.text());
+            case Part.Refusal r -> text(content, r.text());
             case Part.Image image -> source(content.addObject().put("type", "image"), image.url(), image.mediaType(), image.data());
             case Part.Document d -> {
                 ObjectNode block = content.addObject().put("type", "document");
@@ -296,6 +296,13 @@ public final class AnthropicRequests {
             }
             case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
             case Part.Other other -> throw Unsayable.field(at);
+        }
+    }
+
+    /** Anthropic refuses text in which nothing stands but blanks ("text content blocks must contain non-whitespace text"). */
+    private static void text(ArrayNode content, String text) {
+        if (!text.isBlank()) {
+            content.addObject().put("type", "text").put("text", text);
         }
     }
 
