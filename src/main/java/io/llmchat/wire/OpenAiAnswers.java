@@ -315,8 +315,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     depth++;
                 } else if (token == JsonToken.END_OBJECT) {
                     depth--;
-                } else if (token == JsonToken.VALUE_NUMBER_INT) {
-                    long n = p.getLongValue();
+                } else if (token != null && token.isNumeric()) {
+                    // a count may be larger than a long, or have a decimal point
+                    long n = (long) p.getDoubleValue();
                     // the sums stand at the top, their parts one level below
                     switch (depth + " " + p.currentName()) {
                         case "1 prompt_tokens" -> prompt = n;
