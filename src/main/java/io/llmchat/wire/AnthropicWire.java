@@ -42,10 +42,10 @@ public final class AnthropicWire implements Wire {
         }
         boolean count = request.operation() == Operation.COUNT_TOKENS;
         String path = count ? "/v1/messages/count_tokens" : "/v1/messages";
-        if ("anthropic".equals(request.wire())) {
-            return new Call(path, passed(asked, count).getBytes(), request.headers(), request.stream(), List.of());
-        }
         List<String> warnings = new ArrayList<>();
+        if ("anthropic".equals(request.wire())) {
+            return new Call(path, passed(asked, count, warnings).getBytes(), request.headers(), request.stream(), warnings);
+        }
         ObjectNode json = AnthropicRequests.write(asked.prompt(), asked.model(), maxTokens, warnings);
         if (request.stream()) {
             json.put("stream", true);
@@ -54,7 +54,7 @@ public final class AnthropicWire implements Wire {
     }
 
     /** The caller's own words, with the model, and the agent's prompt and defaults, put in. */
-    private static Buffer passed(Asked asked, boolean count) {
+    private static Buffer passed(Asked asked, boolean count, List<String> warnings) {
         ChatRequest request = asked.request();
         Agent agent = asked.agent();
         Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
@@ -72,9 +72,19 @@ public final class AnthropicWire implements Wire {
             out.appendString(",\"system\":").appendBytes(Json.write(system(prompt, request.member("system"))));
         }
         if (agent != null && agent.temperature() != null && !request.has("temperature") && !count) {
-            out.appendString(",\"temperature\":" + agent.temperature());
+            if (takesTemperature(asked)) {
+                out.appendString(",\"temperature\":" + agent.temperature());
+            } else {
+                warnings.add("temperature");
+            }
         }
         return out.appendString("}");
+    }
+
+    /** Whether the model takes one at all, and with what the caller says of thinking. */
+    private static boolean takesTemperature(Asked asked) {
+        JsonNode thinking = asked.request().member("thinking");
+        return Claude.named(asked.model()).takesSampling() && (thinking == null || "disabled".equals(thinking.path("type").asText()));
     }
 
     private static ArrayNode system(String prompt, JsonNode given) {
