@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
@@ -62,7 +63,7 @@ public final class AnthropicWire implements Wire {
         String prompt = agent == null ? null : agent.systemPrompt();
         request.members().forEach((name, value) -> {
             if (name.equals("messages")) {
-                asked.messages(out.appendString(",\"messages\":"), value);
+                messages(out.appendString(",\"messages\":"), asked, value);
             } else if (!name.equals("model") && !(name.equals("system") && prompt != null)) {
                 Json.quote(out.appendString(","), name).appendString(":")
                         .appendBytes(request.body(), value.start(), value.end() - value.start());
@@ -79,6 +80,19 @@ public final class AnthropicWire implements Wire {
             }
         }
         return out.appendString("}");
+    }
+
+    /** As they are, but for thoughts that a Claude would refuse; others who speak its wire may need them. */
+    private static void messages(Buffer out, Asked asked, Slice value) {
+        ChatRequest request = asked.request();
+        if (!asked.model().contains("claude") || !UnsignedThoughts.mayBeIn(request.body(), value)) {
+            asked.messages(out, request.body(), value);
+            return;
+        }
+        ArrayNode messages = (ArrayNode) request.member("messages");
+        UnsignedThoughts.remove(messages);
+        byte[] json = Json.write(messages);
+        asked.messages(out, json, new Slice(0, json.length));
     }
 
     /** Whether the model takes one at all, and with what the caller says of thinking. */

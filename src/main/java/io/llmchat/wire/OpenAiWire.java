@@ -119,9 +119,9 @@ public class OpenAiWire implements Wire {
                 out.appendString(",\"messages\":");
                 if (agent != null && agent.systemPrompt() != null) {
                     Json.quote(out.appendString("[{\"role\":\"system\",\"content\":"), agent.systemPrompt()).appendString("},");
-                    asked.messages(out, new Slice(value.start() + 1, value.end()));
+                    asked.messages(out, request.body(), new Slice(value.start() + 1, value.end()));
                 } else {
-                    asked.messages(out, value);
+                    asked.messages(out, request.body(), value);
                 }
             } else if (name.equals("metadata") && request.chatId() != null) {
                 metadata(out, request);

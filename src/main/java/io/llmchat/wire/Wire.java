@@ -89,11 +89,11 @@ public interface Wire {
         }
 
         /** Adds the bytes of {@code messages}, an array in the caller's words, and how the answer begins. */
-        Buffer messages(Buffer out, ChatRequest.Slice array) {
+        Buffer messages(Buffer out, byte[] json, ChatRequest.Slice array) {
             if (begun == null) {
-                return out.appendBytes(request.body(), array.start(), array.end() - array.start());
+                return out.appendBytes(json, array.start(), array.end() - array.start());
             }
-            out.appendBytes(request.body(), array.start(), array.end() - array.start() - 1);
+            out.appendBytes(json, array.start(), array.end() - array.start() - 1);
             return Json.quote(out.appendString(",{\"role\":\"assistant\",\"content\":"), begun).appendString("}]");
         }
     }
