@@ -88,7 +88,7 @@ class NativeChatTest {
                 + "\"maxTokens\":9,\"chatId\":\"" + chatId + "\",\"variables\":{\"a\":1},\"metadata\":{\"b\":2}}");
         JsonNode sent = provider.call(model).body();
         assertEquals(0.25, sent.path("temperature").asDouble());
-        assertEquals(9, sent.path("max_tokens").asInt());
+        assertEquals(9, sent.path("max_completion_tokens").asInt());
         assertEquals("Hi", sent.path("messages").path(2).path("content").asText());
         for (String ours : List.of("agentId", "maxTokens", "chatId", "variables", "metadata")) {
             assertTrue(sent.path(ours).isMissingNode(), ours);

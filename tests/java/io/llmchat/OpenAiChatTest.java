@@ -146,7 +146,7 @@ class OpenAiChatTest {
         assertEquals("system", sent.path("messages").path(0).path("role").asText());
         assertEquals("Hi", sent.path("messages").path(1).path("content").asText());
         assertEquals(0.5, sent.path("temperature").asDouble());
-        assertEquals(77, sent.path("max_tokens").asInt());
+        assertEquals(77, sent.path("max_completion_tokens").asInt());
     }
 
     @Test

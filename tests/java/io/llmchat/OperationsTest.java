@@ -15,6 +15,8 @@ import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.UUID;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What operators look at and change: health, metrics, agents, keys, usage records. */
 class OperationsTest {
@@ -51,6 +53,10 @@ class OperationsTest {
         String ok = "http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"200\"}";
         String missing = "http_request_errors_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"404\"}";
         String seconds = "http_request_duration_seconds_count{method=\"POST\",path=\"/v1/chat/completions\",status=\"200\"}";
+        until("an agent is found near: what others have just changed is not kept", () -> {
+            gateway.post("/v1/chat/completions", chat("demo", false));
+            return gateway.metric("cache_hits_total{cache=\"agents\"}") > 0;
+        });
         double okBefore = gateway.metric(ok);
         double missingBefore = gateway.metric(missing);
         double secondsBefore = gateway.metric(seconds);
@@ -61,7 +67,6 @@ class OperationsTest {
         assertEquals(secondsBefore + 2, gateway.metric(seconds));
         assertEquals(missingBefore + 1, gateway.metric(missing));
         assertTrue(gateway.metric("db_connections_active") + gateway.metric("db_connections_idle") > 0);
-        assertTrue(gateway.metric("cache_hits_total{cache=\"agents\"}") > 0);
         assertTrue(gateway.metric("cache_misses_total{cache=\"agents\"}") > 0);
         double rate = gateway.metric("cache_hit_rate{cache=\"agents\"}");
         assertTrue(rate > 0 && rate < 1);
@@ -120,6 +125,23 @@ class OperationsTest {
             assertEquals(400, response.statusCode(), body);
             assertEquals("VALIDATION_ERROR", json(response.body()).path("code").asText(), body);
         }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"\"temperature\":1e400", "\"temperature\":1e-400", "\"temperature\":-0.1", "\"temperature\":2.1", "\"temperature\":\"1\"",
+            "\"maxTokens\":1.5", "\"maxTokens\":1e400", "\"maxTokens\":2147483648", "\"maxTokens\":\"9\""})
+    void aNumberOfAnAgentThatCannotBeKeptOrUsedIsRefused(String member) throws Exception {
+        HttpResponse<String> response = TestGateway.shared().post("/api/agents", agentJson("," + member));
+        assertEquals(400, response.statusCode(), response.body());
+        JsonNode error = json(response.body());
+        assertEquals("VALIDATION_ERROR", error.path("code").asText());
+        assertEquals(member.split("\"")[1], error.path("details").path(0).path("field").asText());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null"})
+    void aNumberAtTheEdgeIsTaken(String members) throws Exception {
+        assertEquals(201, TestGateway.shared().post("/api/agents", agentJson("," + members)).statusCode());
     }
 
     @Test

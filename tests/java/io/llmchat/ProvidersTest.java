@@ -18,6 +18,8 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Providers of other wires than OpenAI's, through the routes: Anthropic, Dify, FastGPT, and one that is only described. */
 class ProvidersTest {
@@ -34,7 +36,7 @@ class ProvidersTest {
                 "llmchat.anthropic.base-url", provider.url(), "llmchat.anthropic.api-key", "key-of-anthropic",
                 "llmchat.dify.base-url", provider.url() + "/v1", "llmchat.dify.api-key", "key-of-dify",
                 "llmchat.fastgpt.base-url", provider.url() + "/api", "llmchat.fastgpt.api-key", "key-of-fastgpt",
-                "llmchat.test.acme-url", provider.url() + "/v2");
+                "llmchat.ollama.base-url", provider.url() + "/v1", "llmchat.test.acme-url", provider.url() + "/v2");
     }
 
     @AfterAll
@@ -45,6 +47,16 @@ class ProvidersTest {
 
     private static void named(Call call, String event, String data) throws Exception {
         call.bytes(("event: " + event + "\ndata: " + data + "\n\n").getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    }
+
+    // --- Ollama
+
+    @Test
+    void ollamaIsToldTheLimitByTheOnlyNameItKnows() throws Exception {
+        gateway.post("/v1/chat/completions", "{\"model\":\"ollama/" + model + "\",\"max_completion_tokens\":5,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals(5, provider.call(model).body().path("max_tokens").asInt());
+        assertFalse(provider.call(model).body().has("max_completion_tokens"));
     }
 
     // --- Anthropic
@@ -112,6 +124,21 @@ class ProvidersTest {
         assertEquals("n", error.path("param").asText());
         assertEquals("unsupported_parameter", error.path("code").asText());
         assertEquals(0, provider.calls(model).size());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            /v1/chat/completions | anthropic | "tools":[],"tool_choice":"required",
+            /v1/chat/completions | dify      | "tool_choice":{"type":"function","function":{"name":"f"}},
+            /v1/messages         | openai    | "max_tokens":9,"tools":[],"tool_choice":{"type":"any"},
+            /v1/messages         | openai    | "max_tokens":9,"tool_choice":{"type":"tool","name":"f"},""")
+    void aToolThatMustBeCalledAndIsNotThereIsTheCallersFault(String path, String whom, String members) throws Exception {
+        HttpResponse<String> response = gateway.post(path, "{\"model\":\"" + whom + "/" + model + "\"," + members
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals(400, response.statusCode(), response.body());
+        assertEquals("invalid_request_error", json(response.body()).path("error").path("type").asText());
+        assertTrue(json(response.body()).path("error").path("message").asText().startsWith("tool_choice"), response.body());
+        assertEquals(0, provider.calls(model).size() + gateway.provider().calls(model).size());
     }
 
     @Test

@@ -127,11 +127,18 @@ class ResponsesTest {
                 + "\"text\":{\"verbosity\":\"low\",\"format\":{\"type\":\"json_schema\",\"name\":\"s\",\"strict\":true,\"schema\":{\"type\":\"object\"}}},"
                 + "\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"description\":\"F\",\"strict\":true,\"parameters\":{\"type\":\"object\"}}],"
                 + "\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"}");
-        assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_tokens\":7,"
+        assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_completion_tokens\":7,"
                 + "\"temperature\":0.50,\"top_p\":1,\"user\":\"u\",\"reasoning_effort\":\"low\",\"parallel_tool_calls\":false,\"verbosity\":\"low\","
                 + "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"s\",\"strict\":true,\"schema\":{\"type\":\"object\"}}},"
                 + "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"F\",\"parameters\":{\"type\":\"object\"},\"strict\":true}}],"
                 + "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}"), sent);
+    }
+
+    @Test
+    void withoutToolsNothingIsSaidOfHowTheyAreCalled() throws Exception {
+        assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"),
+                sent("\"input\":\"Hi\",\"tools\":[],\"tool_choice\":\"auto\",\"parallel_tool_calls\":true"));
+        refused("\"input\":\"Hi\",\"tools\":[],\"tool_choice\":\"required\"", 400, "tool_choice");
     }
 
     @Test
@@ -264,7 +271,7 @@ class ResponsesTest {
                 + "\",\"systemPrompt\":\"A secret.\",\"maxTokens\":77}");
         HttpResponse<String> response = gateway.post(PATH, "{\"model\":\"" + id + "\",\"instructions\":\"Be brief.\",\"input\":\"Hi\"}");
         assertEquals("[\"A secret.\", \"Be brief.\", \"Hi\"] 77", provider.call(model).body().path("messages").findValues("content")
-                + " " + provider.call(model).body().path("max_tokens"));
+                + " " + provider.call(model).body().path("max_completion_tokens"));
         assertEquals("Be brief.", json(response.body()).path("instructions").asText());
         assertFalse(response.body().contains("secret"));
     }

@@ -137,7 +137,7 @@ class SessionsTest {
         assertEquals(List.of("system: Be brief.", "user: One?", "assistant: Hello there", "user: Two?"), sent());
         List<Call> calls = provider.calls(model);
         assertEquals(0.25, calls.get(1).body().path("temperature").asDouble());
-        assertEquals(9, calls.get(1).body().path("max_tokens").asInt());
+        assertEquals(9, calls.get(1).body().path("max_completion_tokens").asInt());
     }
 
     @Test

@@ -23,6 +23,7 @@ import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -33,7 +34,7 @@ class OpenAiWireTest {
 
     private static final String MESSAGES = "[ {\"role\":\"user\", \"content\":\"Hi\"} ]";
 
-    private final OpenAiWire wire = new OpenAiWire(true);
+    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS);
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
@@ -106,6 +107,52 @@ class OpenAiWireTest {
         assertTrue(request("\"max_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
         assertTrue(request("\"max_completion_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
         assertTrue(request("\"temperature\":null,\"max_tokens\":null", agent).endsWith(MESSAGES + "}"));
+    }
+
+    @Test
+    void theSessionThatTheGatewayTakesIsNotPassedOn() {
+        assertEquals("{\"model\":\"gpt-x\",\"messages\":" + MESSAGES + "}", request("\"metadata\":{ \"session_id\" : \"s\" }", null));
+        assertEquals("{\"model\":\"gpt-x\",\"metadata\":{\"a\":\"b\"},\"store\":true,\"messages\":" + MESSAGES + "}",
+                request("\"metadata\":{\"session_id\":\"s\",\"a\":\"b\"},\"store\":true", null));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"{ \"a\" : \"b\" }", "{}", "null", "\"s\"", "{\"session_id\":null}"})
+    void metadataWithoutASessionStaysAsItIs(String metadata) {
+        assertEquals("{\"model\":\"gpt-x\",\"metadata\":" + metadata + ",\"messages\":" + MESSAGES + "}",
+                request("\"metadata\":" + metadata, null));
+    }
+
+    private String limited(String tokenLimit, String members, Agent agent) {
+        byte[] body = utf8("{" + members + "\"messages\":" + MESSAGES + "}");
+        Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, "m", "a1", null);
+        return new String(Wires.of("openai", Map.of("tokenLimit", tokenLimit)).call(asked).body(), StandardCharsets.UTF_8)
+                .replace(",\"messages\":" + MESSAGES, "");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            max_completion_tokens | "max_tokens":5,                               | "max_completion_tokens":5
+            max_completion_tokens | "max_completion_tokens":5,                    | "max_completion_tokens":5
+            max_completion_tokens | "max_tokens":9,"max_completion_tokens":5,     | "max_completion_tokens":5
+            max_completion_tokens | "max_tokens":5,"max_completion_tokens":null,  | "max_completion_tokens":5
+            max_tokens            | "max_completion_tokens":5,                    | "max_tokens":5
+            max_tokens            | "max_tokens":5,"max_completion_tokens":9,     | "max_tokens":5
+            max_tokens            | "max_completion_tokens":5,"max_tokens":null,  | "max_tokens":5""")
+    void theLimitGoesByTheNameThatTheProviderKnows(String tokenLimit, String said, String sent) {
+        assertEquals("{\"model\":\"m\"," + sent + "}", limited(tokenLimit, said, null));
+        assertEquals("{\"model\":\"m\"," + sent + "}", limited(tokenLimit, said, agent(null, null, 77)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"max_tokens", "max_completion_tokens"})
+    void theAgentsLimitGoesByThatNameToo(String tokenLimit) {
+        assertEquals("{\"model\":\"m\",\"" + tokenLimit + "\":77}", limited(tokenLimit, "", agent(null, null, 77)));
+    }
+
+    @Test
+    void aLimitHasOneOfTwoNames() {
+        assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("tokenLimit", "num_predict")));
     }
 
     // --- the events of a stream

@@ -47,7 +47,7 @@ import static org.junit.jupiter.api.DynamicTest.dynamicTest;
  * <ul>
  * <li>{@code ask.<dialect>.json}: a caller's request; {@code sent.json} is what the provider must get, and
  *     {@code warnings.txt} what was left out of it; or {@code unsupported.txt} names the field that cannot be passed on.
- *     {@code agent.json} and {@code conversation.txt} are what else is known.
+ *     {@code agent.json}, {@code model.txt} and {@code conversation.txt} are what else is known.
  * <li>{@code stream.txt}: a provider's stream; {@code <dialect>.txt} is what a caller who wants a stream must get,
  *     {@code <dialect>.json} a caller who does not. {@code told.txt} is the provider's name for the conversation.
  * <li>{@code answer.json}: a provider's whole answer; {@code <dialect>.json} is what the caller must get.
@@ -173,7 +173,8 @@ class WireFixturesTest {
         private void ask(String dialect) throws IOException {
             ChatRequest request = DIALECTS.get(dialect).read(bytes("ask." + dialect + ".json"), header -> null);
             Agent agent = has("agent.json") ? Json.MAPPER.treeToValue(json("agent.json"), Agent.class) : null;
-            Wire.Asked asked = new Wire.Asked(request, agent, "m", "a1", text("conversation.txt"));
+            String model = has("model.txt") ? text("model.txt") : "m";
+            Wire.Asked asked = new Wire.Asked(request, agent, model, "a1", text("conversation.txt"));
             Wire wire = wire();
             if (has("unsupported.txt")) {
                 UnsupportedParameter e = assertThrows(UnsupportedParameter.class, () -> wire.call(asked));

@@ -30,8 +30,11 @@ public sealed interface Part {
     record ToolResult(String id, List<Part> content, boolean error) implements Part {
     }
 
-    /** Thoughts of the model, and the provider's proof that they are its own, or null. */
+    /** Thoughts of the model, and the provider's proof that they are its own, or null; an empty one is none. */
     record Reasoning(String text, String signature) implements Part {
+        public Reasoning {
+            signature = signature == null || signature.isEmpty() ? null : signature;
+        }
     }
 
     /** Thoughts that only the provider can read. */

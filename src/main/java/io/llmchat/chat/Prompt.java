@@ -16,6 +16,8 @@ import java.util.Map;
  */
 public record Prompt(List<Message> messages, List<Tool> tools, ToolChoice toolChoice, Map<String, JsonNode> options) {
 
+    private static final String PARALLEL = "parallel_tool_calls";
+
     /** The texts of the system messages, in one piece; null if there is none. */
     public String system() {
         StringBuilder system = new StringBuilder();
@@ -30,6 +32,25 @@ public record Prompt(List<Message> messages, List<Tool> tools, ToolChoice toolCh
     /** The messages that are not the system's. */
     public List<Message> conversation() {
         return messages.stream().filter(m -> m.role() != Message.Role.SYSTEM).toList();
+    }
+
+    /**
+     * The same with nothing said of how tools are called where there are none: OpenAI and Anthropic refuse that (API
+     * references, "Create chat completion" and "Create a message").
+     *
+     * @throws RequestRejected if a tool must be called
+     */
+    public Prompt settled() {
+        if (!tools.isEmpty() || toolChoice == null && !options.containsKey(PARALLEL)) {
+            return this;
+        }
+        if (toolChoice != null && toolChoice.isForced()) {
+            throw new RequestRejected("VALIDATION_ERROR", "tool_choice demands a tool, and there is none.",
+                    new ChatException.Detail("tool_choice", "There is no tool that could be called."));
+        }
+        Map<String, JsonNode> rest = new LinkedHashMap<>(options);
+        rest.remove(PARALLEL);
+        return new Prompt(messages, tools, null, rest);
     }
 
     /** The same with an agent's prompt before it, and its defaults where the caller said nothing. */

@@ -11,4 +11,9 @@ public record ToolChoice(Mode mode, String name) {
     public enum Mode {
         AUTO, REQUIRED, NONE, TOOL
     }
+
+    /** Whether it must call one, whichever. */
+    public boolean isForced() {
+        return mode == Mode.REQUIRED || mode == Mode.TOOL;
+    }
 }

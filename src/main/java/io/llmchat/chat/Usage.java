@@ -11,6 +11,19 @@ package io.llmchat.chat;
 public record Usage(long promptTokens, long completionTokens, long totalTokens, long cachedTokens, long cacheWriteTokens,
                     long reasoningTokens, boolean estimated) {
 
+    /** More than any model can: what a provider counts beyond that is a fault, and its cost would fit nowhere. */
+    private static final long MOST = 1_000_000_000;
+
+    /** Keeps what is counted from 0 to a billion, and parts of the prompt's within it. */
+    public Usage {
+        promptTokens = Math.clamp(promptTokens, 0, MOST);
+        completionTokens = Math.clamp(completionTokens, 0, MOST);
+        totalTokens = Math.clamp(totalTokens, 0, 2 * MOST);
+        cachedTokens = Math.clamp(cachedTokens, 0, promptTokens);
+        cacheWriteTokens = Math.clamp(cacheWriteTokens, 0, promptTokens - cachedTokens);
+        reasoningTokens = Math.clamp(reasoningTokens, 0, MOST);
+    }
+
     /** As the provider counted them. */
     public Usage(long promptTokens, long completionTokens) {
         this(promptTokens, completionTokens, promptTokens + completionTokens, 0, 0, 0, false);

@@ -90,8 +90,8 @@ public final class Agents {
         String takes = TEXTS.contains(name) && !value.isTextual() ? "a string"
                 : LISTS.contains(name) && !value.isArray() ? "an array"
                 : OBJECTS.contains(name) && !value.isObject() ? "an object"
-                : name.equals("temperature") && !value.isNumber() ? "a number"
-                : name.equals("maxTokens") && !value.canConvertToInt() ? "a whole number"
+                : name.equals("temperature") && !isTemperature(value) ? "a number from 0 to 2"
+                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt()) ? "a whole number"
                 : name.equals("isActive") && !value.isBoolean() ? "true or false" : null;
         if (takes != null) {
             throw ChatException.invalid(name, name + " must be " + takes + ".");
@@ -102,6 +102,13 @@ public final class Agents {
         if (name.equals("id") && !value.asText().matches("[a-z0-9][a-z0-9._-]{0,63}")) {
             throw ChatException.invalid(name, "id takes 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.");
         }
+    }
+
+    /** Whether a provider takes it: OpenAI's range (API reference, "Create chat completion"), the widest of them. */
+    private static boolean isTemperature(JsonNode value) {
+        double temperature = value.doubleValue();
+        // the database takes no number that is not 0 and nearer to it than a double can be
+        return value.isNumber() && temperature >= 0 && temperature <= 2 && (temperature > 0 || value.decimalValue().signum() == 0);
     }
 
     /** A step: the body is what the database found; nothing found is an error. */

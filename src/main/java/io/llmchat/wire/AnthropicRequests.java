@@ -29,8 +29,7 @@ public final class AnthropicRequests {
     /** Without these the answer would not be what was asked for. */
     private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities", "audio",
             "web_search_options");
-    /** Tokens of thought for OpenAI's words for effort. */
-    private static final Map<String, Integer> EFFORT = Map.of("minimal", 1_024, "low", 1_024, "medium", 8_192, "high", 24_576);
+    private static final List<String> SAMPLING = List.of("temperature", "top_p", "top_k");
 
     private AnthropicRequests() {
     }
@@ -175,7 +174,7 @@ public final class AnthropicRequests {
         Map<String, JsonNode> options = new LinkedHashMap<>(prompt.options());
         ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
         if (options.containsKey("response_format") && options.get("response_format").path("json_schema").path("schema").isObject()) {
-            json.putObject("output_config").putObject("format").put("type", "json_schema")
+            json.withObjectProperty("output_config").putObject("format").put("type", "json_schema")
                     .set("schema", options.remove("response_format").path("json_schema").get("schema"));
         }
         Unsayable.options(options, KNOWN, NEEDED, warnings);
@@ -183,12 +182,19 @@ public final class AnthropicRequests {
         json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue() : defaultMaxTokens);
         system(json, prompt);
         messages(json.putArray("messages"), prompt);
-        for (String same : new String[] {"temperature", "top_p", "top_k", "thinking"}) {
-            if (options.containsKey(same)) {
-                json.set(same, options.get(same));
+        if (options.containsKey("thinking")) {
+            json.set("thinking", options.get("thinking"));
+        }
+        Claude claude = Claude.named(model);
+        boolean samples = !ClaudeEffort.write(json, prompt, claude, warnings) && claude.takesSampling();
+        for (String name : SAMPLING) {
+            if (options.containsKey(name) && samples) {
+                json.set(name, options.get(name));
+            } else if (options.containsKey(name)) {
+                warnings.add(name);
             }
         }
-        if (options.containsKey("temperature") && options.get("temperature").asDouble() > 1) {
+        if (samples && options.containsKey("temperature") && options.get("temperature").asDouble() > 1) {
             // Anthropic's goes to 1, OpenAI's to 2
             json.put("temperature", 1.0);
             warnings.add("temperature");
@@ -199,55 +205,49 @@ public final class AnthropicRequests {
         if (options.containsKey("user")) {
             json.putObject("metadata").set("user_id", options.get("user"));
         }
-        thinking(json, options);
         tools(json, prompt);
         return json;
     }
 
-    private static void thinking(ObjectNode json, Map<String, JsonNode> options) {
-        Integer budget = EFFORT.get(options.containsKey("reasoning_effort") ? options.get("reasoning_effort").asText() : "");
-        if (budget != null && !json.has("thinking")) {
-            json.putObject("thinking").put("type", "enabled").put("budget_tokens", budget);
-            // the answer has to fit behind the thoughts, and thinking takes no other temperature
-            json.put("max_tokens", Math.max(json.path("max_tokens").asInt(), budget + 1_024));
-            json.remove(List.of("temperature", "top_k"));
-        }
-    }
-
     private static void system(ObjectNode json, Prompt prompt) {
-        List<Message> system = prompt.messages().stream().filter(m -> m.role() == Role.SYSTEM).toList();
-        if (system.size() == 1 && system.get(0).parts().size() == 1) {
-            json.put("system", system.get(0).text());
-        } else if (!system.isEmpty()) {
-            ArrayNode blocks = json.putArray("system");
-            system.forEach(m -> m.parts().forEach(p -> {
-                if (!(p instanceof Part.Text text)) {
-                    throw Unsayable.field("messages (system)");
-                }
-                blocks.addObject().put("type", "text").put("text", text.text());
-            }));
+        ArrayNode blocks = Json.MAPPER.createArrayNode();
+        prompt.messages().stream().filter(m -> m.role() == Role.SYSTEM).forEach(m -> m.parts().forEach(p -> {
+            if (!(p instanceof Part.Text text)) {
+                throw Unsayable.field("messages (system)");
+            }
+            text(blocks, text.text());
+        }));
+        if (blocks.size() == 1) {
+            json.set("system", blocks.get(0).get("text"));
+        } else if (!blocks.isEmpty()) {
+            json.set("system", blocks);
         }
     }
 
-    /** Messages in turn: what follows another of the same role is the same message here. */
+    /**
+     * Messages in turn: what follows another of the same role is the same message here, and where nothing is said there
+     * is none.
+     */
     private static void messages(ArrayNode messages, Prompt prompt) {
         String last = "";
-        ArrayNode content = null;
+        ArrayNode content = Json.MAPPER.createArrayNode();
         int i = -1;
         for (Message message : prompt.messages()) {
             i++;
             if (message.role() == Role.SYSTEM) {
                 continue;
             }
+            ArrayNode blocks = Json.MAPPER.createArrayNode();
+            int j = 0;
+            for (Part part : message.parts()) {
+                block(blocks, part, "messages[" + i + "].content[" + j++ + "]");
+            }
             String role = message.role() == Role.ASSISTANT ? "assistant" : "user";
-            if (!role.equals(last)) {
+            if (!blocks.isEmpty() && !role.equals(last)) {
                 content = messages.addObject().put("role", role).putArray("content");
                 last = role;
             }
-            int j = 0;
-            for (Part part : message.parts()) {
-                block(content, part, "messages[" + i + "].content[" + j++ + "]");
-            }
+            content.addAll(blocks);
         }
         messages.forEach(AnthropicRequests::plain);
     }
@@ -262,13 +262,8 @@ public final class AnthropicRequests {
 
     private static void block(ArrayNode content, Part part, String at) {
         switch (part) {
-            case Part.Text t -> {
-                // Anthropic refuses blocks of text that are empty
-                if (!t.text().isEmpty()) {
-                    content.addObject().put("type", "text").put("text", t.text());
-                }
-            }
-            case Part.Refusal r -> content.addObject().put("type", "text").put("text", r.text());
+            case Part.Text t -> text(content, t.text());
+            case Part.Refusal r -> text(content, r.text());
             case Part.Image image -> source(content.addObject().put("type", "image"), image.url(), image.mediaType(), image.data());
             case Part.Document d -> {
                 ObjectNode block = content.addObject().put("type", "document");
@@ -296,6 +291,13 @@ public final class AnthropicRequests {
             }
             case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
             case Part.Other other -> throw Unsayable.field(at);
+        }
+    }
+
+    /** Anthropic refuses text in which nothing stands but blanks ("text content blocks must contain non-whitespace text"). */
+    private static void text(ArrayNode content, String text) {
+        if (!text.isBlank()) {
+            content.addObject().put("type", "text").put("text", text);
         }
     }
 

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Agent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
@@ -42,10 +43,10 @@ public final class AnthropicWire implements Wire {
         }
         boolean count = request.operation() == Operation.COUNT_TOKENS;
         String path = count ? "/v1/messages/count_tokens" : "/v1/messages";
-        if ("anthropic".equals(request.wire())) {
-            return new Call(path, passed(asked, count).getBytes(), request.headers(), request.stream(), List.of());
-        }
         List<String> warnings = new ArrayList<>();
+        if ("anthropic".equals(request.wire())) {
+            return new Call(path, passed(asked, count, warnings).getBytes(), request.headers(), request.stream(), warnings);
+        }
         ObjectNode json = AnthropicRequests.write(asked.prompt(), asked.model(), maxTokens, warnings);
         if (request.stream()) {
             json.put("stream", true);
@@ -54,7 +55,7 @@ public final class AnthropicWire implements Wire {
     }
 
     /** The caller's own words, with the model, and the agent's prompt and defaults, put in. */
-    private static Buffer passed(Asked asked, boolean count) {
+    private static Buffer passed(Asked asked, boolean count, List<String> warnings) {
         ChatRequest request = asked.request();
         Agent agent = asked.agent();
         Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
@@ -62,7 +63,7 @@ public final class AnthropicWire implements Wire {
         String prompt = agent == null ? null : agent.systemPrompt();
         request.members().forEach((name, value) -> {
             if (name.equals("messages")) {
-                asked.messages(out.appendString(",\"messages\":"), value);
+                messages(out.appendString(",\"messages\":"), asked, value);
             } else if (!name.equals("model") && !(name.equals("system") && prompt != null)) {
                 Json.quote(out.appendString(","), name).appendString(":")
                         .appendBytes(request.body(), value.start(), value.end() - value.start());
@@ -72,9 +73,32 @@ public final class AnthropicWire implements Wire {
             out.appendString(",\"system\":").appendBytes(Json.write(system(prompt, request.member("system"))));
         }
         if (agent != null && agent.temperature() != null && !request.has("temperature") && !count) {
-            out.appendString(",\"temperature\":" + agent.temperature());
+            if (takesTemperature(asked)) {
+                out.appendString(",\"temperature\":" + agent.temperature());
+            } else {
+                warnings.add("temperature");
+            }
         }
         return out.appendString("}");
+    }
+
+    /** As they are, but for thoughts that a Claude would refuse; others who speak its wire may need them. */
+    private static void messages(Buffer out, Asked asked, Slice value) {
+        ChatRequest request = asked.request();
+        if (!asked.model().contains("claude") || !UnsignedThoughts.mayBeIn(request.body(), value)) {
+            asked.messages(out, request.body(), value);
+            return;
+        }
+        ArrayNode messages = (ArrayNode) request.member("messages");
+        UnsignedThoughts.remove(messages);
+        byte[] json = Json.write(messages);
+        asked.messages(out, json, new Slice(0, json.length));
+    }
+
+    /** Whether the model takes one at all, and with what the caller says of thinking. */
+    private static boolean takesTemperature(Asked asked) {
+        JsonNode thinking = asked.request().member("thinking");
+        return Claude.named(asked.model()).takesSampling() && (thinking == null || "disabled".equals(thinking.path("type").asText()));
     }
 
     private static ArrayNode system(String prompt, JsonNode given) {

@@ -40,7 +40,7 @@ public final class DifyWire implements Wire {
         if (asked.request().operation() != Operation.CHAT) {
             throw Unsayable.operation("do anything but chat");
         }
-        Prompt prompt = asked.request().prompt();
+        Prompt prompt = asked.request().prompt().settled();
         List<String> warnings = new ArrayList<>();
         Unsayable.options(prompt.options(), KNOWN, NEEDED, warnings);
         if (!prompt.tools().isEmpty()) {

@@ -19,7 +19,7 @@ public final class FastGptWire extends OpenAiWire {
 
     /** @param detail whether it tells what its workflow is at */
     public FastGptWire(boolean detail) {
-        super(false);
+        super(false, MAX_TOKENS);
         this.detail = detail;
     }
 

@@ -12,9 +12,7 @@ import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.HashSet;
 import java.util.List;
-import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -26,8 +24,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private static final byte[] DONE = Json.utf8("[DONE]");
 
     private final boolean raw;
-    /** The tool calls that have begun, as choice and index: the first chunk of a call names it. */
-    private final Set<Long> begun = new HashSet<>();
+    private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
 
     OpenAiAnswers(boolean raw) {
@@ -45,7 +42,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     false, false, true, text.length(), null, null, false));
             return true;
         }
-        Pass pass = new Pass();
+        Pass pass = new Pass(false);
         try (JsonParser p = Json.FACTORY.createParser(bytes, from, to - from)) {
             pass.read(p);
         } catch (IOException e) {
@@ -73,7 +70,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
     @Override
     public WholeAnswer answer(byte[] body) {
-        Pass pass = new Pass();
+        Pass pass = new Pass(true);
         try (JsonParser p = Json.FACTORY.createParser(body)) {
             pass.read(p);
         } catch (IOException e) {
@@ -87,6 +84,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
     /** One pass over a chunk or a completion. */
     private final class Pass {
+        /** Of a completion, whose tool calls are whole, each one at its place; of a chunk they are fragments. */
+        private final boolean whole;
         private final List<AnswerPart> parts = raw ? List.of() : new ArrayList<>(4);
         private String finishReason;
         private Usage usage;
@@ -103,6 +102,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private int textLength;
         private int choices;
         private int choice;
+
+        Pass(boolean whole) {
+            this.whole = whole;
+        }
 
         void read(JsonParser p) throws IOException {
             if (p.nextToken() != JsonToken.START_OBJECT) {
@@ -256,11 +259,15 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private void toolCall(JsonNode call, int place) {
             token = true;
             toolCall = true;
-            int index = call.path("index").asInt(place);
+            boolean numbered = whole || call.path("index").isInt();
+            int said = whole ? place : call.path("index").asInt(place);
+            String id = call.path("id").asText("");
             JsonNode function = call.path("function");
-            if (begun.add((long) choice << 32 | index)) {
-                parts.add(new AnswerPart.ToolStart(choice, index, call.path("id").asText("call_" + index),
-                        function.path("name").asText("")));
+            String name = function.path("name").asText("");
+            boolean begins = calls.begins(choice, said, numbered, id, name);
+            int index = calls.index(choice, said);
+            if (begins) {
+                parts.add(new AnswerPart.ToolStart(choice, index, id.isEmpty() ? "call_" + index : id, name));
             }
             String arguments = function.path("arguments").asText("");
             if (!arguments.isEmpty()) {
@@ -308,8 +315,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     depth++;
                 } else if (token == JsonToken.END_OBJECT) {
                     depth--;
-                } else if (token == JsonToken.VALUE_NUMBER_INT) {
-                    long n = p.getLongValue();
+                } else if (token != null && token.isNumeric()) {
+                    // a count may be larger than a long, or have a decimal point
+                    long n = (long) p.getDoubleValue();
                     // the sums stand at the top, their parts one level below
                     switch (depth + " " + p.currentName()) {
                         case "1 prompt_tokens" -> prompt = n;

@@ -160,14 +160,26 @@ public final class OpenAiRequests {
         });
     }
 
-    /** Writes a request. */
-    public static ObjectNode write(Prompt prompt, String model) {
+    /**
+     * Writes a request.
+     *
+     * @param tokenLimit the name of the option {@code max_tokens} there
+     */
+    public static ObjectNode write(Prompt prompt, String model, String tokenLimit) {
         ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
         ArrayNode messages = json.putArray("messages");
+        ArrayNode shown = Json.MAPPER.createArrayNode();
         int i = 0;
         for (Message message : prompt.messages()) {
-            messages.add(message(message, "messages[" + i++ + "]"));
+            String at = "messages[" + i++ + "]";
+            if (message.role() == Role.TOOL) {
+                messages.add(result((Part.ToolResult) message.parts().get(0), at, shown));
+            } else {
+                show(shown, messages);
+                messages.add(message(message, at));
+            }
         }
+        show(shown, messages);
         if (!prompt.tools().isEmpty()) {
             ArrayNode tools = json.putArray("tools");
             for (Tool tool : prompt.tools()) {
@@ -194,20 +206,50 @@ public final class OpenAiRequests {
         }
         prompt.options().forEach((name, value) -> {
             if (!FOREIGN.contains(name)) {
-                json.set(name, value);
+                json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, value);
             }
         });
         return json;
     }
 
+    /**
+     * What a tool answered: text, and nothing that tells failures apart (API reference, "Tool message").
+     *
+     * @param shown takes what else it answered
+     */
+    private static ObjectNode result(Part.ToolResult result, String at, ArrayNode shown) {
+        List<Part> texts = new ArrayList<>();
+        int i = 0;
+        for (Part part : result.content()) {
+            String here = at + ".content[" + i++ + "]";
+            if (part instanceof Part.Text) {
+                texts.add(part);
+            } else {
+                String kind = part instanceof Part.Image ? "image" : "file";
+                texts.add(new Part.Text("[" + kind + ", see below]"));
+                shown.addObject().put("type", "text").put("text", "[" + kind + " of tool call " + result.id() + "]");
+                shown.add(part(part, here));
+            }
+        }
+        if (result.error()) {
+            String first = texts.isEmpty() ? "" : ((Part.Text) texts.remove(0)).text();
+            texts.add(0, new Part.Text("Error: " + first));
+        }
+        ObjectNode json = Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", result.id());
+        return json.set("content", content(texts, at));
+    }
+
+    /** Images and files are a user's to show; the answers of all tools come first, as nothing may stand between them. */
+    private static void show(ArrayNode shown, ArrayNode messages) {
+        if (!shown.isEmpty()) {
+            messages.addObject().put("role", "user").set("content", shown.deepCopy());
+            shown.removeAll();
+        }
+    }
+
     private static ObjectNode message(Message message, String at) {
         ObjectNode json = Json.MAPPER.createObjectNode();
         List<Part> parts = message.parts();
-        if (message.role() == Role.TOOL) {
-            Part.ToolResult result = (Part.ToolResult) parts.get(0);
-            json.put("role", "tool").put("tool_call_id", result.id()).set("content", content(result.content(), at));
-            return json;
-        }
         json.put("role", switch (message.role()) {
             case SYSTEM -> "system";
             case ASSISTANT -> "assistant";
@@ -255,17 +297,24 @@ public final class OpenAiRequests {
         ArrayNode content = Json.MAPPER.createArrayNode();
         int i = 0;
         for (Part part : parts) {
-            String here = at + ".content[" + i++ + "]";
-            switch (part) {
-                case Part.Text text -> content.addObject().put("type", "text").put("text", text.text());
-                case Part.Image image -> image(content.addObject().put("type", "image_url").putObject("image_url"), image);
-                case Part.Document d when d.data() != null -> content.addObject().put("type", "file").putObject("file")
-                        .put("filename", d.name() == null ? "document" : d.name()).put("file_data", DataUrl.of(d.mediaType(), d.data()));
-                case Part.Other other when OWN.contains(other.type()) -> content.add(other.json());
-                default -> throw Unsayable.field(here);
-            }
+            content.add(part(part, at + ".content[" + i++ + "]"));
         }
         return content;
+    }
+
+    private static JsonNode part(Part part, String at) {
+        ObjectNode json = Json.MAPPER.createObjectNode();
+        switch (part) {
+            case Part.Text text -> json.put("type", "text").put("text", text.text());
+            case Part.Image image -> image(json.put("type", "image_url").putObject("image_url"), image);
+            case Part.Document d when d.data() != null -> json.put("type", "file").putObject("file")
+                    .put("filename", d.name() == null ? "document" : d.name()).put("file_data", DataUrl.of(d.mediaType(), d.data()));
+            case Part.Other other when OWN.contains(other.type()) -> {
+                return other.json();
+            }
+            default -> throw Unsayable.field(at);
+        }
+        return json;
     }
 
     private static void image(ObjectNode json, Part.Image image) {

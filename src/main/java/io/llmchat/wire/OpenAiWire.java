@@ -20,11 +20,27 @@ import java.util.Map;
  */
 public class OpenAiWire implements Wire {
 
-    private final boolean embeds;
+    static final String MAX_TOKENS = "max_tokens";
+    static final String MAX_COMPLETION_TOKENS = "max_completion_tokens";
 
-    /** @param embeds whether it makes embeddings: not everybody who speaks this wire does */
-    public OpenAiWire(boolean embeds) {
+    private final boolean embeds;
+    private final String tokenLimit;
+    private final String otherLimit;
+
+    /**
+     * @param embeds whether it makes embeddings: not everybody who speaks this wire does
+     * @param tokenLimit under which of its two names the provider is told how many tokens an answer may have: OpenAI's
+     *                   reasoning models refuse {@code max_tokens}, which it calls deprecated (API reference, "Create chat
+     *                   completion"); others know nothing else, and some pass over the new name
+     * @throws IllegalArgumentException if it is neither of them
+     */
+    public OpenAiWire(boolean embeds, String tokenLimit) {
+        if (!tokenLimit.equals(MAX_TOKENS) && !tokenLimit.equals(MAX_COMPLETION_TOKENS)) {
+            throw new IllegalArgumentException("tokenLimit is '" + tokenLimit + "'; it takes " + MAX_TOKENS + " or " + MAX_COMPLETION_TOKENS);
+        }
         this.embeds = embeds;
+        this.tokenLimit = tokenLimit;
+        this.otherLimit = tokenLimit.equals(MAX_TOKENS) ? MAX_COMPLETION_TOKENS : MAX_TOKENS;
     }
 
     @Override
@@ -58,7 +74,7 @@ public class OpenAiWire implements Wire {
         Prompt prompt = asked.prompt();
         List<String> warnings = new ArrayList<>();
         OpenAiRequests.leftOut(prompt, warnings);
-        ObjectNode json = OpenAiRequests.write(prompt, asked.model());
+        ObjectNode json = OpenAiRequests.write(prompt, asked.model(), tokenLimit);
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
         }
@@ -92,6 +108,7 @@ public class OpenAiWire implements Wire {
         Agent agent = asked.agent();
         Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
         Json.quote(out, asked.model());
+        String limit = limit(request);
         for (Map.Entry<String, Slice> member : request.members().entrySet()) {
             String name = member.getKey();
             Slice value = member.getValue();
@@ -102,20 +119,23 @@ public class OpenAiWire implements Wire {
                 out.appendString(",\"messages\":");
                 if (agent != null && agent.systemPrompt() != null) {
                     Json.quote(out.appendString("[{\"role\":\"system\",\"content\":"), agent.systemPrompt()).appendString("},");
-                    asked.messages(out, new Slice(value.start() + 1, value.end()));
+                    asked.messages(out, request.body(), new Slice(value.start() + 1, value.end()));
                 } else {
-                    asked.messages(out, value);
+                    asked.messages(out, request.body(), value);
                 }
-            } else {
+            } else if (name.equals("metadata") && request.chatId() != null) {
+                metadata(out, request);
+            } else if (name.equals(limit)) {
+                member(out, tokenLimit, request, value);
+            } else if (!name.equals(MAX_TOKENS) && !name.equals(MAX_COMPLETION_TOKENS)) {
                 member(out, name, request, value);
             }
         }
         if (agent != null && agent.temperature() != null && !request.has("temperature")) {
             out.appendString(",\"temperature\":" + agent.temperature());
         }
-        if (agent != null && agent.maxTokens() != null && !request.has("max_tokens")
-                && !request.has("max_completion_tokens")) {
-            out.appendString(",\"max_tokens\":" + agent.maxTokens());
+        if (agent != null && agent.maxTokens() != null && !request.has(limit)) {
+            out.appendString(",\"" + tokenLimit + "\":" + agent.maxTokens());
         }
         if (request.stream()) {
             out.appendString(",\"stream_options\":").appendBytes(streamOptions(request));
@@ -128,6 +148,20 @@ public class OpenAiWire implements Wire {
             Json.quote(out.appendString(","), member.getKey()).appendString(":").appendBytes(Json.write(member.getValue()));
         }
         return out.appendString("}");
+    }
+
+    /** What the caller said beside the session, which is ours: OpenAI refuses metadata of answers that it does not store. */
+    private static void metadata(Buffer out, ChatRequest request) {
+        ObjectNode metadata = ((ObjectNode) request.member("metadata")).without("session_id");
+        if (!metadata.isEmpty()) {
+            out.appendString(",\"metadata\":").appendBytes(Json.write(metadata));
+        }
+    }
+
+    /** The name of the limit that counts where the caller used both: the provider's, unless nothing stands there. */
+    private String limit(ChatRequest request) {
+        boolean own = request.has(tokenLimit) && !(request.has(otherLimit) && request.member(tokenLimit).isNull());
+        return own ? tokenLimit : otherLimit;
     }
 
     /** What the caller said, and that we want to know the usage. */

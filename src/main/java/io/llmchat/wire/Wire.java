@@ -7,6 +7,7 @@ import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Message;
 import io.llmchat.chat.Part;
 import io.llmchat.chat.Prompt;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
@@ -29,6 +30,7 @@ public interface Wire {
      * Puts a request in the provider's words.
      *
      * @throws UnsupportedParameter if that would change what the caller means
+     * @throws RequestRejected if it makes no sense whoever is asked
      */
     Call call(Asked asked);
 
@@ -71,9 +73,13 @@ public interface Wire {
             this(request, agent, model, answerId, conversation, null);
         }
 
-        /** The whole of it in neutral form: the request, what the agent adds, and how the answer begins. */
+        /**
+         * The whole of it in neutral form: the request, what the agent adds, and how the answer begins.
+         *
+         * @throws RequestRejected if it demands a tool and has none
+         */
         Prompt prompt() {
-            Prompt prompt = request.prompt().of(agent);
+            Prompt prompt = request.prompt().of(agent).settled();
             if (begun != null) {
                 List<Message> messages = new ArrayList<>(prompt.messages());
                 messages.add(new Message(Message.Role.ASSISTANT, new Part.Text(begun)));
@@ -83,11 +89,11 @@ public interface Wire {
         }
 
         /** Adds the bytes of {@code messages}, an array in the caller's words, and how the answer begins. */
-        Buffer messages(Buffer out, ChatRequest.Slice array) {
+        Buffer messages(Buffer out, byte[] json, ChatRequest.Slice array) {
             if (begun == null) {
-                return out.appendBytes(request.body(), array.start(), array.end() - array.start());
+                return out.appendBytes(json, array.start(), array.end() - array.start());
             }
-            out.appendBytes(request.body(), array.start(), array.end() - array.start() - 1);
+            out.appendBytes(json, array.start(), array.end() - array.start() - 1);
             return Json.quote(out.appendString(",{\"role\":\"assistant\",\"content\":"), begun).appendString("}]");
         }
     }

@@ -1,0 +1,59 @@
+package io.llmchat.wire;
+
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * Which tool call each piece of an answer belongs to. OpenAI numbers the calls of a choice by {@code index} (API reference,
+ * "The chat completion chunk object"). Of those who speak its wire some give all calls the same index (Ollama, issue
+ * 15457), and some leave it out (Gemini's compatible endpoint): there a name that comes with another id begins another
+ * call. Not safe for several threads.
+ */
+final class ToolCalls {
+
+    /**
+     * @param index the one it has here, where no two calls of a choice have the same
+     * @param id the provider's, or empty
+     */
+    private record Call(int index, String id) {
+    }
+
+    /** By choice and the provider's index, of several calls the last: more of its arguments may follow. */
+    private final Map<Long, Call> last = new HashMap<>();
+    private final Set<Long> taken = new HashSet<>();
+
+    /**
+     * Whether a call begins with this piece; from now on what goes by its index is part of it.
+     *
+     * @param said the provider's index, or the place in its list
+     * @param numbered whether the provider said an index
+     * @param id or empty
+     * @param name of the function, or empty
+     */
+    boolean begins(int choice, int said, boolean numbered, String id, String name) {
+        Call before = last.get(key(choice, said));
+        if (before != null) {
+            boolean known = id.isEmpty() || before.id().isEmpty() ? numbered : id.equals(before.id());
+            if (known || name.isEmpty()) {
+                return false;
+            }
+        }
+        int free = said;
+        while (!taken.add(key(choice, free))) {
+            free++;
+        }
+        last.put(key(choice, said), new Call(free, id));
+        return true;
+    }
+
+    /** The index here of the call that goes by the provider's. */
+    int index(int choice, int said) {
+        return last.get(key(choice, said)).index();
+    }
+
+    private static long key(int choice, int index) {
+        return (long) choice << 32 | index & 0xFFFF_FFFFL;
+    }
+}
