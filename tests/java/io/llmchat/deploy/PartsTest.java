@@ -80,6 +80,7 @@ class PartsTest {
         "deploy/Dockerfile                             | COPY src/main ./src/main           | COPY src ./src",
         ".dockerignore                                 | !kamelets                          | !docs",
         "deploy/nginx/nginx.conf                       | proxy_read_timeout 300s            | proxy_read_timeout 60s",
+        "deploy/nginx/nginx.conf                       | embeddings                         | embedding",
         "deploy/postgres/postgresql.conf               | max_connections = 200              | max_connections = 100"})
     void whatDoesNotFitIsFound(String file, String text, String other) throws IOException {
         Deployed changed = Deployed.with(file, text.replace("\\n", "\n"), other.replace("\\n", "\n"));
@@ -90,6 +91,7 @@ class PartsTest {
         kubernetes(deployed);
         camelK(deployed);
         compose(deployed);
+        chats(deployed);
         image(deployed);
         return faults;
     }
@@ -212,6 +214,18 @@ class PartsTest {
         });
         long read = Matches.of(deployed.text(NGINX), "proxy_read_timeout (\\d+)s").stream().mapToLong(m -> Long.parseLong(m.get(0))).max().orElse(0);
         must(read * 1000 >= Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")), "nginx gives streams less time than the gateway");
+    }
+
+    /** Every path on which a provider is asked is one where nginx waits for it, and keeps nothing back. */
+    private void chats(Deployed deployed) throws IOException {
+        Pattern location = Pattern.compile(Matches.of(deployed.text(NGINX), "location ~ (\\S+) \\{\\s+proxy_pass \\S+\\s+proxy_buffering off").get(0).get(0));
+        for (JsonNode item : deployed.yaml(Path.of("src/main/resources/routes/http.camel.yaml"))) {
+            for (JsonNode post : item.at("/rest/post")) {
+                String path = item.at("/rest/path").asText() + post.path("path").asText().replaceAll("\\{\\w+}", "some-id");
+                must(!Set.of("direct:chat", "direct:retry").contains(post.path("to").asText()) || location.matcher(path).find(),
+                        "nginx takes " + path + " for something short");
+            }
+        }
     }
 
     private void image(Deployed deployed) throws IOException {
