@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.Readme;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -78,6 +79,19 @@ class ProvidersTest {
             assertEquals(1, own.metric("llmchat_provider_timeouts_total{kind=\"" + kind + "\",provider=\"openai\"}"), late);
             String whole = own.post("/v1/chat/completions", chat("patient/" + model, true)).body();
             assertTrue(whole.endsWith("data: [DONE]\n\n"), whole);
+        }
+    }
+
+    @Test
+    void theReadmesExampleOfAProviderCanBeUsedAsItStands(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String shown = Readme.block("id: provider-groq");
+        routes.save("providers/groq.camel.yaml", shown);
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertTrue(own.post("/v1/chat/completions", chat("groq/" + model, false)).body().contains("'groq' is not configured"));
+            routes.save("providers/groq.camel.yaml", shown.replace("https://api.groq.com/openai", own.provider().url()).replace("{{env:GROQ_API_KEY:}}", "key-of-groq"));
+            TestGateway.until("it serves", () -> own.post("/v1/chat/completions", chat("groq/" + model, false)).statusCode() == 200);
+            assertEquals("Bearer key-of-groq", own.provider().call(model).header("Authorization"));
         }
     }
 
