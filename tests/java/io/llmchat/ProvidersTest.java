@@ -96,6 +96,17 @@ class ProvidersTest {
     }
 
     @Test
+    void theExampleOfAMappedProviderIsAFileBehindHashes(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String example = routes.read("providers/mapped.camel.yaml.example");
+        assertTrue(example.lines().allMatch(l -> l.startsWith("#")), example);
+        routes.save("providers/acme.camel.yaml", example.substring(example.indexOf("# - route:")).replaceAll("(?m)^# ", ""));
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertTrue(own.post("/v1/chat/completions", chat("acme/" + model, false)).body().contains("'acme' is not configured"));
+        }
+    }
+
+    @Test
     void everyKameletTakesTimesOfItsOwn() throws Exception {
         for (String wire : List.of("openai", "anthropic", "dify", "fastgpt", "mapped")) {
             JsonNode spec = new YAMLMapper().readTree(Path.of("kamelets", wire + "-chat-action.kamelet.yaml").toFile()).path("spec");
