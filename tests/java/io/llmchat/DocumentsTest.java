@@ -40,4 +40,14 @@ class DocumentsTest {
             assertEquals(List.of(version), named, file);
         }
     }
+
+    @Test
+    void securityMdNamesEveryFilterOfAList() throws IOException {
+        List<String> filters = matches("io\\.llmchat\\.step\\.Page, constructors: \\{0: \"?([^}\"]+)", text("src/main/resources/routes/beans.camel.yaml"));
+        assertEquals(3, filters.size());
+        String row = text("SECURITY.md").lines().filter(l -> l.contains("**Headers and query parameters**")).findFirst().orElseThrow();
+        for (String filter : String.join(",", filters).split(",")) {
+            assertTrue(row.contains("`" + filter.trim() + "`"), filter + " is not in SECURITY.md");
+        }
+    }
 }
