@@ -33,6 +33,9 @@ class PartsTest {
     /** Read by the launcher, or by the host before there are properties. */
     private static final Set<String> OF_THE_LAUNCHER = Set.of("LLMCHAT_HEAP", "JAVA_OPTS");
 
+    /** MiB that a process takes besides its heap, as docs/operate.md says. */
+    private static final int BESIDE_THE_HEAP = 200;
+
     /** What does not fit, found so far. */
     private final List<String> faults = new ArrayList<>();
 
@@ -76,7 +79,11 @@ class PartsTest {
         "deploy/compose.yaml                           | dockerfile: deploy/Dockerfile      | dockerfile: Dockerfile",
         "deploy/Dockerfile                             | COPY kamelets ./kamelets           | COPY kamelet ./kamelets",
         "deploy/Dockerfile                             | USER 10001:10001                   | USER root",
-        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jre-noble  | FROM eclipse-temurin",
+        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jdk-noble  | FROM eclipse-temurin",
+        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jdk-noble  | FROM eclipse-temurin:25-jre-noble",
+        "deploy/kubernetes/base/deployment.yaml        | sizeLimit: 512Mi                   | sizeLimit: 128Mi",
+        "deploy/kubernetes/base/deployment.yaml        | memory: 768Mi                      | memory: 256Mi",
+        "deploy/kubernetes/base/settings.env           | PORT=3001                          | PORT=3001\\nLLMCHAT_HEAP=700m",
         "deploy/Dockerfile                             | COPY src/main ./src/main           | COPY src ./src",
         ".dockerignore                                 | !kamelets                          | !docs",
         "deploy/nginx/nginx.conf                       | proxy_read_timeout 300s            | proxy_read_timeout 60s",
@@ -146,6 +153,11 @@ class PartsTest {
         container.path("volumeMounts").forEach(m -> mounts.put(m.path("mountPath").asText(), m.path("name").asText()));
         must(mounts.keySet().equals(Set.of("/tmp", settings.get("DATA_DIR"))), "what is written to is not mounted");
         must(pod.path("volumes").findValuesAsText("name").containsAll(mounts.values()), "a mounted volume is not there");
+        for (JsonNode volume : pod.path("volumes")) {
+            must(!volume.path("name").asText().equals(mounts.get(settings.get("DATA_DIR")))
+                    || mebibytes(volume.at("/emptyDir/sizeLimit").asText()) > heap(settings), "a heap dump is larger than its volume");
+        }
+        must(mebibytes(container.at("/resources/limits/memory").asText()) >= heap(settings) + BESIDE_THE_HEAP, "the heap is too large for its limit");
 
         List<String> generated = deployed.yaml(BASE.resolve("kustomization.yaml")).path("configMapGenerator").findValuesAsText("name");
         must(generated.contains(container.at("/envFrom/0/configMapRef/name").asText()), "the ConfigMap is not there");
@@ -252,6 +264,7 @@ class PartsTest {
         must(users.size() == 1 && users.get(0).get(0).matches("[1-9]\\d+:[1-9]\\d+"), "the image runs as root");
         must(dockerfile.contains("ENTRYPOINT [\"./llmchat\", \"start\"]"), "the launcher does not start it");
         must(!dockerfile.contains("-XX:"), "flags of the JVM outside of the launcher");
+        must(dockerfile.matches("(?s).*\\nFROM \\S+-jdk\\S* AS runtime\\n.*"), "no jcmd, which docs/operate.md asks for");
     }
 
     private void pinned(String image) {
@@ -291,6 +304,17 @@ class PartsTest {
             must(known.contains(name), where + ": nobody reads " + name);
         }
         Settings.faults(settings).forEach(fault -> faults.add(where + ": " + fault));
+    }
+
+    /** MiB of LLMCHAT_HEAP, or of the launcher's own heap. */
+    private static long heap(Map<String, String> settings) throws IOException {
+        String usual = Matches.of(Files.readString(Path.of("llmchat")), "else flags\\+=\\(-Xms\\w+ -Xmx(\\w+)").get(0).get(0);
+        return mebibytes(settings.getOrDefault("LLMCHAT_HEAP", usual));
+    }
+
+    /** As Kubernetes writes it (512Mi) or the JVM (200m). */
+    private static long mebibytes(String amount) {
+        return Long.parseLong(amount.replaceAll("\\D", "")) * (amount.matches("\\d+[gG]i?") ? 1024 : 1);
     }
 
     private static int postgresConnections(Deployed deployed) throws IOException {
