@@ -74,6 +74,7 @@ class PartsTest {
         "deploy/camel-k/integration.yaml               | - name: integration                | - name: gateway",
         "deploy/compose.yaml                           | STREAM_TIMEOUT: \"300000\"         | STREAM_LIMIT: \"300000\"",
         "deploy/compose.yaml                           | stop_grace_period: 330s            | stop_grace_period: 10s",
+        "deploy/compose.yaml                           | env_file: .env                     | env_file: compose.env",
         "deploy/compose.yaml                           | ./redis/redis.conf                 | ./redis.conf",
         "deploy/compose.yaml                           | postgres:17-bookworm               | postgres:latest",
         "deploy/compose.yaml                           | dockerfile: deploy/Dockerfile      | dockerfile: Dockerfile",
@@ -206,6 +207,7 @@ class PartsTest {
         Set<String> asked = new TreeSet<>();
         Pattern.compile("\\$\\{([A-Z_]+)").matcher(deployed.text(COMPOSE)).results().forEach(m -> asked.add(m.group(1)));
         must(asked.equals(deployed.env(Path.of("deploy/compose.env.example")).keySet()), "the example names other variables");
+        must(gateway.path("env_file").asText().equals(".env"), "what stands in deploy/.env is not for the gateways");
         settings.values().removeIf(v -> v.startsWith("$"));
         settings("compose.yaml", settings);
         grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
