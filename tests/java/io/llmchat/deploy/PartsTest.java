@@ -24,8 +24,10 @@ class PartsTest {
 
     private static final Path BASE = Path.of("deploy/kubernetes/base");
     private static final Path PRODUCTION = Path.of("deploy/kubernetes/overlays/production");
+    private static final Path OWN_ROUTES = Path.of("deploy/kubernetes/overlays/routes");
     private static final Path CAMEL_K = Path.of("deploy/camel-k");
     private static final Path COMPOSE = Path.of("deploy/compose.yaml");
+    private static final Path COMPOSE_ENV = Path.of("deploy/compose.env.example");
     private static final Path NGINX = Path.of("deploy/nginx/nginx.conf");
     private static final Path POSTGRES = Path.of("deploy/postgres/postgresql.conf");
     private static final Path DOCKERFILE = Path.of("deploy/Dockerfile");
@@ -66,6 +68,15 @@ class PartsTest {
         "deploy/kubernetes/base/settings.env           | LOG_FORMAT=json                    | LOG_FORM=json",
         "deploy/kubernetes/base/settings.env           | AUTH_MODE=keys                     | AUTH_MODE=key",
         "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=24              | DB_MAX_CONNECTIONS=50",
+        "deploy/kubernetes/overlays/routes/settings.env | KEYS_FILE=/etc/llmchat/keys/       | KEYS_FILE=/etc/llmchat/",
+        "deploy/kubernetes/overlays/routes/settings.env | ROUTES_DIR=                        | ROUTES=",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | mountPath: /etc/llmchat/routes/providers | mountPath: /etc/llmchat/providers",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | name: llmchat-routes-providers     | name: llmchat-providers",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | - name: keys\\n          secret      | - name: secrets\\n          secret",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | - name: llmchat                    | - name: gateway",
+        "deploy/compose.env.example                    | KEYS_FILE=/etc/llmchat             | KEYS_FILE=/etc/gateway",
+        "deploy/compose.env.example                    | ROUTES_DIR=                        | ROUTES=",
+        "deploy/compose.yaml                           | ./own:/etc/llmchat                 | ./own:/etc/gateway",
         "deploy/camel-k/settings.env                   | DATA_DIR=/data                     | DATA_DIR=/var/lib/llmchat",
         "deploy/camel-k/settings.env                   | PORT=3001                          | PORT=8080",
         "deploy/camel-k/integration.yaml               | configmap:llmchat-kamelets@        | configmap:kamelets@",
@@ -163,9 +174,28 @@ class PartsTest {
         List<String> generated = deployed.yaml(BASE.resolve("kustomization.yaml")).path("configMapGenerator").findValuesAsText("name");
         must(generated.contains(container.at("/envFrom/0/configMapRef/name").asText()), "the ConfigMap is not there");
 
+        ownRoutes(deployed, container.path("name").asText());
+
         // while old pods are exchanged for new ones all of both may be there; PostgreSQL keeps three for administrators
         int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * Integer.parseInt(settings.get("DB_MAX_CONNECTIONS"));
         must(connections <= postgresConnections(deployed) - 3, connections + " connections to PostgreSQL");
+    }
+
+    /** The overlay with routes and keys of one's own mounts what its settings name. */
+    private void ownRoutes(Deployed deployed, String name) throws IOException {
+        Map<String, String> settings = deployed.env(OWN_ROUTES.resolve("settings.env"));
+        settings("the overlay with routes", settings);
+        JsonNode pod = deployed.yaml(OWN_ROUTES.resolve("mounts.yaml")).at("/spec/template/spec");
+        must(pod.at("/containers/0/name").asText().equals(name), "routes are mounted in a container that is not there");
+        Map<String, String> volumes = new TreeMap<>();
+        pod.path("volumes").forEach(v -> volumes.put(v.path("name").asText(), v.at("/configMap/name").asText(v.at("/secret/secretName").asText())));
+        Map<String, String> mounted = new TreeMap<>();
+        pod.at("/containers/0/volumeMounts").forEach(m -> mounted.put(m.path("mountPath").asText(), volumes.get(m.path("name").asText())));
+        String routes = settings.getOrDefault("ROUTES_DIR", "");
+        must(mounted.equals(Map.of(routes, "llmchat-routes", routes + "/providers", "llmchat-routes-providers",
+                Path.of(settings.get("KEYS_FILE")).getParent().toString(), "llmchat-keys")), "ROUTES_DIR and KEYS_FILE are not what is mounted: " + mounted);
+        List<String> generated = deployed.yaml(Path.of("src/main/resources/routes/kustomization.yaml")).path("configMapGenerator").findValuesAsText("name");
+        must(generated.containsAll(List.of("llmchat-routes", "llmchat-routes-providers")), "the ConfigMaps with the routes are not made");
     }
 
     private void camelK(Deployed deployed) throws IOException {
@@ -206,10 +236,16 @@ class PartsTest {
         gateway.path("environment").properties().forEach(e -> settings.put(e.getKey(), e.getValue().asText()));
         Set<String> asked = new TreeSet<>();
         Pattern.compile("\\$\\{([A-Z_]+)").matcher(deployed.text(COMPOSE)).results().forEach(m -> asked.add(m.group(1)));
-        must(asked.equals(deployed.env(Path.of("deploy/compose.env.example")).keySet()), "the example names other variables");
+        must(asked.equals(deployed.env(COMPOSE_ENV).keySet()), "the example names other variables");
         must(gateway.path("env_file").asText().equals(".env"), "what stands in deploy/.env is not for the gateways");
         settings.values().removeIf(v -> v.startsWith("$"));
         settings("compose.yaml", settings);
+        Map<String, String> suggested = new TreeMap<>();
+        Matches.of(deployed.text(COMPOSE_ENV), "(?m)^#([A-Z_]+)=(.+)$").forEach(m -> suggested.put(m.get(0), m.get(1)));
+        settings("compose.env.example", suggested);
+        String own = gateway.at("/volumes/0").asText();
+        must(own.startsWith("./own:/") && own.endsWith(":ro") && suggested.size() == 2 && suggested.values().stream()
+                .allMatch(path -> path.startsWith(own.split(":")[1] + "/")), "what compose.env.example names is not mounted");
         grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
