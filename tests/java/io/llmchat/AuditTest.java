@@ -104,6 +104,18 @@ class AuditTest {
     }
 
     @Test
+    void behindAProxyItSaysWhomTheProxyHeard() throws Exception {
+        try (TestGateway behind = TestGateway.with("llmchat.http.trusted-proxies", "127.0.0.1", "llmchat.admit.admin-key", ADMIN[1].substring(7))) {
+            behind.send("PUT", "/api/users/" + id, "{}", "Authorization", ADMIN[1], "X-Forwarded-For", "10.0.0.1, 2001:db8:1:2:3:4:5:6");
+            behind.send("PUT", "/api/loglevel", "{\"level\":\"info\",\"logger\":\"" + id + "\"}", "Authorization", ADMIN[1], "X-Forwarded-For", "203.0.113.9");
+        }
+        // nobody trusts this one's callers
+        gateway.post("/api/agents", agent, "Authorization", ADMIN[1], "X-Forwarded-For", "203.0.113.9");
+        gateway.send("DELETE", "/api/agents/" + id, null, ADMIN);
+        assertEquals(List.of("127.0.0.1", "127.0.0.1", "203.0.113.9", "2001:db8:1:2:3:4:5:6"), page("objectId=" + id).findValuesAsText("address"));
+    }
+
+    @Test
     void inOpenModeItSaysThatItWasAnybody() throws Exception {
         TestGateway open = TestGateway.shared();
         open.post("/api/agents", agent);

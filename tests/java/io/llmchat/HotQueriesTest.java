@@ -45,7 +45,7 @@ class HotQueriesTest {
             Map.entry("${exchangeProperty.offset}", "'40'"), Map.entry("${header.id}", "'k-5'"), Map.entry("${exchangeProperty.ofUserId}", "'u-0'"),
             Map.entry("${exchangeProperty.ofAction}", "'key.create'"), Map.entry("${exchangeProperty.ofObjectType}", "'key'"),
             Map.entry("${exchangeProperty.ofObjectId}", "'k-5'"), Map.entry("${exchangeProperty.caller.userId}", "'admin'"),
-            Map.entry("${exchangeProperty.client.address}", "'127.0.0.1'"), Map.entry("${exchangeProperty.client.requestId}", "'r'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
+            Map.entry("${exchangeProperty.address}", "'127.0.0.1'"), Map.entry("${exchangeProperty.client.requestId}", "'r'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
             Map.entry("${exchangeProperty.askedId}", "'m-500004'"), Map.entry("${exchangeProperty.rating}", "'up'"),
             Map.entry("${exchangeProperty.comment}", "NULL"), Map.entry("${exchangeProperty.conversation}", "'c-1'"),
             Map.entry("{{llmchat.retain.days}}", "30"), Map.entry("{{llmchat.history.max-messages}}", "40"), Map.entry("{{llmchat.history.max-tokens}}", "8000"));

@@ -17,6 +17,7 @@ import io.llmchat.store.KeyFile;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
 import io.llmchat.support.Logs;
+import io.llmchat.support.Readme;
 import io.llmchat.support.TestGateway;
 import java.math.BigDecimal;
 import java.net.http.HttpResponse;
@@ -353,6 +354,19 @@ class KeysTest {
         assertEquals(200, ask(gateway, key));
         Files.writeString(file, before);
         until("the key is gone", () -> ask(gateway, key) == 401);
+    }
+
+    @Test
+    void whatTheReadmeShowsIsNobodysKey() throws Exception {
+        String shown = Readme.block("userId: builder");
+        Path copied = folder.resolve("copied.yaml");
+        Files.writeString(copied, shown);
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(copied.toString())).getMessage().contains("entry 1 (CI): sha256"));
+        Files.writeString(copied, shown.substring(shown.indexOf("- {name: Laptop")));
+        assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(copied.toString())).getMessage().contains("entry 1 (Laptop): key"));
+        String key = "0123456789abcdef".repeat(4);
+        Files.writeString(copied, shown.replaceAll("<[^>]*>", key));
+        assertEquals("file:Laptop", new KeyFile(copied.toString()).find(key).caller().keyId());
     }
 
     @ParameterizedTest

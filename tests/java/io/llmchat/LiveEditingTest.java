@@ -107,6 +107,8 @@ class LiveEditingTest {
                     new Broken(good + "- route:\n    id: enrich\n    from: {uri: direct:enrich, steps: [{stop: {}}]}\n", 0, "The id 'enrich' is used twice"),
                     new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?baseUrl=http://x\n",
                             lines + 6, "mandatory parameters must be provided: provider"),
+                    new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=0\n",
+                            0, "idleTimeout of provider 'more' is 0; it takes milliseconds"),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);
                 int expected = ++refused;

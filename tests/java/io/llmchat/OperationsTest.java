@@ -178,11 +178,11 @@ class OperationsTest {
 
     @Test
     void aKeyIsMadeWhereOneIsNeededAndNoneIsGiven() throws Exception {
-        assertTrue(new Authenticate("keys", "127.0.0.1", "", "", null).generatedAdminKey().length() > 60);
-        assertTrue(new Authenticate("", "0.0.0.0", "", "", null).generatedAdminKey() != null, "not only this machine can reach it");
-        assertTrue(new Authenticate("open", "0.0.0.0", "", "", null).generatedAdminKey() != null, "others may chat, not change things");
-        assertEquals(null, new Authenticate("", "127.0.0.1", "", "", null).generatedAdminKey());
-        assertEquals(null, new Authenticate("keys", "127.0.0.1", "a-key-of-my-own", "", null).generatedAdminKey());
+        assertTrue(new Authenticate("keys", "127.0.0.1", "", "", null, null).generatedAdminKey().length() > 60);
+        assertTrue(new Authenticate("", "0.0.0.0", "", "", null, null).generatedAdminKey() != null, "not only this machine can reach it");
+        assertTrue(new Authenticate("open", "0.0.0.0", "", "", null, null).generatedAdminKey() != null, "others may chat, not change things");
+        assertEquals(null, new Authenticate("", "127.0.0.1", "", "", null, null).generatedAdminKey());
+        assertEquals(null, new Authenticate("keys", "127.0.0.1", "a-key-of-my-own", "", null, null).generatedAdminKey());
     }
 
     @Test

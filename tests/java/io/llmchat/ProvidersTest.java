@@ -9,15 +9,21 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.Readme;
+import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -57,6 +63,68 @@ class ProvidersTest {
                 + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
         assertEquals(5, provider.call(model).body().path("max_tokens").asInt());
         assertFalse(provider.call(model).body().has("max_completion_tokens"));
+    }
+
+    // --- of any wire
+
+    @ParameterizedTest
+    @CsvSource({"first-token-timeout, firstTokenTimeout, first_token", "idle-timeout, idleTimeout, idle", "stream-timeout, streamTimeout, total"})
+    void aProvidersFileMayGiveItMoreTimeThanTheSettings(String setting, String property, String kind, @TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/patient.camel.yaml", routes.read("providers/openai.camel.yaml").replace("provider-openai", "provider-patient")
+                .replace("id: openai", "id: patient").replace("provider: openai", "provider: patient\n                    " + property + ": 20000"));
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.retry.max", "0",
+                "camel.component.llm." + setting, "300")) {
+            own.provider().on(model, call -> {
+                call.begin();
+                if (!property.equals("firstTokenTimeout")) {
+                    call.tokens(List.of("Hello"));
+                }
+                Thread.sleep(1_000);
+                call.tokens(List.of("there"));
+                call.close("stop");
+            });
+            String late = own.post("/v1/chat/completions", chat("openai/" + model, true)).body();
+            assertFalse(late.contains("[DONE]"), late);
+            assertEquals(1, own.metric("llmchat_provider_timeouts_total{kind=\"" + kind + "\",provider=\"openai\"}"), late);
+            String whole = own.post("/v1/chat/completions", chat("patient/" + model, true)).body();
+            assertTrue(whole.endsWith("data: [DONE]\n\n"), whole);
+        }
+    }
+
+    @Test
+    void theReadmesExampleOfAProviderCanBeUsedAsItStands(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String shown = Readme.block("id: provider-groq");
+        routes.save("providers/groq.camel.yaml", shown);
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertTrue(own.post("/v1/chat/completions", chat("groq/" + model, false)).body().contains("'groq' is not configured"));
+            routes.save("providers/groq.camel.yaml", shown.replace("https://api.groq.com/openai", own.provider().url()).replace("{{env:GROQ_API_KEY:}}", "key-of-groq"));
+            TestGateway.until("it serves", () -> own.post("/v1/chat/completions", chat("groq/" + model, false)).statusCode() == 200);
+            assertEquals("Bearer key-of-groq", own.provider().call(model).header("Authorization"));
+        }
+    }
+
+    @Test
+    void theExampleOfAMappedProviderIsAFileBehindHashes(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String example = routes.read("providers/mapped.camel.yaml.example");
+        assertTrue(example.lines().allMatch(l -> l.startsWith("#")), example);
+        routes.save("providers/acme.camel.yaml", example.substring(example.indexOf("# - route:")).replaceAll("(?m)^# ", ""));
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertTrue(own.post("/v1/chat/completions", chat("acme/" + model, false)).body().contains("'acme' is not configured"));
+        }
+    }
+
+    @Test
+    void everyKameletTakesTimesOfItsOwn() throws Exception {
+        for (String wire : List.of("openai", "anthropic", "dify", "fastgpt", "mapped")) {
+            JsonNode spec = new YAMLMapper().readTree(Path.of("kamelets", wire + "-chat-action.kamelet.yaml").toFile()).path("spec");
+            for (String time : List.of("firstTokenTimeout", "idleTimeout", "streamTimeout")) {
+                assertTrue(spec.at("/definition/properties").has(time), wire + " " + time);
+                assertEquals("{{?" + time + "}}", spec.at("/template/from/steps/0/to/parameters").path(time).asText(), wire);
+            }
+        }
     }
 
     // --- Anthropic

@@ -24,8 +24,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ManifestsTest {
 
     private static final Path PRODUCTION = Path.of("deploy/kubernetes/overlays/production");
-    private static final List<String> KUSTOMIZATIONS = List.of("deploy/kubernetes/base", PRODUCTION.toString(), "deploy/camel-k",
-            "kamelets", "src/main/resources/routes");
+    private static final List<String> KUSTOMIZATIONS = List.of("deploy/kubernetes/base", PRODUCTION.toString(), "deploy/kubernetes/overlays/routes",
+            "deploy/camel-k", "kamelets", "src/main/resources/routes");
     private static final Set<String> OF_KUSTOMIZE = Set.of("apiVersion", "kind", "namespace", "resources", "labels", "images", "patches",
             "configMapGenerator", "generatorOptions");
 
@@ -44,6 +44,7 @@ class ManifestsTest {
         "deploy/kubernetes/base/disruption-budget.yaml          | maxUnavailable: 1            | maximum: 1",
         "deploy/kubernetes/base/network-policy.yaml             | namespaceSelector:           | namespace:",
         "deploy/kubernetes/overlays/production/stores.yaml      | cidr: 10.20.0.0/24           | cdir: 10.20.0.0/24",
+        "deploy/kubernetes/overlays/routes/mounts.yaml          | secretName: llmchat-keys     | name: llmchat-keys",
         "deploy/camel-k/integration.yaml                        | limitMemory: 768Mi           | memory: 768Mi",
         "deploy/camel-k/integration.yaml                        | replicas: 3                  | replicas: three",
         "deploy/camel-k/integration.yaml                        | livenessProbe:               | liveness:",
@@ -102,7 +103,7 @@ class ManifestsTest {
 
     /** With the program itself, where it is: what a cluster is sent is as its kind says, too. */
     @ParameterizedTest
-    @ValueSource(strings = {"deploy/kubernetes/overlays/production", "deploy/camel-k"})
+    @ValueSource(strings = {"deploy/kubernetes/overlays/production", "deploy/kubernetes/overlays/routes", "deploy/camel-k"})
     void whatKustomizeMakesOfItIsAsItsKindSays(String folder) throws Exception {
         assumeTrue(Stream.of(System.getenv("PATH").split(":")).anyMatch(dir -> Files.isExecutable(Path.of(dir, "kubectl"))), "no kubectl");
         Path errors = Files.createDirectories(Path.of("target")).resolve("kustomize.txt");

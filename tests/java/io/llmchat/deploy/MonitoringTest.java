@@ -92,6 +92,24 @@ class MonitoringTest {
     }
 
     @Test
+    void whatAsksAProviderIsNoSlowRequest() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.post("/api/chat/completions", nativeChat("demo", false));
+        gateway.post("/api/chat/history/some-id/retry", "{\"messageId\":\"x\"}");
+        gateway.get("/api/chat/history");
+        Set<String> paths = gateway.get("/metrics").body().lines().filter(l -> l.startsWith("http_requests_total{"))
+                .map(l -> l.replaceAll(".*path=\"([^\"]*)\".*", "$1")).collect(Collectors.toSet());
+        assertTrue(paths.containsAll(List.of("/api/chat/history/{chatId}/retry", "/api/chat/history")), paths.toString());
+        String slow = alerts().stream().filter(a -> a.contains("http_request_duration_seconds_bucket")).findFirst().orElseThrow();
+        String leftOut = slow.replaceAll(".*path!~\"([^\"]*)\".*", "$1");
+        for (String path : List.of("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/api/chat/completions",
+                "/api/chat/history/{chatId}/retry")) {
+            assertTrue(path.matches(leftOut), path);
+        }
+        assertTrue(!"/api/chat/history".matches(leftOut) && !"/api/agents".matches(leftOut), leftOut);
+    }
+
+    @Test
     void everyMetricOfTheGuideIsOnTheDashboard() throws Exception {
         Set<String> shown = panels().stream().flatMap(e -> metrics(e).stream()).collect(Collectors.toSet());
         for (String name : List.of("http_requests_total", "http_request_duration_seconds_bucket", "http_request_errors_total",

@@ -24,14 +24,19 @@ class PartsTest {
 
     private static final Path BASE = Path.of("deploy/kubernetes/base");
     private static final Path PRODUCTION = Path.of("deploy/kubernetes/overlays/production");
+    private static final Path OWN_ROUTES = Path.of("deploy/kubernetes/overlays/routes");
     private static final Path CAMEL_K = Path.of("deploy/camel-k");
     private static final Path COMPOSE = Path.of("deploy/compose.yaml");
+    private static final Path COMPOSE_ENV = Path.of("deploy/compose.env.example");
     private static final Path NGINX = Path.of("deploy/nginx/nginx.conf");
     private static final Path POSTGRES = Path.of("deploy/postgres/postgresql.conf");
     private static final Path DOCKERFILE = Path.of("deploy/Dockerfile");
 
     /** Read by the launcher, or by the host before there are properties. */
     private static final Set<String> OF_THE_LAUNCHER = Set.of("LLMCHAT_HEAP", "JAVA_OPTS");
+
+    /** MiB that a process takes besides its heap, as docs/operate.md says. */
+    private static final int BESIDE_THE_HEAP = 200;
 
     /** What does not fit, found so far. */
     private final List<String> faults = new ArrayList<>();
@@ -63,6 +68,15 @@ class PartsTest {
         "deploy/kubernetes/base/settings.env           | LOG_FORMAT=json                    | LOG_FORM=json",
         "deploy/kubernetes/base/settings.env           | AUTH_MODE=keys                     | AUTH_MODE=key",
         "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=24              | DB_MAX_CONNECTIONS=50",
+        "deploy/kubernetes/overlays/routes/settings.env | KEYS_FILE=/etc/llmchat/keys/       | KEYS_FILE=/etc/llmchat/",
+        "deploy/kubernetes/overlays/routes/settings.env | ROUTES_DIR=                        | ROUTES=",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | mountPath: /etc/llmchat/routes/providers | mountPath: /etc/llmchat/providers",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | name: llmchat-routes-providers     | name: llmchat-providers",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | - name: keys\\n          secret      | - name: secrets\\n          secret",
+        "deploy/kubernetes/overlays/routes/mounts.yaml | - name: llmchat                    | - name: gateway",
+        "deploy/compose.env.example                    | KEYS_FILE=/etc/llmchat             | KEYS_FILE=/etc/gateway",
+        "deploy/compose.env.example                    | ROUTES_DIR=                        | ROUTES=",
+        "deploy/compose.yaml                           | ./own:/etc/llmchat                 | ./own:/etc/gateway",
         "deploy/camel-k/settings.env                   | DATA_DIR=/data                     | DATA_DIR=/var/lib/llmchat",
         "deploy/camel-k/settings.env                   | PORT=3001                          | PORT=8080",
         "deploy/camel-k/integration.yaml               | configmap:llmchat-kamelets@        | configmap:kamelets@",
@@ -71,15 +85,21 @@ class PartsTest {
         "deploy/camel-k/integration.yaml               | - name: integration                | - name: gateway",
         "deploy/compose.yaml                           | STREAM_TIMEOUT: \"300000\"         | STREAM_LIMIT: \"300000\"",
         "deploy/compose.yaml                           | stop_grace_period: 330s            | stop_grace_period: 10s",
+        "deploy/compose.yaml                           | env_file: .env                     | env_file: compose.env",
         "deploy/compose.yaml                           | ./redis/redis.conf                 | ./redis.conf",
         "deploy/compose.yaml                           | postgres:17-bookworm               | postgres:latest",
         "deploy/compose.yaml                           | dockerfile: deploy/Dockerfile      | dockerfile: Dockerfile",
         "deploy/Dockerfile                             | COPY kamelets ./kamelets           | COPY kamelet ./kamelets",
         "deploy/Dockerfile                             | USER 10001:10001                   | USER root",
-        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jre-noble  | FROM eclipse-temurin",
+        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jdk-noble  | FROM eclipse-temurin",
+        "deploy/Dockerfile                             | FROM eclipse-temurin:25-jdk-noble  | FROM eclipse-temurin:25-jre-noble",
+        "deploy/kubernetes/base/deployment.yaml        | sizeLimit: 512Mi                   | sizeLimit: 128Mi",
+        "deploy/kubernetes/base/deployment.yaml        | memory: 768Mi                      | memory: 256Mi",
+        "deploy/kubernetes/base/settings.env           | PORT=3001                          | PORT=3001\\nLLMCHAT_HEAP=700m",
         "deploy/Dockerfile                             | COPY src/main ./src/main           | COPY src ./src",
         ".dockerignore                                 | !kamelets                          | !docs",
         "deploy/nginx/nginx.conf                       | proxy_read_timeout 300s            | proxy_read_timeout 60s",
+        "deploy/nginx/nginx.conf                       | embeddings                         | embedding",
         "deploy/postgres/postgresql.conf               | max_connections = 200              | max_connections = 100"})
     void whatDoesNotFitIsFound(String file, String text, String other) throws IOException {
         Deployed changed = Deployed.with(file, text.replace("\\n", "\n"), other.replace("\\n", "\n"));
@@ -90,6 +110,7 @@ class PartsTest {
         kubernetes(deployed);
         camelK(deployed);
         compose(deployed);
+        chats(deployed);
         image(deployed);
         return faults;
     }
@@ -144,13 +165,37 @@ class PartsTest {
         container.path("volumeMounts").forEach(m -> mounts.put(m.path("mountPath").asText(), m.path("name").asText()));
         must(mounts.keySet().equals(Set.of("/tmp", settings.get("DATA_DIR"))), "what is written to is not mounted");
         must(pod.path("volumes").findValuesAsText("name").containsAll(mounts.values()), "a mounted volume is not there");
+        for (JsonNode volume : pod.path("volumes")) {
+            must(!volume.path("name").asText().equals(mounts.get(settings.get("DATA_DIR")))
+                    || mebibytes(volume.at("/emptyDir/sizeLimit").asText()) > heap(settings), "a heap dump is larger than its volume");
+        }
+        must(mebibytes(container.at("/resources/limits/memory").asText()) >= heap(settings) + BESIDE_THE_HEAP, "the heap is too large for its limit");
 
         List<String> generated = deployed.yaml(BASE.resolve("kustomization.yaml")).path("configMapGenerator").findValuesAsText("name");
         must(generated.contains(container.at("/envFrom/0/configMapRef/name").asText()), "the ConfigMap is not there");
 
+        ownRoutes(deployed, container.path("name").asText());
+
         // while old pods are exchanged for new ones all of both may be there; PostgreSQL keeps three for administrators
         int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * Integer.parseInt(settings.get("DB_MAX_CONNECTIONS"));
         must(connections <= postgresConnections(deployed) - 3, connections + " connections to PostgreSQL");
+    }
+
+    /** The overlay with routes and keys of one's own mounts what its settings name. */
+    private void ownRoutes(Deployed deployed, String name) throws IOException {
+        Map<String, String> settings = deployed.env(OWN_ROUTES.resolve("settings.env"));
+        settings("the overlay with routes", settings);
+        JsonNode pod = deployed.yaml(OWN_ROUTES.resolve("mounts.yaml")).at("/spec/template/spec");
+        must(pod.at("/containers/0/name").asText().equals(name), "routes are mounted in a container that is not there");
+        Map<String, String> volumes = new TreeMap<>();
+        pod.path("volumes").forEach(v -> volumes.put(v.path("name").asText(), v.at("/configMap/name").asText(v.at("/secret/secretName").asText())));
+        Map<String, String> mounted = new TreeMap<>();
+        pod.at("/containers/0/volumeMounts").forEach(m -> mounted.put(m.path("mountPath").asText(), volumes.get(m.path("name").asText())));
+        String routes = settings.getOrDefault("ROUTES_DIR", "");
+        must(mounted.equals(Map.of(routes, "llmchat-routes", routes + "/providers", "llmchat-routes-providers",
+                Path.of(settings.get("KEYS_FILE")).getParent().toString(), "llmchat-keys")), "ROUTES_DIR and KEYS_FILE are not what is mounted: " + mounted);
+        List<String> generated = deployed.yaml(Path.of("src/main/resources/routes/kustomization.yaml")).path("configMapGenerator").findValuesAsText("name");
+        must(generated.containsAll(List.of("llmchat-routes", "llmchat-routes-providers")), "the ConfigMaps with the routes are not made");
     }
 
     private void camelK(Deployed deployed) throws IOException {
@@ -191,9 +236,16 @@ class PartsTest {
         gateway.path("environment").properties().forEach(e -> settings.put(e.getKey(), e.getValue().asText()));
         Set<String> asked = new TreeSet<>();
         Pattern.compile("\\$\\{([A-Z_]+)").matcher(deployed.text(COMPOSE)).results().forEach(m -> asked.add(m.group(1)));
-        must(asked.equals(deployed.env(Path.of("deploy/compose.env.example")).keySet()), "the example names other variables");
+        must(asked.equals(deployed.env(COMPOSE_ENV).keySet()), "the example names other variables");
+        must(gateway.path("env_file").asText().equals(".env"), "what stands in deploy/.env is not for the gateways");
         settings.values().removeIf(v -> v.startsWith("$"));
         settings("compose.yaml", settings);
+        Map<String, String> suggested = new TreeMap<>();
+        Matches.of(deployed.text(COMPOSE_ENV), "(?m)^#([A-Z_]+)=(.+)$").forEach(m -> suggested.put(m.get(0), m.get(1)));
+        settings("compose.env.example", suggested);
+        String own = gateway.at("/volumes/0").asText();
+        must(own.startsWith("./own:/") && own.endsWith(":ro") && suggested.size() == 2 && suggested.values().stream()
+                .allMatch(path -> path.startsWith(own.split(":")[1] + "/")), "what compose.env.example names is not mounted");
         grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
@@ -212,6 +264,18 @@ class PartsTest {
         });
         long read = Matches.of(deployed.text(NGINX), "proxy_read_timeout (\\d+)s").stream().mapToLong(m -> Long.parseLong(m.get(0))).max().orElse(0);
         must(read * 1000 >= Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")), "nginx gives streams less time than the gateway");
+    }
+
+    /** Every path on which a provider is asked is one where nginx waits for it, and keeps nothing back. */
+    private void chats(Deployed deployed) throws IOException {
+        Pattern location = Pattern.compile(Matches.of(deployed.text(NGINX), "location ~ (\\S+) \\{\\s+proxy_pass \\S+\\s+proxy_buffering off").get(0).get(0));
+        for (JsonNode item : deployed.yaml(Path.of("src/main/resources/routes/http.camel.yaml"))) {
+            for (JsonNode post : item.at("/rest/post")) {
+                String path = item.at("/rest/path").asText() + post.path("path").asText().replaceAll("\\{\\w+}", "some-id");
+                must(!Set.of("direct:chat", "direct:retry").contains(post.path("to").asText()) || location.matcher(path).find(),
+                        "nginx takes " + path + " for something short");
+            }
+        }
     }
 
     private void image(Deployed deployed) throws IOException {
@@ -238,6 +302,7 @@ class PartsTest {
         must(users.size() == 1 && users.get(0).get(0).matches("[1-9]\\d+:[1-9]\\d+"), "the image runs as root");
         must(dockerfile.contains("ENTRYPOINT [\"./llmchat\", \"start\"]"), "the launcher does not start it");
         must(!dockerfile.contains("-XX:"), "flags of the JVM outside of the launcher");
+        must(dockerfile.matches("(?s).*\\nFROM \\S+-jdk\\S* AS runtime\\n.*"), "no jcmd, which docs/operate.md asks for");
     }
 
     private void pinned(String image) {
@@ -277,6 +342,17 @@ class PartsTest {
             must(known.contains(name), where + ": nobody reads " + name);
         }
         Settings.faults(settings).forEach(fault -> faults.add(where + ": " + fault));
+    }
+
+    /** MiB of LLMCHAT_HEAP, or of the launcher's own heap. */
+    private static long heap(Map<String, String> settings) throws IOException {
+        String usual = Matches.of(Files.readString(Path.of("llmchat")), "else flags\\+=\\(-Xms\\w+ -Xmx(\\w+)").get(0).get(0);
+        return mebibytes(settings.getOrDefault("LLMCHAT_HEAP", usual));
+    }
+
+    /** As Kubernetes writes it (512Mi) or the JVM (200m). */
+    private static long mebibytes(String amount) {
+        return Long.parseLong(amount.replaceAll("\\D", "")) * (amount.matches("\\d+[gG]i?") ? 1024 : 1);
     }
 
     private static int postgresConnections(Deployed deployed) throws IOException {

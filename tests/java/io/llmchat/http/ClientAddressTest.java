@@ -34,6 +34,17 @@ class ClientAddressTest {
         assertEquals(address, BEHIND.of(peer, forwarded == null ? List.of() : List.of(forwarded)));
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', nullValues = "none", value = {
+        "203.0.113.5          | 198.51.100.1                | 203.0.113.5",
+        "10.1.2.3             | 1.1.1.1, 198.51.100.1:4711  | 198.51.100.1",
+        "10.1.2.3             | [2001:db8:1:2:aaaa::1]:443  | 2001:db8:1:2:aaaa::1",
+        "2001:db8:5:6:7:8:9:a | none                        | 2001:db8:5:6:7:8:9:a",
+        "::ffff:203.0.113.5   | none                        | 203.0.113.5"})
+    void whereItIsNotedNothingIsCutOff(String peer, String forwarded, String address) {
+        assertEquals(address, BEHIND.whole(peer, forwarded == null ? List.of() : List.of(forwarded)));
+    }
+
     @Test
     void severalHeadersAreOneList() {
         assertEquals("198.51.100.1", BEHIND.of("10.1.2.3", List.of("1.1.1.1, 198.51.100.1", "10.0.0.2")));

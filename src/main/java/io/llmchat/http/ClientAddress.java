@@ -57,8 +57,20 @@ public final class ClientAddress {
 
     /** The address, as text; of IPv6 the network of 64 bits, which is one caller's. */
     public String of(HttpServerRequest request) {
-        String peer = request.connection().remoteAddress().hostAddress();
-        return trusted.isEmpty() ? of(peer, List.of()) : of(peer, request.headers().getAll(HEADER));
+        return of(peer(request), forwarded(request));
+    }
+
+    /** The address, as text; of IPv6 all of it. */
+    public String whole(HttpServerRequest request) {
+        return whole(peer(request), forwarded(request));
+    }
+
+    private static String peer(HttpServerRequest request) {
+        return request.connection().remoteAddress().hostAddress();
+    }
+
+    private List<String> forwarded(HttpServerRequest request) {
+        return trusted.isEmpty() ? List.of() : request.headers().getAll(HEADER);
     }
 
     /** The same for the peer of a connection, and what was forwarded. */
@@ -66,6 +78,18 @@ public final class ClientAddress {
         if (forwarded.isEmpty() && peer.indexOf(':') < 0) {
             return peer;
         }
+        InetAddress address = find(peer, forwarded);
+        return address == null ? peer : text(address);
+    }
+
+    /** The same, of IPv6 all of it. */
+    String whole(String peer, List<String> forwarded) {
+        InetAddress address = find(peer, forwarded);
+        return address == null ? peer : NetUtil.toAddressString(address);
+    }
+
+    /** Null if the peer has no address. */
+    private InetAddress find(String peer, List<String> forwarded) {
         InetAddress address = parse(peer);
         String[] said = String.join(",", forwarded).split(",");
         for (int i = said.length - 1; i >= 0 && isTrusted(address); i--) {
@@ -76,7 +100,7 @@ public final class ClientAddress {
             }
             address = before;
         }
-        return address == null ? peer : text(address);
+        return address;
     }
 
     private boolean isTrusted(InetAddress address) {

@@ -130,11 +130,6 @@ public final class ClientStream {
         return requestId;
     }
 
-    /** The address that this request came from. */
-    public String address() {
-        return request.connection().remoteAddress().hostAddress();
-    }
-
     /** The status of the response, whether it was sent or is still to be. */
     public int status() {
         return response.getStatusCode();

@@ -30,9 +30,11 @@ import java.util.regex.Pattern;
 public final class Gate {
 
     private static final Pattern REQUEST_ID = Pattern.compile("[A-Za-z0-9._-]{1,128}");
+    /** A chat among what only reads: it takes as long as its answer. */
+    private static final String RETRY = "/api/chat/history/{chatId}/retry";
     /** The paths of the contract; metrics know no others, so that their number stays bounded. */
     private static final List<String> PATHS = List.of("/v1/chat/completions", "/v1/models", "/v1/messages", "/v1/responses", "/v1/embeddings",
-            "/api/chat/completions", "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/api/users", "/api/audit", "/api/loglevel", "/health", "/metrics", "other");
+            "/api/chat/completions", RETRY, "/api/chat/history", "/api/chat/feedback", "/api/agents", "/api/keys", "/api/users", "/api/audit", "/api/loglevel", "/health", "/metrics", "other");
     private static final List<String> METHODS = List.of("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "other");
 
     /** Where a POST is a chat: its line in the log is written by its route. */
@@ -185,6 +187,9 @@ public final class Gate {
 
     private static int path(String path) {
         int last = PATHS.size() - 1;
+        if (path != null && path.startsWith("/api/chat/history/") && path.endsWith("/retry")) {
+            return PATHS.indexOf(RETRY);
+        }
         for (int i = 0; i < last; i++) {
             if (path != null && path.startsWith(PATHS.get(i))) {
                 return i;

@@ -74,6 +74,9 @@ public final class LlmEndpoint extends DefaultEndpoint {
         if (provider == null || provider.isBlank()) {
             throw new IllegalArgumentException(getEndpointBaseUri() + " needs a provider name");
         }
+        atLeastOne("firstTokenTimeout", firstTokenTimeout);
+        atLeastOne("idleTimeout", idleTimeout);
+        atLeastOne("streamTimeout", streamTimeout);
         limits = new Limits(firstTokenTimeout, idleTimeout, streamTimeout, component.getHeartbeat(),
                 component.getMaxAnswer(), component.getMaxEvent());
         if (!isDemo()) {
@@ -87,6 +90,12 @@ public final class LlmEndpoint extends DefaultEndpoint {
     protected void doStop() throws Exception {
         component.stopped(this);
         super.doStop();
+    }
+
+    private void atLeastOne(String name, long millis) {
+        if (millis < 1) {
+            throw new IllegalArgumentException(name + " of provider '" + provider + "' is " + millis + "; it takes milliseconds, 1 at least");
+        }
     }
 
     private RequestOptions call() {

@@ -3,6 +3,7 @@ package io.llmchat.step;
 import io.llmchat.chat.ApiKey;
 import io.llmchat.chat.Caller;
 import io.llmchat.chat.ChatException;
+import io.llmchat.http.ClientAddress;
 import io.llmchat.http.ClientStream;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
@@ -24,24 +25,29 @@ public final class Authenticate {
 
     /** The exchange property with the user whose request this is. */
     public static final String USER_ID = "userId";
+    /** The exchange property with the address that an administrator's request comes from. */
+    private static final String ADDRESS = "address";
 
     private final boolean keys;
     private final byte[] adminKey;
     private final byte[] metricsToken;
     private final boolean generated;
     private final KeyRing ring;
+    private final ClientAddress addresses;
 
     /**
      * @param mode {@code open}, {@code keys}, or empty: open where {@code host} is a loopback address
      * @param adminKey may be empty; then one is made if keys are needed, or others than this machine can reach the gateway
      */
-    public Authenticate(String mode, String host, String adminKey, String metricsToken, KeyRing ring) throws UnknownHostException {
+    public Authenticate(String mode, String host, String adminKey, String metricsToken, KeyRing ring, ClientAddress addresses)
+            throws UnknownHostException {
         boolean local = InetAddress.getByName(host).isLoopbackAddress();
         this.keys = mode.isBlank() ? !local : mode.equals("keys");
         this.generated = (keys || !local) && adminKey.isBlank();
         this.adminKey = bytes(generated ? newKey() : adminKey);
         this.metricsToken = bytes(metricsToken);
         this.ring = ring;
+        this.addresses = addresses;
     }
 
     private static String newKey() {
@@ -64,7 +70,7 @@ public final class Authenticate {
         return new MayWait(exchange -> enter(exchange, identify(exchange)));
     }
 
-    /** A step that lets administrators pass. */
+    /** A step that lets administrators pass, and says from where: every change that they make is noted with that. */
     public Processor admin() {
         return exchange -> {
             if (adminKey.length > 0 && given(exchange) == null) {
@@ -75,6 +81,7 @@ public final class Authenticate {
                 throw new ChatException("FORBIDDEN", "This needs the admin key.");
             }
             enter(exchange, caller);
+            exchange.setProperty(ADDRESS, addresses.whole(ClientStream.of(exchange).request()));
         };
     }
 
