@@ -181,7 +181,9 @@ class FaultsTest {
             } else {
                 says(TOKENS).play(call);
             }
-        }, whole("openai=200"), whole("openai=200"));
+        }, broken(), continued(), whole("openai=200"), whole("openai=200"));
+        fault("an answer in one piece, though a stream was asked for", call -> call.json(200, FakeProvider.completion(String.join("", TOKENS))),
+                whole("openai=200"), whole("openai=200"));
         fault("no [DONE], but a reason to stop", ends(Call::end), whole("openai=200"), whole("openai=200"));
         fault("no [DONE], and a cut after the reason to stop", ends(Call::cut), whole("openai=200"), whole("openai=200"));
         fault("no [DONE], and silence after the reason to stop", ends(Call::hang), whole("openai=200"), whole("openai=200"));

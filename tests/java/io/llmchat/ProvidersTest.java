@@ -26,6 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Providers of other wires than OpenAI's, through the routes: Anthropic, Dify, FastGPT, and one that is only described. */
 class ProvidersTest {
@@ -387,7 +388,7 @@ class ProvidersTest {
     // --- streams that are not quite right
 
     @Test
-    void aBrokenEventAfterTheFirstTokenIsPassedOverAndCounted() throws Exception {
+    void anEventThatCannotBeReadIsAHoleInTheAnswerAndEndsIt() throws Exception {
         gateway.provider().on(model, call -> {
             call.sse();
             call.text("Hel");
@@ -398,8 +399,42 @@ class ProvidersTest {
         });
         double before = gateway.metric("llmchat_provider_events_malformed_total{provider=\"openai\"}");
         String body = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
-        assertTrue(body.contains("\"Hel\"") && body.contains("\"lo\"") && body.endsWith("data: [DONE]\n\n"), body);
+        assertTrue(body.contains("\"Hel\"") && body.contains("\"error\"") && !body.contains("\"lo\"") && !body.contains("[DONE]"), body);
         assertEquals(before + 1, gateway.metric("llmchat_provider_events_malformed_total{provider=\"openai\"}"));
+    }
+
+    @Test
+    void anEventThatCannotBeReadAfterTheReasonToStopTakesNothingFromTheAnswer() throws Exception {
+        gateway.provider().on(model, call -> {
+            call.sse();
+            call.text("Hello");
+            call.finish("stop");
+            call.event("{\"usage\":{\"prompt_tok");
+            call.done();
+        });
+        String body = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
+        assertTrue(body.contains("\"Hello\"") && body.endsWith("data: [DONE]\n\n"), body);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat/completions"})
+    void anAnswerInOnePieceIsAStreamOfOnePieceAndNotPaidForTwice(String path) throws Exception {
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+        String body = gateway.post(path, "{\"model\":\"openai/" + model + "\",\"agentId\":\"openai/" + model + "\",\"stream\":true,\"max_tokens\":9,"
+                + "\"" + (path.endsWith("responses") ? "input" : "messages") + "\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
+        String end = path.startsWith("/api") ? "event: end" : path.endsWith("messages") ? "event: message_stop"
+                : path.endsWith("responses") ? "event: response.completed" : "data: [DONE]";
+        assertTrue(body.contains("Hello") && body.contains(end), body);
+        assertEquals(1, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void eventsUnderAnotherMediaTypeAreEvents() throws Exception {
+        gateway.provider().on(model, call -> call.json(200, "data: " + Call.chunk("{\"content\":\"Hello\"}", null) + "\n\ndata: "
+                + Call.chunk("{}", "\"stop\"") + "\n\ndata: [DONE]\n\n"));
+        String body = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
+        assertTrue(body.contains("\"Hello\"") && body.endsWith("data: [DONE]\n\n"), body);
+        assertEquals(1, gateway.provider().calls(model).size());
     }
 
     @Test

@@ -146,8 +146,8 @@ public final class LlmEndpoint extends DefaultEndpoint {
         return component.call(options, body);
     }
 
-    /** A broken event was passed over. */
-    void skipped() {
+    /** An event could not be read. */
+    void malformed() {
         malformed.increment();
     }
 

@@ -171,6 +171,11 @@ final class Relay implements Upstream.Receiver {
     @Override
     public void end() {
         guarded(() -> {
+            if (isEvents()) {
+                // under another media type
+                events.feed(Bytes.of(whole));
+                whole = null;
+            }
             if (whole == null) {
                 events.end();
                 if (!ended && begun && unfinished > 0) {
@@ -181,12 +186,23 @@ final class Relay implements Upstream.Receiver {
             } else if (status != 200) {
                 fail(wire.failure(provider(), status, retryAfter, Bytes.of(whole)));
             } else if (streamed) {
-                reader.answer(Bytes.of(whole));
-                throw new Wire.MalformedAnswer("an answer that is not streamed, though a stream was asked for");
+                // it does not stream: its answer is paid for, and comes at once
+                WholeAnswer all = wire.reader(false).answer(Bytes.of(whole));
+                say(ChatEvent.of(all.parts(), all.usage()));
+                complete();
             } else {
                 answer(reader.answer(Bytes.of(whole)));
             }
         });
+    }
+
+    /** Whether the body of an answer that should have been a stream is one nevertheless. */
+    private boolean isEvents() {
+        if (whole == null || status != 200 || !streamed) {
+            return false;
+        }
+        String begin = whole.getString(0, Math.min(6, whole.length()), "ISO-8859-1");
+        return begin.startsWith("data:") || begin.equals("event:") || begin.startsWith(":");
     }
 
     @Override
@@ -232,11 +248,11 @@ final class Relay implements Upstream.Receiver {
                 complete();
             }
         } catch (Wire.MalformedAnswer e) {
-            // before the first token somebody else may do better; after it the rest of the answer is worth having
-            if (!begun) {
+            endpoint.malformed();
+            // what could not be read may be a part of the answer, unless that has said why it ends
+            if (!begun || unfinished > 0) {
                 throw e;
             }
-            endpoint.skipped();
         }
     }
 
