@@ -18,6 +18,7 @@ import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
 import io.llmchat.support.Logs;
 import io.llmchat.support.Readme;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.math.BigDecimal;
 import java.net.http.HttpResponse;
@@ -33,6 +34,8 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -338,6 +341,36 @@ class KeysTest {
         assertEquals(404, gateway.get("/api/chat/history/" + session, bearer(OF_THE_FILE)).statusCode());
         Files.writeString(file, before);
         until("it is good no more", () -> ask(gateway, key) == 401);
+    }
+
+    @Test
+    void anAnswerToARemovedSessionIsNotPutIntoSomebodyElsesOfTheSameName() throws Exception {
+        String key = "a-fourth-key-that-somebody-brought-0004";
+        String before = Files.readString(file);
+        Files.writeString(file, before + "- {name: Four, userId: " + user + ", key: " + key + "}\n");
+        until("the new key is good", () -> ask(gateway, key) == 200);
+        CountDownLatch go = new CountDownLatch(1);
+        gateway.provider().on(model, call -> {
+            call.sse();
+            call.text("secret");
+            go.await(10, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        String session = "s-" + model;
+        String body = "{\"model\":\"openai/%s\",\"stream\":%s,\"metadata\":{\"session_id\":\"" + session
+                + "\"},\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+        try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", body.formatted(model, true), "\r\nAuthorization: Bearer " + OF_THE_FILE)) {
+            stream.lineWith("secret");
+            assertEquals(200, gateway.send("DELETE", "/api/chat/history/" + session, null, bearer(OF_THE_FILE)).statusCode());
+            assertEquals(200, gateway.post("/v1/chat/completions", body.formatted(model + "-2", false), bearer(key)).statusCode());
+            go.countDown();
+            stream.lineWith("[DONE]");
+        }
+        String history = gateway.get("/api/chat/history/" + session, bearer(key)).body();
+        assertEquals(2, json(history).path("data").path("messages").size(), history);
+        assertFalse(history.contains("secret"), history);
+        Files.writeString(file, before);
     }
 
     @Test

@@ -230,6 +230,36 @@ class StoreFaultsTest {
     }
 
     @Test
+    void anAnswerOfDifysReachesItsCallerThoughItsConversationCannotBeKept() throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        gateway.provider().on("", call -> {
+            asked.countDown();
+            while (!go.get()) {
+                Thread.sleep(20);
+            }
+            call.sse();
+            call.event("{\"event\":\"message\",\"conversation_id\":\"c-1\",\"answer\":\"worth it\"}");
+            call.event("{\"event\":\"message_end\",\"conversation_id\":\"c-1\",\"metadata\":{}}");
+            call.end();
+        });
+        CompletableFuture<HttpResponse<String>> answer = new CompletableFuture<>();
+        Thread.ofVirtual().start(() -> {
+            try {
+                answer.complete(gateway.post("/api/chat/completions", nativeChat("dify/app", false)));
+            } catch (Exception e) {
+                answer.completeExceptionally(e);
+            }
+        });
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        stores.pausePostgres();
+        go.set(true);
+        HttpResponse<String> given = answer.get(20, TimeUnit.SECONDS);
+        stores.resumePostgres();
+        assertEquals(200, given.statusCode(), given.body());
+        assertTrue(given.body().contains("worth it"), given.body());
+    }
+
+    @Test
     void aKilledPostgresBreaksNoStreamAndIsSaidSoon() throws Exception {
         gateway.post(PATH, chat("demo", false));
         var streams = streams();
