@@ -85,7 +85,7 @@ class HotQueriesTest {
     }
 
     /** The queries of the routes, by the id of the step. */
-    private static Map<String, String> queries() throws Exception {
+    static Map<String, String> queries() throws Exception {
         Map<String, String> queries = new HashMap<>();
         try (Stream<Path> files = Files.walk(Path.of("src/main/resources/routes"))) {
             for (Path file : files.filter(f -> f.toString().endsWith(".camel.yaml")).toList()) {

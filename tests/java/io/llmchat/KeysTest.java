@@ -319,6 +319,24 @@ class KeysTest {
         assertEquals(404, gateway.get("/api/users/nobody-" + user, ADMIN).statusCode());
     }
 
+    @Test
+    void whatTheReadmeAsksTellsWhatEachUserAndKeyHasCost() throws Exception {
+        JsonNode mine = make("");
+        JsonNode alsoMine = make("");
+        for (String key : List.of(mine.path("key").asText(), mine.path("key").asText(), alsoMine.path("key").asText(), OF_THE_FILE,
+                "the-admin-key-of-the-test")) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/gpt-4o-mini", false), bearer(key)).statusCode());
+        }
+        String shown = Readme.block("FROM usage_records");
+        String asked = "(" + shown.substring(shown.indexOf("SELECT"), shown.indexOf(";")) + ") u WHERE model = 'gpt-4o-mini' AND tokens > 0 AND ";
+        until("two of one key are in one row", () -> gateway.count("SELECT count(*) FROM " + asked + "month = to_char(now(), 'YYYY-MM')"
+                + " AND user_id = '" + user + "' AND key_id = '" + mine.path("id").asText() + "' AND requests = 2 AND dollars = 0.0000033") == 1);
+        until("the other key has its own", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = '" + user + "' AND key_id = '"
+                + alsoMine.path("id").asText() + "' AND requests = 1 AND dollars = 0.00000165") == 1);
+        until("so has one of the file", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = 'builder' AND key_id = 'file:CI'") == 1);
+        until("the admin key has no id", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = 'admin' AND key_id IS NULL") == 1);
+    }
+
     // --- keys that stand in a file
 
     @Test

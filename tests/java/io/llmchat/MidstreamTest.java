@@ -206,6 +206,16 @@ class MidstreamTest {
     }
 
     @Test
+    void aClaudeThatIsKnownToRefuseAPrefillIsAskedOnce() throws Exception {
+        String claude = "claude-sonnet-4-6-" + id;
+        asks(gateway, "openai/" + first, "anthropic/" + claude);
+        on("openai/" + first, cutAfter(25));
+        on("anthropic/" + claude, refusesPrefill(TOKENS));
+        assertWhole(stream());
+        assertEquals(1, spare.calls(claude).size());
+    }
+
+    @Test
     void aPrefillThatIsRefusedByOneThatThenSaysSomethingElse() throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second);
         on("openai/" + first, cutAfter(25));

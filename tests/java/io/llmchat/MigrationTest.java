@@ -63,6 +63,15 @@ class MigrationTest {
     }
 
     @Test
+    void usageThatHasWaitedInRedisSinceTheVersionBeforeIsWritten() throws Exception {
+        database.migrate(null);
+        String before = "[{\"answer_id\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\",\"request_id\":\"r\",\"stream\":false,"
+                + "\"outcome\":\"completed\",\"attempts\":\"demo=200\",\"usage_estimated\":false,\"duration_ms\":5}]";
+        database.execute(HotQueriesTest.queries().get("to-postgres-usage").replace(":#${body}", "'" + before + "'"));
+        assertEquals("r", database.value("SELECT request_id FROM usage_records WHERE user_id IS NULL AND key_id IS NULL"));
+    }
+
+    @Test
     void aMessageGoesWithItsSessionAndHasNothingButKnownValues() throws Exception {
         database.migrate(null);
         database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");

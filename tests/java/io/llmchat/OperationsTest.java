@@ -193,9 +193,10 @@ class OperationsTest {
         gateway.post("/v1/chat/completions", chat("openai/bad-" + model, false));
         until("both are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model LIKE '%" + model + "'") == 2);
         assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'completed' AND stream"
-                + " AND total_tokens = 5 AND finish_reason = 'stop' AND attempts = 'openai=200' AND first_token_ms IS NOT NULL"));
+                + " AND total_tokens = 5 AND finish_reason = 'stop' AND attempts = 'openai=200' AND first_token_ms IS NOT NULL"
+                + " AND user_id = 'anonymous' AND key_id IS NULL"));
         assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = 'bad-" + model
-                + "' AND outcome = 'UPSTREAM_REJECTED' AND total_tokens IS NULL"));
+                + "' AND outcome = 'UPSTREAM_REJECTED' AND total_tokens IS NULL AND user_id = 'anonymous'"));
     }
 
     @Test

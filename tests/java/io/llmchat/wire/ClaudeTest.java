@@ -26,4 +26,11 @@ class ClaudeTest {
         assertEquals(opus46, Claude.named("claude-opus-4-6").effort(effort));
         assertEquals(opus45, Claude.named("claude-opus-4-5").effort(effort));
     }
+
+    @ParameterizedTest
+    @CsvSource({"claude-sonnet-4-5-20250929,true", "claude-haiku-4-5,true", "claude-opus-4-5,true", "claude-opus-4-6,false",
+        "us.anthropic.claude-sonnet-4-6-v1:0,false", "claude-opus-4-8,false", "claude-sonnet-5,false", "glm-4.6,true"})
+    void fromTheSixthOfTheFourthOnNoneGoesOnFromAMessageOfItsOwn(String model, boolean goesOn) {
+        assertEquals(goesOn, Claude.named(model).goesOn());
+    }
 }

@@ -22,8 +22,10 @@ import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -204,6 +206,20 @@ class OpenAiWireTest {
         assertEquals(List.of(new AnswerPart.Reasoning(0, "Hm")), parts("{\"reasoning_content\":\"Hm\"}"));
         assertEquals(List.of(new AnswerPart.Reasoning(0, "Hm")), parts("{\"reasoning\":\"Hm\"}"));
         assertEquals(List.of(new AnswerPart.Refusal(0, "No")), parts("{\"refusal\":\"No\"}"));
+    }
+
+    @Test
+    void toolCallsWithoutAnIdGetOneThatNoOtherCallHasInAnyAnswer() {
+        String call = "{\"function\":{\"name\":\"f\"}}";
+        Set<String> ids = new HashSet<>();
+        for (int turn = 0; turn < 2; turn++) {
+            for (AnswerPart part : parts("{\"tool_calls\":[" + call + "," + call + "]}")) {
+                String id = assertInstanceOf(AnswerPart.ToolStart.class, part).id();
+                assertTrue(id.matches("[A-Za-z0-9_-]{1,40}"), id + " is not one that every provider takes");
+                ids.add(id);
+            }
+        }
+        assertEquals(4, ids.size(), ids.toString());
     }
 
     @Test

@@ -30,7 +30,7 @@ final class LlmProducer extends DefaultAsyncProducer {
         Chat chat = Chat.of(exchange);
         Consumer<RuntimeException> done = failure -> end(exchange, chat, failure, callback);
         String said = chat.client().committed() ? chat.said() : "";
-        if (said.isBlank() || !endpoint.isPrefill()) {
+        if (said.isBlank() || !endpoint.isPrefill() || !endpoint.wire().goesOn(chat.target().model())) {
             ask(exchange, chat, null, new Continuation(said, true), done);
         } else {
             goOn(exchange, chat, said, done);

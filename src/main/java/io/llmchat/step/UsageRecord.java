@@ -1,5 +1,6 @@
 package io.llmchat.step;
 
+import io.llmchat.chat.Caller;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
@@ -10,7 +11,10 @@ import java.time.Instant;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
-/** Makes of a finished chat the row, as a JSON object, that {@code record} writes: what was used, what that cost, and how it ended. No texts. */
+/**
+ * Makes of a finished chat the row, as a JSON object, that {@code record} writes: who used what, what that cost, and how it
+ * ended. No texts.
+ */
 public final class UsageRecord implements Processor {
 
     private final Prices prices;
@@ -24,10 +28,14 @@ public final class UsageRecord implements Processor {
         Chat chat = Chat.of(exchange);
         Target target = chat.target();
         Usage usage = chat.usage();
-        StringBuilder row = new StringBuilder(640).append('{');
+        StringBuilder row = new StringBuilder(720).append('{');
         tell(row, "answer_id", chat.answerId());
         tell(row, "created_at", Instant.now().toString());
         tell(row, "request_id", chat.client().requestId());
+        if (exchange.getProperty(Caller.PROPERTY) instanceof Caller caller) {
+            tell(row, "user_id", caller.userId());
+            tell(row, "key_id", caller.keyId());
+        }
         tell(row, "agent_id", chat.agent() == null ? null : chat.agent().id());
         tell(row, "provider", target == null ? null : target.provider());
         tell(row, "model", target == null ? null : target.model());

@@ -113,6 +113,11 @@ public final class AnthropicWire implements Wire {
     }
 
     @Override
+    public boolean goesOn(String model) {
+        return Claude.named(model).goesOn();
+    }
+
+    @Override
     public AnswerReader reader(boolean raw) {
         return new AnthropicAnswers(raw);
     }

@@ -38,6 +38,11 @@ record Claude(int version) {
         return version < 407;
     }
 
+    /** Whether it goes on from an assistant's message at the end; newer ones refuse a conversation that ends with one. */
+    boolean goesOn() {
+        return version < 406;
+    }
+
     /** Its word for OpenAI's {@code reasoning_effort}; null: it has none, or is not told that way. */
     String effort(String effort) {
         return !thinksAdaptively() ? null : switch (effort) {

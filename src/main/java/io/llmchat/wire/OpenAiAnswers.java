@@ -267,7 +267,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
             boolean begins = calls.begins(choice, said, numbered, id, name);
             int index = calls.index(choice, said);
             if (begins) {
-                parts.add(new AnswerPart.ToolStart(choice, index, id.isEmpty() ? "call_" + index : id, name));
+                parts.add(new AnswerPart.ToolStart(choice, index, id.isEmpty() ? ToolCalls.newId() : id, name));
             }
             String arguments = function.path("arguments").asText("");
             if (!arguments.isEmpty()) {

@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.UUID;
 
 /**
  * Which tool call each piece of an answer belongs to. OpenAI numbers the calls of a choice by {@code index} (API reference,
@@ -51,6 +52,14 @@ final class ToolCalls {
     /** The index here of the call that goes by the provider's. */
     int index(int choice, int said) {
         return last.get(key(choice, said)).index();
+    }
+
+    /**
+     * An id for a call that comes without one. No other call has it, in whatever answer: Anthropic refuses a conversation in
+     * which two have the same ("tool_use ids must be unique"). OpenAI takes 40 characters at most.
+     */
+    static String newId() {
+        return "call_" + UUID.randomUUID().toString().replace("-", "");
     }
 
     private static long key(int choice, int index) {

@@ -41,6 +41,11 @@ public interface Wire {
      */
     AnswerReader reader(boolean raw);
 
+    /** Whether this model, for all that its name tells, goes on from an assistant's message at the end. */
+    default boolean goesOn(String model) {
+        return true;
+    }
+
     /** Splits the bytes of a stream into events of at most {@code maxEvent} bytes. */
     default Framing framing(int maxEvent, Framing.Sink sink) {
         return new SseReader(maxEvent, sink);
