@@ -1,25 +1,20 @@
 package io.llmchat.eip;
 
-import java.util.List;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.CamelContext;
 import org.apache.camel.DisabledAware;
 import org.apache.camel.Exchange;
 import org.apache.camel.ExchangeExtension;
-import org.apache.camel.NamedNode;
-import org.apache.camel.NamedRoute;
 import org.apache.camel.Processor;
-import org.apache.camel.Route;
+import org.apache.camel.RuntimeCamelException;
 import org.apache.camel.impl.engine.DefaultChannel;
 import org.apache.camel.processor.errorhandler.NoErrorHandler;
 import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
 import org.apache.camel.spi.CamelInternalProcessorAdvice;
-import org.apache.camel.spi.InterceptStrategy;
 import org.apache.camel.spi.ShutdownStrategy;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
 import org.apache.camel.support.ExchangeHelper;
-import org.apache.camel.support.LoggerHelper;
 import org.apache.camel.support.processor.DelegateSyncProcessor;
 
 /**
@@ -32,9 +27,8 @@ final class StepChannel extends DefaultChannel {
 
     private final ShutdownStrategy shutdown;
     private boolean woven;
-    private String node;
-    private String label;
-    private String source;
+    /** Notes which step it is: its id, what it says, and where it stands. */
+    private NodeHistoryAdvice which;
     /** Null: Camel's way. */
     private AsyncProcessor step;
     /** Who is called for what has failed; null: nobody, or it is around the step. */
@@ -49,18 +43,12 @@ final class StepChannel extends DefaultChannel {
 
     @Override
     public void addAdvice(CamelInternalProcessorAdvice<?> advice) {
-        woven |= !(advice instanceof NodeHistoryAdvice);
+        if (advice instanceof NodeHistoryAdvice history) {
+            which = history;
+        } else {
+            woven = true;
+        }
         super.addAdvice(advice);
-    }
-
-    @Override
-    public void initChannel(Route route, NamedNode definition, NamedNode child, List<InterceptStrategy> interceptors,
-            Processor next, NamedRoute in, boolean first) throws Exception {
-        super.initChannel(route, definition, child, interceptors, next, in, first);
-        NamedNode of = child != null ? child : definition;
-        node = of.getId();
-        label = of.getLabel();
-        source = LoggerHelper.getLineNumberLoggerName(of);
     }
 
     @Override
@@ -90,10 +78,12 @@ final class StepChannel extends DefaultChannel {
             callback.done(true);
             return true;
         }
+        try {
+            which.before(exchange);
+        } catch (Exception e) {
+            throw RuntimeCamelException.wrapRuntimeException(e);
+        }
         ExchangeExtension extension = exchange.getExchangeExtension();
-        extension.setHistoryNodeId(node);
-        extension.setHistoryNodeLabel(label);
-        extension.setHistoryNodeSource(source);
         return step.process(exchange, handler == null ? callback : sync -> {
             if (extension.isInterrupted()) {
                 exchange.setRouteStop(true);

@@ -53,6 +53,11 @@ public final class Gateway {
             files = new RouteFiles(property("llmchat.routes.dir"));
             configure().withRoutesIncludePattern(files.beans());
         }
+
+        @Override
+        protected void modelineRoutes(CamelContext context) {
+            // comments for the Camel CLI, for which the file would be read once more
+        }
     };
     private final AtomicReference<Generation> current = new AtomicReference<>();
     private final Set<Generation> old = ConcurrentHashMap.newKeySet();

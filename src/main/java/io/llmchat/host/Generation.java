@@ -44,6 +44,11 @@ final class Generation {
                 context.getCamelContextExtension().registerEndpointCallback(Statements.in(context));
                 return context;
             }
+
+            @Override
+            protected void modelineRoutes(CamelContext context) {
+                // comments for the Camel CLI, for which all files would be read once more
+            }
         };
         // a shutdown hook for each would keep all of them for ever
         main.setShutdownStrategy(new SimpleMainShutdownStrategy());
