@@ -248,9 +248,12 @@ public final class AnswerMirror {
                 client.end(Buffer.buffer());
                 return true;
             }
-            do {
+            Thread.sleep(POLL_MILLIS);
+            while (client.full() && !client.gone()) {
+                // no more for now, and wanted all the same
+                read(answerId, owner, Long.MAX_VALUE);
                 Thread.sleep(POLL_MILLIS);
-            } while (client.full() && !client.gone());
+            }
         }
         return begun;
     }
