@@ -72,6 +72,15 @@ class MigrationTest {
     }
 
     @Test
+    void anAnswerThatHasWaitedInRedisSinceTheVersionBeforeIsWritten() throws Exception {
+        database.migrate(null);
+        database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");
+        String before = "{\"id\":\"m\",\"session\":\"s\",\"text\":\"Hello\",\"status\":\"complete\",\"keyed\":false}";
+        database.execute(HotQueriesTest.queries().get("to-postgres-answer").replace(":#${body}", "'" + before + "'"));
+        assertEquals("Hello", database.value("SELECT content FROM chat_messages WHERE id = 'm'"));
+    }
+
+    @Test
     void aMessageGoesWithItsSessionAndHasNothingButKnownValues() throws Exception {
         database.migrate(null);
         database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");
