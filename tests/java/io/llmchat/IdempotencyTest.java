@@ -227,14 +227,7 @@ class IdempotencyTest {
     void aStreamThatIsFollowedOnAnotherInstanceOutlivesItsOwnCaller() throws Exception {
         try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
             CountDownLatch go = new CountDownLatch(1);
-            provider.on(model, call -> {
-                call.sse();
-                call.text("Hel");
-                go.await(20, TimeUnit.SECONDS);
-                call.text("lo");
-                call.finish("stop");
-                call.done();
-            });
+            provider.on(model, FakeProvider.waits("Hel", go, "lo"));
             String header = "\r\nIdempotency-Key: " + key;
             try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
                 first.lineWith("Hel");
@@ -286,14 +279,7 @@ class IdempotencyTest {
     @Test
     void anAnswerThatIsMadeHereIsNotTakenOverBecauseItsClaimCouldNotBeRenewed() throws Exception {
         CountDownLatch go = new CountDownLatch(1);
-        provider.on(model, call -> {
-            call.sse();
-            call.text("Hel");
-            go.await(10, TimeUnit.SECONDS);
-            call.text("lo");
-            call.finish("stop");
-            call.done();
-        });
+        provider.on(model, FakeProvider.waits("Hel", go, "lo"));
         String header = "\r\nIdempotency-Key: " + key;
         String row = " WHERE key = 'anonymous " + PATH + " " + key + "'";
         try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {

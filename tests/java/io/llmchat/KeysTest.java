@@ -346,12 +346,18 @@ class KeysTest {
         refused(gateway.post("/v1/chat/completions", chat("demo", false), bearer(OF_THE_FILE)), "'demo'");
     }
 
+    /** Adds a key of this test's user to the file; returns the file as it was. */
+    private String addToFile(String key) throws Exception {
+        String before = Files.readString(file);
+        Files.writeString(file, before + "- {name: Added, userId: " + user + ", key: " + key + "}\n");
+        until("the new key is good", () -> ask(gateway, key) == 200);
+        return before;
+    }
+
     @Test
     void whoseKeyIsInTheFileHasSessionsLikeEverybodyElse() throws Exception {
         String key = "a-third-key-that-somebody-brought-0003";
-        String before = Files.readString(file);
-        Files.writeString(file, before + "- {name: Three, userId: " + user + ", key: " + key + "}\n");
-        until("the new key is good", () -> ask(gateway, key) == 200);
+        String before = addToFile(key);
         HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(key));
         assertEquals(200, answer.statusCode(), answer.body());
         String session = json(answer.body()).path("data").path("chatId").asText();
@@ -364,9 +370,7 @@ class KeysTest {
     @Test
     void anAnswerToARemovedSessionIsNotPutIntoSomebodyElsesOfTheSameName() throws Exception {
         String key = "a-fourth-key-that-somebody-brought-0004";
-        String before = Files.readString(file);
-        Files.writeString(file, before + "- {name: Four, userId: " + user + ", key: " + key + "}\n");
-        until("the new key is good", () -> ask(gateway, key) == 200);
+        String before = addToFile(key);
         CountDownLatch go = new CountDownLatch(1);
         gateway.provider().on(model, call -> {
             call.sse();

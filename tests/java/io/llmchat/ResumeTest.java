@@ -123,14 +123,7 @@ class ResumeTest {
     void whoComesBackToAnotherInstanceKeepsTheAnswerGoing() throws Exception {
         CountDownLatch end = new CountDownLatch(1);
         try (TestGateway maker = TestGateway.with("llmchat.deduplicate.resume-grace", "1000"); TestGateway other = TestGateway.with()) {
-            maker.provider().on(model, call -> {
-                call.sse();
-                call.text("one ");
-                end.await(20, TimeUnit.SECONDS);
-                call.text("two ");
-                call.finish("stop");
-                call.done();
-            });
+            maker.provider().on(model, FakeProvider.waits("one ", end, "two "));
             String id;
             try (Sse client = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
                 id = answerId(client.lineWith("id: "));
@@ -228,13 +221,7 @@ class ResumeTest {
         try (Sse slow = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
             id = answerId(slow.lineWith("id: "));
             slow.lineWith("xxx");
-            int[] last = {-1};
-            TestGateway.until("the provider is held up", () -> {
-                int before = last[0];
-                last[0] = written.get();
-                TimeUnit.MILLISECONDS.sleep(200);
-                return before == last[0];
-            });
+            TestGateway.untilStill("the provider is held up", written);
             assertTrue(written.get() < 2_000);
         }
         try (Sse back = Sse.get(gateway.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":2")) {

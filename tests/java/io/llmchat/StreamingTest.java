@@ -210,14 +210,8 @@ class StreamingTest {
         });
         try (Sse slow = stream()) {
             slow.lineWith("xxx");
-            int[] last = {-1};
             // the provider can write on until every buffer between is full; then it stands still
-            until("the provider is held up", () -> {
-                int before = last[0];
-                last[0] = written.get();
-                TimeUnit.MILLISECONDS.sleep(200);
-                return before == last[0];
-            });
+            TestGateway.untilStill("the provider is held up", written);
             assertTrue(written.get() < 4_000, "32 MB were taken in for a client that reads nothing");
             HttpResponse<String> other = gateway.post(PATH, chat("openai/other-" + model, true));
             assertTrue(other.body().endsWith("data: [DONE]\n\n"));

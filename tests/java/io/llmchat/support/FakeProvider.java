@@ -178,6 +178,18 @@ public final class FakeProvider implements AutoCloseable {
         };
     }
 
+    /** A stream of two texts, the second of which comes when it is told to. */
+    public static Script waits(String first, CountDownLatch go, String then) {
+        return call -> {
+            call.sse();
+            call.text(first);
+            go.await(20, TimeUnit.SECONDS);
+            call.text(then);
+            call.finish("stop");
+            call.done();
+        };
+    }
+
     /** Half an answer, then something else: {@code tokens} of a stream, or some bytes of a whole answer. */
     public static Script breaks(List<String> tokens, Script then) {
         return call -> {

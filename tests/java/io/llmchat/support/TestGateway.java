@@ -16,6 +16,8 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import javax.sql.DataSource;
 
 /**
@@ -182,6 +184,17 @@ public final class TestGateway implements AutoCloseable {
             }
             Thread.sleep(10);
         }
+    }
+
+    /** Waits until a number grows no more. */
+    public static void untilStill(String what, AtomicInteger number) throws Exception {
+        int[] last = {-1};
+        until(what, () -> {
+            int before = last[0];
+            last[0] = number.get();
+            TimeUnit.MILLISECONDS.sleep(200);
+            return before == last[0];
+        });
     }
 
     @Override

@@ -215,7 +215,7 @@ public final class AnswerMirror {
         boolean begun = false;
         // the mirror may be behind what the caller has
         boolean found = event == 0;
-        long wroteAt = 0;
+        long wroteAt = System.nanoTime();
         while (!client.gone()) {
             List<byte[]> read = read(answerId, owner, at);
             if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
@@ -230,14 +230,12 @@ public final class AnswerMirror {
             Buffer wanted = found ? more : AnswerLog.after(more, answerId, event);
             found |= wanted.length() > 0;
             boolean over = "1".equals(new String(read.get(1), StandardCharsets.UTF_8));
-            if (wanted.length() > 0 || !begun) {
-                wroteAt = System.nanoTime();
-            }
             if (!begun) {
                 client.commit();
             }
             if (wanted.length() > 0) {
                 client.write(wanted);
+                wroteAt = System.nanoTime();
             } else if (!over && (!begun && event > 0 || System.nanoTime() - wroteAt > heartbeatNanos)) {
                 // the head, at least, for who has all there is
                 client.keepAlive();
