@@ -2,6 +2,7 @@ package io.llmchat;
 
 import io.llmchat.host.Gateway;
 import io.llmchat.host.RoutesRefused;
+import io.llmchat.ops.EarlyCollection;
 import io.llmchat.ops.LogOutput;
 import io.llmchat.step.Authenticate;
 import java.net.BindException;
@@ -57,6 +58,7 @@ public final class Main {
                 }
             });
         }
+        EarlyCollection.begin();
         welcome(gateway, (System.nanoTime() - started) / 1_000_000);
     }
 

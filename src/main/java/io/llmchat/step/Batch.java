@@ -1,5 +1,6 @@
 package io.llmchat.step;
 
+import java.util.concurrent.atomic.AtomicReference;
 import org.apache.camel.AggregationStrategy;
 import org.apache.camel.Exchange;
 import org.apache.camel.support.DefaultExchange;
@@ -10,12 +11,22 @@ import org.apache.camel.support.DefaultExchange;
  */
 public final class Batch implements AggregationStrategy {
 
+    /** Of more memory than this none is kept: batches of 1000 rows need 1 MB. */
+    private static final int KEPT = 4 << 20;
+
+    /**
+     * The last batch's memory: large arrays that grow anew for each batch outlive a young generation that is as small as
+     * the gateway's, and fill the old one.
+     */
+    private final AtomicReference<StringBuilder> spare = new AtomicReference<>();
+
     @Override
     public Exchange aggregate(Exchange batch, Exchange next) {
         CharSequence value = (CharSequence) next.getMessage().getBody();
         if (batch == null) {
             Exchange gathered = new DefaultExchange(next.getContext());
-            gathered.getIn().setBody(new StringBuilder("[").append(value));
+            StringBuilder array = spare.getAndSet(null);
+            gathered.getIn().setBody((array == null ? new StringBuilder() : array).append('[').append(value));
             return gathered;
         }
         ((StringBuilder) batch.getIn().getBody()).append(',').append(value);
@@ -26,6 +37,10 @@ public final class Batch implements AggregationStrategy {
     public void onCompletion(Exchange batch) {
         if (batch.getIn().getBody() instanceof StringBuilder array) {
             batch.getIn().setBody(array.append(']').toString());
+            if (array.capacity() <= KEPT) {
+                array.setLength(0);
+                spare.set(array);
+            }
         }
     }
 }

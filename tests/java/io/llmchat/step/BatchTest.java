@@ -1,0 +1,34 @@
+package io.llmchat.step;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import org.apache.camel.Exchange;
+import org.apache.camel.impl.DefaultCamelContext;
+import org.apache.camel.support.DefaultExchange;
+import org.junit.jupiter.api.Test;
+
+class BatchTest {
+
+    private final Batch batches = new Batch();
+
+    @Test
+    void each_batch_has_its_own_rows_also_where_another_is_gathered_before_it_is_complete() {
+        Exchange first = add(add(null, "{\"a\":1}"), "{\"a\":2}");
+        Exchange second = add(null, "{\"a\":3}");
+        assertEquals("[{\"a\":1},{\"a\":2}]", complete(first));
+        assertEquals("[{\"a\":3}]", complete(second));
+        assertEquals("[{\"a\":4}]", complete(add(null, "{\"a\":4}")), "in the memory of one before");
+        assertEquals("[{\"a\":1},{\"a\":2}]", first.getIn().getBody(), "which stays what it was");
+    }
+
+    private Exchange add(Exchange batch, String row) {
+        Exchange next = new DefaultExchange(new DefaultCamelContext());
+        next.getMessage().setBody(new StringBuilder(row));
+        return batches.aggregate(batch, next);
+    }
+
+    private Object complete(Exchange batch) {
+        batches.onCompletion(batch);
+        return batch.getIn().getBody();
+    }
+}
