@@ -2,6 +2,7 @@ package io.llmchat.ops;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.ref.WeakReference;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
@@ -20,14 +21,22 @@ class EarlyCollectionTest {
         assertTrue(without > 180, "without it " + without + " MB");
     }
 
+    @Test
+    void a_lull_is_made_use_of_where_it_grew_less() throws Exception {
+        assertTrue(run(Lull.class, "early").equals("true"));
+        assertTrue(run(Lull.class, "never").equals("false"), "without it");
+    }
+
     private static int megabytesOfHeap(String when) throws Exception {
+        return Integer.parseInt(run(Churn.class, when));
+    }
+
+    private static String run(Class<?> main, String when) throws Exception {
         Process java = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "-XX:+UseSerialGC", "-Xms64m", "-Xmx200m", "-Xmn12m", "-cp", System.getProperty("java.class.path"),
-                Churn.class.getName(), when).redirectErrorStream(true).start();
+                main.getName(), when).redirectErrorStream(true).start();
         try {
-            String said = new String(java.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
-            assertTrue(said.matches("\\d+"), said);
-            return Integer.parseInt(said);
+            return new String(java.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
         } finally {
             java.destroyForcibly().waitFor(10, TimeUnit.SECONDS);
         }
@@ -52,6 +61,27 @@ class EarlyCollectionTest {
                 }
             }
             System.out.println(most >> 20);
+        }
+    }
+
+    /** Leaves 40 MB that have grown old, rests, and says whether they were collected within some seconds. */
+    static final class Lull {
+
+        public static void main(String[] args) throws InterruptedException {
+            if (args[0].equals("early")) {
+                EarlyCollection.begin();
+            }
+            byte[][] live = new byte[40][];
+            for (int i = 0; i < live.length; i++) {
+                live[i] = new byte[1 << 20];
+            }
+            live = null;
+            WeakReference<Object> dead = new WeakReference<>(new Object());
+            long until = System.nanoTime() + TimeUnit.SECONDS.toNanos(5);
+            while (dead.get() != null && System.nanoTime() < until) {
+                Thread.sleep(50);
+            }
+            System.out.println(dead.get() == null);
         }
     }
 }
