@@ -2,10 +2,10 @@ package io.llmchat.ops;
 
 import java.lang.management.GarbageCollectorMXBean;
 import java.lang.management.ManagementFactory;
-import java.lang.management.MemoryNotificationInfo;
 import java.lang.management.MemoryPoolMXBean;
 import java.lang.management.MemoryUsage;
 import java.time.Duration;
+import java.util.List;
 import javax.management.NotificationEmitter;
 
 /**
@@ -24,47 +24,35 @@ public final class EarlyCollection {
     private static final Duration LULL = Duration.ofSeconds(1);
 
     private final MemoryPoolMXBean old;
-    private final GarbageCollectorMXBean young;
     /** In bytes, after the last collection. */
-    private volatile long kept;
+    private long kept;
 
-    private EarlyCollection(MemoryPoolMXBean old, GarbageCollectorMXBean young) {
+    private EarlyCollection(MemoryPoolMXBean old) {
         this.old = old;
-        this.young = young;
+        expect();
     }
 
     /** Begins to look after this process's heap; once is enough. */
     public static void begin() {
         for (MemoryPoolMXBean pool : ManagementFactory.getMemoryPoolMXBeans()) {
-            for (GarbageCollectorMXBean collector : ManagementFactory.getGarbageCollectorMXBeans()) {
-                if (pool.getName().equals("Tenured Gen") && collector.getName().equals("Copy")) {
-                    new EarlyCollection(pool, collector).look();
-                }
+            if (pool.getName().equals("Tenured Gen")) {
+                EarlyCollection early = new EarlyCollection(pool);
+                ((NotificationEmitter) ManagementFactory.getMemoryMXBean())
+                        .addNotificationListener((note, unused) -> early.grown(), null, null);
+                Thread.ofPlatform().daemon().name("early-collection").start(early::awaitLulls);
             }
         }
     }
 
-    private void look() {
-        ((NotificationEmitter) ManagementFactory.getMemoryMXBean()).addNotificationListener((note, unused) -> {
-            if (note.getType().equals(MemoryNotificationInfo.MEMORY_THRESHOLD_EXCEEDED)) {
-                collect();
-            }
-        }, null, null);
-        expect();
-        Thread.ofPlatform().daemon().name("early-collection").start(this::awaitLulls);
-    }
-
     private void awaitLulls() {
+        List<GarbageCollectorMXBean> collectors = ManagementFactory.getGarbageCollectorMXBeans();
         long seen = 0;
         try {
             while (true) {
                 Thread.sleep(LULL);
-                long now = young.getCollectionCount();
-                MemoryUsage usage = old.getUsage();
-                // the collector's own collections count as well
-                kept = Math.min(kept, usage.getUsed());
-                if (now == seen && usage.getUsed() - kept > usage.getMax() / SHARE / LULL_SHARE) {
-                    collect();
+                long now = collectors.stream().mapToLong(GarbageCollectorMXBean::getCollectionCount).sum();
+                if (now == seen) {
+                    lull();
                 }
                 seen = now;
             }
@@ -73,7 +61,24 @@ public final class EarlyCollection {
         }
     }
 
-    private synchronized void collect() {
+    private synchronized void lull() {
+        MemoryUsage usage = old.getUsage();
+        if (usage.getUsed() - kept > usage.getMax() / SHARE / LULL_SHARE) {
+            collect();
+        } else if (usage.getUsed() < kept) {
+            // the collector has been here by itself
+            expect();
+        }
+    }
+
+    /** Told of each time that some memory exceeds what was expected of it; it may have been collected meanwhile. */
+    private synchronized void grown() {
+        if (old.isUsageThresholdExceeded()) {
+            collect();
+        }
+    }
+
+    private void collect() {
         System.gc();
         expect();
     }
@@ -81,6 +86,6 @@ public final class EarlyCollection {
     private void expect() {
         MemoryUsage now = old.getUsage();
         kept = now.getUsed();
-        old.setUsageThreshold(Math.min(now.getUsed() + now.getMax() / SHARE, now.getMax()));
+        old.setUsageThreshold(Math.min(kept + now.getMax() / SHARE, now.getMax()));
     }
 }
