@@ -147,8 +147,7 @@ class LiveEditingTest {
     void theCheckSaysWhatIsWrongWithoutServing() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "ref: readChat", "ref: nobody");
-        Process check = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx200m", "-cp",
-                System.getProperty("java.class.path"), "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
+        Process check = GatewayProcess.java("-Xmx200m", "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
         GatewayProcess.readTo(check, "chat.camel.yaml:11: Route 'chat': No bean could be found in the registry for: nobody");
         assertEquals(1, check.waitFor());
     }

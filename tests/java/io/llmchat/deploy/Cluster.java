@@ -1,6 +1,7 @@
 package io.llmchat.deploy;
 
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.URI;
@@ -31,7 +32,7 @@ final class Cluster implements AutoCloseable {
     private final List<Process> gateways = new ArrayList<>();
     private final List<Integer> ports = new ArrayList<>();
     private final Process nginx;
-    private final int port = Stores.freePort();
+    private final int port = GatewayProcess.freePort();
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
 
     /** @param settings environment variables of all three */
@@ -40,7 +41,7 @@ final class Cluster implements AutoCloseable {
         postgres = Stores.postgres(folder);
         redis = Stores.redis(folder);
         for (int i = 0; i < 3; i++) {
-            ports.add(Stores.freePort());
+            ports.add(GatewayProcess.freePort());
         }
         // the first brings the schema up to date, and the others find it so
         gateways.add(gateway(0, settings));

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.support.GatewayProcess;
 import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -51,7 +52,7 @@ class LoadTest {
         if (!installed.exists() || lock.lastModified() > installed.lastModified()) {
             run(Duration.ofMinutes(5), "npm-ci.txt", Map.of(), "npm", "ci", "--ignore-scripts", "--prefix", SCRIPTS.toString());
         }
-        int port = Stores.freePort();
+        int port = GatewayProcess.freePort();
         ProcessBuilder launcher = new ProcessBuilder(Path.of("llmchat").toAbsolutePath().toString(), "start")
                 .redirectErrorStream(true).redirectOutput(OUT.resolve("gateway.txt").toFile());
         launcher.environment().putAll(Map.of("JAVA_HOME", System.getProperty("java.home"), "PORT", Integer.toString(port), "AUTH_MODE", "open",

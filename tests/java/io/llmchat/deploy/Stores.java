@@ -1,10 +1,10 @@
 package io.llmchat.deploy;
 
+import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.TestGateway;
 import io.zonky.test.db.postgres.embedded.EmbeddedPostgres;
 import java.io.IOException;
 import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -70,7 +70,7 @@ final class Stores {
 
     static Cache redis(Path folder) throws Exception {
         Path files = Files.createDirectories(folder.resolve("redis"));
-        int port = freePort();
+        int port = GatewayProcess.freePort();
         Process server = new ProcessBuilder(ExecutableProvider.newJarResourceProvider(files.toFile()).get().getAbsolutePath(),
                 Path.of("deploy/redis/redis.conf").toAbsolutePath().toString(), "--bind", "127.0.0.1", "--port", Integer.toString(port),
                 "--dir", files.toString(), "--requirepass", PASSWORD)
@@ -85,12 +85,6 @@ final class Stores {
             return socket.isConnected();
         } catch (IOException e) {
             return false;
-        }
-    }
-
-    static int freePort() throws IOException {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
         }
     }
 }

@@ -2,9 +2,9 @@ package io.llmchat.ops;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.GatewayProcess;
 import java.lang.ref.WeakReference;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
@@ -14,7 +14,7 @@ class EarlyCollectionTest {
     private static final int LIVE = 20_000;
 
     @Test
-    void what_has_grown_old_and_died_does_not_take_all_the_memory_of_the_heap() throws Exception {
+    void whatHasGrownOldAndDiedDoesNotTakeAllTheMemoryOfTheHeap() throws Exception {
         int with = megabytesOfHeap("early");
         int without = megabytesOfHeap("never");
         assertTrue(with < 150, with + " MB");
@@ -22,7 +22,7 @@ class EarlyCollectionTest {
     }
 
     @Test
-    void a_lull_is_made_use_of_where_it_grew_less() throws Exception {
+    void aLullIsMadeUseOfWhereItGrewLess() throws Exception {
         assertTrue(run(Lull.class, "early").equals("true"));
         assertTrue(run(Lull.class, "never").equals("false"), "without it");
     }
@@ -32,9 +32,8 @@ class EarlyCollectionTest {
     }
 
     private static String run(Class<?> main, String when) throws Exception {
-        Process java = new ProcessBuilder(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-XX:+UseSerialGC", "-Xms64m", "-Xmx200m", "-Xmn12m", "-cp", System.getProperty("java.class.path"),
-                main.getName(), when).redirectErrorStream(true).start();
+        Process java = GatewayProcess.java("-XX:+UseSerialGC", "-Xms64m", "-Xmx200m", "-Xmn12m", main.getName(), when)
+                .redirectErrorStream(true).start();
         try {
             return new String(java.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
         } finally {

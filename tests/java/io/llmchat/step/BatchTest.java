@@ -12,7 +12,7 @@ class BatchTest {
     private final Batch batches = new Batch();
 
     @Test
-    void each_batch_has_its_own_rows_also_where_another_is_gathered_before_it_is_complete() {
+    void eachBatchHasItsOwnRowsAlsoWhereAnotherIsGatheredBeforeItIsComplete() {
         Exchange first = add(add(null, "{\"a\":1}"), "{\"a\":2}");
         Exchange second = add(null, "{\"a\":3}");
         assertEquals("[{\"a\":1},{\"a\":2}]", complete(first));

@@ -2,12 +2,14 @@ package io.llmchat.support;
 
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.net.BindException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
 
 /** The gateway as a process of its own. */
 public final class GatewayProcess {
@@ -18,8 +20,8 @@ public final class GatewayProcess {
     /** Starts one with these environment variables; who is told to end it does not wait for load balancers. */
     public static Process start(Path data, Map<String, String> settings) throws IOException {
         // who runs the tests in the background has them ignore SIGINT, and children inherit that
-        ProcessBuilder java = new ProcessBuilder("env", "--default-signal=INT", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx256m",
-                "-cp", System.getProperty("java.class.path"), "io.llmchat.Main");
+        ProcessBuilder java = java("-Xmx256m", "io.llmchat.Main");
+        java.command().addAll(0, List.of("env", "--default-signal=INT"));
         java.environment().put("DATA_DIR", data.toString());
         java.environment().put("DRAIN_DELAY", "0");
         // other tests may share its Redis, and come from the same address
@@ -28,9 +30,26 @@ public final class GatewayProcess {
         return java.redirectErrorStream(true).start();
     }
 
+    /** This JVM's Java with this one's classes; options, the class, and what it is told follow. */
+    public static ProcessBuilder java(String... arguments) {
+        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-cp", System.getProperty("java.class.path")));
+        command.addAll(List.of(arguments));
+        return new ProcessBuilder(command);
+    }
+
+    /**
+     * A port that nothing listens on, and that no connection is given for its own end before something does: systems take
+     * those from 32768 on.
+     */
     public static int freePort() throws IOException {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
+        while (true) {
+            int port = ThreadLocalRandom.current().nextInt(10_000, 32_768);
+            try (ServerSocket socket = new ServerSocket(port, 1, InetAddress.getLoopbackAddress())) {
+                return socket.getLocalPort();
+            } catch (BindException e) {
+                // another one
+            }
         }
     }
 
