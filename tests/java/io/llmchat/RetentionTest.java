@@ -79,4 +79,19 @@ class RetentionTest {
             assertFalse(gateway.count("SELECT count(*) FROM chat_messages WHERE session_id = '" + old + "'") > 0);
         }
     }
+
+    @Test
+    void answersThatAreTooOldGoAThousandAtATime() throws Exception {
+        TestGateway shared = TestGateway.shared();
+        execute(shared, "INSERT INTO answers (key, claimed_by, created_at) SELECT '" + model + "' || n, 'x', now() - interval '400 days'"
+                + " FROM generate_series(1, 2500) n");
+        execute(shared, "CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                + " IF (SELECT count(*) FROM gone) > 1000 THEN RAISE EXCEPTION 'too many'; END IF; RETURN NULL; END $$");
+        execute(shared, "CREATE TRIGGER few AFTER DELETE ON answers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION few()");
+        try (TestGateway gateway = TestGateway.with()) {
+            until("all are gone", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '" + model + "%'") == 0);
+        } finally {
+            execute(shared, "DROP FUNCTION few CASCADE");
+        }
+    }
 }

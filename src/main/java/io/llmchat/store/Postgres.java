@@ -34,7 +34,7 @@ public final class Postgres {
     public static final String SCHEMA = "9";
 
     /** A request that needs PostgreSQL learns within five seconds that it is away: no query takes longer than this. */
-    private static final int ANSWER_SECONDS = 4;
+    private static final int ANSWER_SECONDS = 3;
     private static final int WATCH_SECONDS = 2;
     private static final int CONNECT_SECONDS = 2;
 
