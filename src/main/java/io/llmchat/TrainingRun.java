@@ -1,13 +1,15 @@
 package io.llmchat;
 
 import io.llmchat.host.Gateway;
+import io.vertx.core.Vertx;
+import io.vertx.core.buffer.Buffer;
+import io.vertx.core.http.HttpClient;
+import io.vertx.core.http.HttpMethod;
+import io.vertx.core.http.PoolOptions;
+import io.vertx.core.http.RequestOptions;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -18,49 +20,70 @@ import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /**
  * A run from which the JVM learns what it keeps in its AOT cache: which classes are used, and how they hang together.
  * Starts the gateway with stores of its own that are thrown away, on a free port of the loopback, and for a while asks it
- * what callers ask.
+ * what callers ask. It uses what the gateway uses and no more, for every class of the cache takes its memory and its part
+ * of a start: the stores are made by another JVM, and its client is the gateway's.
  */
 public final class TrainingRun {
 
     private static final int CALLERS = 16;
     private static final Duration LONGEST = Duration.ofSeconds(30);
 
-    private final URI chats;
-    private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
+    private final HttpClient client;
+    private final RequestOptions chats;
 
-    private TrainingRun(int port) {
-        chats = URI.create("http://127.0.0.1:" + port + "/v1/chat/completions");
+    private TrainingRun(Vertx vertx, int port) {
+        client = vertx.createHttpClient(new PoolOptions().setHttp1MaxSize(CALLERS));
+        chats = new RequestOptions().setMethod(HttpMethod.POST).setHost("127.0.0.1").setPort(port).setURI("/v1/chat/completions")
+                .putHeader("Content-Type", "application/json").putHeader("Authorization", "Bearer any");
     }
 
     /** Takes how many seconds it asks; exits with 1 if it got something else than answers. */
     public static void main(String[] args) throws Exception {
+        if (args[0].equals("stores")) {
+            Gateway first = gateway(Path.of(args[1]), freePort());
+            first.start();
+            first.stop();
+            System.exit(0);
+        }
         Path data = Files.createTempDirectory("llmchat-training");
         int port = freePort();
-        Gateway gateway = new Gateway(Map.ofEntries(
+        Gateway gateway = gateway(data, port);
+        Process stores = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "-cp", System.getProperty("java.class.path"),
+                TrainingRun.class.getName(), "stores", data.toString()).inheritIO().start();
+        // also when somebody does not want to wait for it
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            stores.destroy();
+            stores.onExit().join();
+            gateway.stop();
+            delete(data);
+        }));
+        try {
+            if (stores.waitFor() != 0) {
+                throw new IOException("The stores cannot be made");
+            }
+            gateway.start();
+            new TrainingRun(gateway.bean(Vertx.class), port).ask(Duration.ofSeconds(Integer.parseInt(args[0])));
+            System.exit(0);
+        } catch (Exception e) {
+            e.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    private static Gateway gateway(Path data, int port) {
+        return new Gateway(Map.ofEntries(
                 Map.entry("llmchat.http.host", "127.0.0.1"), Map.entry("llmchat.http.port", Integer.toString(port)),
                 Map.entry("llmchat.store.data-dir", data.toString()),
                 Map.entry("llmchat.postgres.host", ""), Map.entry("llmchat.redis.host", ""),
                 // its provider is the gateway itself
                 Map.entry("llmchat.openai.base-url", "http://127.0.0.1:" + port + "/v1"), Map.entry("llmchat.openai.api-key", "training"),
                 Map.entry("llmchat.admit.max-requests", "0"), Map.entry("llmchat.limit.points", "0")));
-        // also when somebody does not want to wait for it
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            gateway.stop();
-            delete(data);
-        }));
-        try {
-            gateway.start();
-            new TrainingRun(port).ask(Duration.ofSeconds(Integer.parseInt(args[0])));
-            System.exit(0);
-        } catch (Exception e) {
-            e.printStackTrace();
-            System.exit(1);
-        }
     }
 
     private void ask(Duration time) throws Exception {
@@ -83,14 +106,15 @@ public final class TrainingRun {
         }
     }
 
-    private void once(boolean stream) throws IOException, InterruptedException {
-        String body = "{\"model\":\"openai/demo\",\"stream\":" + stream + ",\"temperature\":0.2,\"max_tokens\":256,\"messages\":["
-                + "{\"role\":\"system\",\"content\":\"You are helpful.\"},{\"role\":\"user\",\"content\":\"Hello!\"}]}";
-        HttpResponse<String> answer = client.send(HttpRequest.newBuilder(chats).timeout(LONGEST).header("Content-Type", "application/json")
-                .header("Authorization", "Bearer any").POST(HttpRequest.BodyPublishers.ofString(body)).build(), HttpResponse.BodyHandlers.ofString());
-        if (answer.statusCode() != 200 || stream && !answer.body().contains("[DONE]")) {
-            throw new IOException(answer.statusCode() + " " + answer.body());
-        }
+    private void once(boolean stream) throws Exception {
+        Buffer body = Buffer.buffer("{\"model\":\"openai/demo\",\"stream\":" + stream + ",\"temperature\":0.2,\"max_tokens\":256,\"messages\":["
+                + "{\"role\":\"system\",\"content\":\"You are helpful.\"},{\"role\":\"user\",\"content\":\"Hello!\"}]}");
+        client.request(chats).compose(request -> request.send(body)).compose(answer -> answer.body().map(text -> {
+            if (answer.statusCode() != 200 || stream && !text.toString().contains("[DONE]")) {
+                throw new IllegalStateException(answer.statusCode() + " " + text);
+            }
+            return text;
+        })).toCompletionStage().toCompletableFuture().get(LONGEST.toSeconds(), TimeUnit.SECONDS);
     }
 
     private static int freePort() throws IOException {

@@ -49,11 +49,19 @@ public final class Postgres {
     private long idleTimeout;
     private long connectionTimeout;
 
+    private Start start;
     private EmbeddedPostgres embedded;
     private WatchedPool pool;
 
-    /** Connects, starting a server first if there is none, and brings the schema up to date. */
-    public void start() throws IOException {
+    /**
+     * Begins to connect, starting a server first if there is none, and to bring the schema up to date; {@link #dataSource}
+     * waits for it.
+     */
+    public void start() {
+        start = new Start("postgres-start", this::connect);
+    }
+
+    private Void connect() throws IOException {
         boolean own = host == null || host.isBlank();
         if (own) {
             embedded = startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
@@ -71,6 +79,7 @@ public final class Postgres {
         config.setConnectionTimeout(Math.clamp(connectionTimeout, 250, 1_000));
         config.setValidationTimeout(Math.clamp(connectionTimeout, 250, 1_000));
         pool = new WatchedPool(new HikariDataSource(config), server(own, WATCH_SECONDS), connectionTimeout);
+        return null;
     }
 
     /** Whether the schema is that of the last migration: a start that has nothing to migrate does without Flyway, which takes its time. */
@@ -104,17 +113,22 @@ public final class Postgres {
         return server;
     }
 
-    /** Whether PostgreSQL has answered lately. */
+    /** Whether PostgreSQL has answered lately; to be asked only after {@link #dataSource}. */
     public boolean available() {
         return pool.available();
     }
 
+    /** @throws java.util.concurrent.CompletionException why it cannot be connected to */
     public DataSource dataSource() {
+        start.await();
         return pool;
     }
 
     /** Closes the pool and stops the server, if it is ours. */
     public void stop() throws IOException {
+        if (start != null) {
+            start.end();
+        }
         if (pool != null) {
             pool.close();
         }

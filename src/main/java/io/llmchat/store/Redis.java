@@ -40,11 +40,16 @@ public final class Redis {
     private Vertx vertx;
     private RedisServer embedded;
     private FileChannel lock;
+    private Start start;
     private RedissonClient client;
     private RedisWatch watch;
 
-    /** Connects, starting a server first if there is none. */
-    public void start() throws IOException {
+    /** Begins to connect, starting a server first if there is none; {@link #client} and {@link #watch} wait for it. */
+    public void start() {
+        start = new Start("redis-start", this::connect);
+    }
+
+    private Void connect() throws IOException {
         boolean own = host == null || host.isBlank();
         int at = own ? startEmbedded(Path.of(dataDir, "redis").toAbsolutePath().normalize()) : port;
         Config config = new Config();
@@ -72,24 +77,31 @@ public final class Redis {
         client = Redisson.create(config);
         watch = new RedisWatch(client, vertx.nettyEventLoopGroup());
         watch.start();
+        return null;
     }
 
+    /** @throws java.util.concurrent.CompletionException why it cannot be connected to */
     public RedissonClient client() {
+        start.await();
         return client;
     }
 
-    /** Whether Redis has answered lately. */
+    /** Whether Redis has answered lately; to be asked only after {@link #watch} or {@link #client}. */
     public boolean available() {
         return watch.available();
     }
 
     /** Whether it answers, and what other instances have changed. */
     public RedisWatch watch() {
+        start.await();
         return watch;
     }
 
     /** Disconnects and stops the server, if it is ours. */
     public void stop() throws IOException {
+        if (start != null) {
+            start.end();
+        }
         if (client != null) {
             watch.stop();
             client.shutdown(0, 2, java.util.concurrent.TimeUnit.SECONDS);
