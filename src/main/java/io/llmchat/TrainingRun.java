@@ -67,6 +67,8 @@ public final class TrainingRun {
             if (stores.waitFor() != 0) {
                 throw new IOException("The stores cannot be made");
             }
+            // unpacked once more: of the sealed package that does it, all classes must be in the cache, or none
+            delete(data.resolve("postgres/server"));
             gateway.start();
             new TrainingRun(gateway.bean(Vertx.class), port).ask(Duration.ofSeconds(Integer.parseInt(args[0])));
             System.exit(0);

@@ -51,8 +51,14 @@ class HttpUpstreamTest {
             HttpClient client = vertx.createHttpClient(new PoolOptions().setHttp1MaxSize(1));
             RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setAbsoluteURI(provider.url() + "/v1/chat/completions");
             Upstream call = new HttpUpstream(vertx, client, options, Buffer.buffer("{}"));
-            call.start(NOBODY);
-            call.abort();
+            CompletableFuture<Void> givenUp = new CompletableFuture<>();
+            // on an event loop, as all of its calls: so it cannot have a connection in between
+            vertx.runOnContext(v -> {
+                call.start(NOBODY);
+                call.abort();
+                givenUp.complete(null);
+            });
+            givenUp.get(10, TimeUnit.SECONDS);
             // there is one connection: the second call gets it when the first has given it back
             int status = client.request(options).compose(r -> r.send("{}")).toCompletionStage().toCompletableFuture()
                     .get(10, TimeUnit.SECONDS).statusCode();
