@@ -17,14 +17,14 @@ import java.util.stream.StreamSupport;
 
 /**
  * Makes the one Vert.x of this process. A loop that has hundreds of connections and is woken thousands of times a second
- * takes its events together: it rests for a quarter of a millisecond where it would wait for the next one. With a thousand
+ * takes its events together: it rests for half a millisecond where it would wait for the next one. With a thousand
  * streams most of what a token costs is the waking of the thread that handles it.
  */
 public final class EventLoops {
 
     /** Connections, of callers and providers together, below which no loop rests: there every moment is somebody's latency. */
     private static final int MANY = 256;
-    private static final long REST = TimeUnit.MICROSECONDS.toNanos(250);
+    private static final long REST = TimeUnit.MICROSECONDS.toNanos(500);
     /** Two events, in sixteenths: fewer are not worth a rest. */
     private static final int WORTH = 32;
     private static final int ENOUGH = 48;
