@@ -201,6 +201,22 @@ class ProcessTest {
         assertFalse(String.join("\n", lines).contains("\tat "), "no stack trace");
     }
 
+    @Test
+    void aStoreThatCannotBeReachedIsNamedAndTheOneOfOursIsNotLeftBehind() throws Exception {
+        int nobody = freePort();
+        Process gateway = start(Map.of("REDIS_HOST", "127.0.0.1", "REDIS_PORT", Integer.toString(nobody)));
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(1, gateway.exitValue());
+        String last = gateway.inputReader().lines().toList().getLast();
+        assertTrue(last.startsWith("The gateway does not start: Redis at 127.0.0.1:" + nobody + " cannot be used: "), last);
+        assertTrue(Files.exists(folder.resolve("data/postgres/data/PG_VERSION")), "it was made");
+        assertFalse(Files.exists(folder.resolve("data/postgres/data/postmaster.pid")), "and has ended");
+        gateway = start(Map.of("DB_HOST", "127.0.0.1", "DB_PORT", Integer.toString(nobody)));
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        last = gateway.inputReader().lines().toList().getLast();
+        assertTrue(last.startsWith("The gateway does not start: PostgreSQL at 127.0.0.1:" + nobody + " cannot be used: "), last);
+    }
+
     private static boolean zombie(ProcessHandle process) throws IOException {
         Path stat = Path.of("/proc", Long.toString(process.pid()), "stat");
         return Files.exists(stat) && Files.readString(stat).contains(") Z");

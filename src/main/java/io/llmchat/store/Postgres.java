@@ -52,17 +52,18 @@ public final class Postgres {
     private Start start;
     private EmbeddedPostgres embedded;
     private WatchedPool pool;
+    private boolean stopped;
 
     /**
      * Begins to connect, starting a server first if there is none, and to bring the schema up to date; {@link #dataSource}
      * waits for it.
      */
     public void start() {
-        start = new Start("postgres-start", this::connect);
+        boolean own = host == null || host.isBlank();
+        start = new Start("postgres-start", own ? null : "PostgreSQL at " + host + ":" + port, () -> connect(own));
     }
 
-    private Void connect() throws IOException {
-        boolean own = host == null || host.isBlank();
+    private Void connect(boolean own) throws IOException {
         if (own) {
             embedded = startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
         }
@@ -124,16 +125,22 @@ public final class Postgres {
         return pool;
     }
 
-    /** Closes the pool and stops the server, if it is ours. */
-    public void stop() throws IOException {
-        if (start != null) {
-            start.end();
+    /** Closes the pool and stops the server, if it is ours; once is enough. */
+    public synchronized void stop() {
+        if (stopped || start == null) {
+            return;
         }
+        stopped = true;
+        start.end();
         if (pool != null) {
             pool.close();
         }
-        if (embedded != null) {
-            embedded.close();
+        try {
+            if (embedded != null) {
+                embedded.close();
+            }
+        } catch (IOException e) {
+            LOG.warn("PostgreSQL does not stop: {}", e.getMessage());
         }
     }
 

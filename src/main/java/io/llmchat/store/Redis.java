@@ -43,14 +43,15 @@ public final class Redis {
     private Start start;
     private RedissonClient client;
     private RedisWatch watch;
+    private boolean stopped;
 
     /** Begins to connect, starting a server first if there is none; {@link #client} and {@link #watch} wait for it. */
     public void start() {
-        start = new Start("redis-start", this::connect);
+        boolean own = host == null || host.isBlank();
+        start = new Start("redis-start", own ? null : "Redis at " + host + ":" + port, () -> connect(own));
     }
 
-    private Void connect() throws IOException {
-        boolean own = host == null || host.isBlank();
+    private Void connect(boolean own) throws IOException {
         int at = own ? startEmbedded(Path.of(dataDir, "redis").toAbsolutePath().normalize()) : port;
         Config config = new Config();
         // an answer that comes on the loop that reads requests costs no change of threads
@@ -97,20 +98,28 @@ public final class Redis {
         return watch;
     }
 
-    /** Disconnects and stops the server, if it is ours. */
-    public void stop() throws IOException {
-        if (start != null) {
-            start.end();
+    /** Disconnects and stops the server, if it is ours; once is enough. */
+    public synchronized void stop() {
+        if (stopped || start == null) {
+            return;
+        }
+        stopped = true;
+        start.end();
+        if (watch != null) {
+            watch.stop();
         }
         if (client != null) {
-            watch.stop();
             client.shutdown(0, 2, java.util.concurrent.TimeUnit.SECONDS);
         }
-        if (embedded != null) {
-            embedded.stop();
-        }
-        if (lock != null) {
-            lock.close();
+        try {
+            if (embedded != null) {
+                embedded.stop();
+            }
+            if (lock != null) {
+                lock.close();
+            }
+        } catch (IOException e) {
+            LOG.warn("Redis does not stop: {}", e.getMessage());
         }
     }
 

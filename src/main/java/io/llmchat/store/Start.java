@@ -1,5 +1,6 @@
 package io.llmchat.store;
 
+import java.io.IOException;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
@@ -10,9 +11,27 @@ final class Start {
 
     private final FutureTask<?> task;
 
-    Start(String thread, Callable<?> store) {
-        task = new FutureTask<>(store);
+    /** @param elsewhere the address of a store that is not ours, which is said with what is wrong with it; null: it is ours */
+    Start(String thread, String elsewhere, Callable<?> store) {
+        task = new FutureTask<>(() -> {
+            try {
+                return store.call();
+            } catch (Exception e) {
+                throw elsewhere == null ? e : unusable(elsewhere, e);
+            }
+        });
         Thread.ofPlatform().name(thread).start(task);
+    }
+
+    private static IOException unusable(String address, Exception e) {
+        Throwable root = e;
+        while (root.getCause() != null) {
+            root = root.getCause();
+        }
+        IOException said = new IOException(address + " cannot be used: " + (root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage()));
+        // not as its cause: what is told of a failed start is the innermost one
+        said.addSuppressed(e);
+        return said;
     }
 
     /**
