@@ -2,6 +2,7 @@ package io.llmchat;
 
 import io.llmchat.host.Gateway;
 import io.llmchat.host.RoutesRefused;
+import io.llmchat.ops.Cause;
 import io.llmchat.ops.EarlyCollection;
 import io.llmchat.ops.LogOutput;
 import io.llmchat.step.Authenticate;
@@ -39,7 +40,7 @@ public final class Main {
             fail(e.getMessage());
         } catch (Exception e) {
             org.slf4j.LoggerFactory.getLogger(Main.class).debug("The start failed", e);
-            fail("The gateway does not start: " + rootCause(e));
+            fail("The gateway does not start: " + Cause.of(e));
         }
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             gateway.stop();
@@ -71,14 +72,6 @@ public final class Main {
         System.err.println(why);
         org.apache.logging.log4j.LogManager.shutdown();
         System.exit(1);
-    }
-
-    private static String rootCause(Throwable e) {
-        Throwable cause = e;
-        while (cause.getCause() != null && cause.getCause() != cause) {
-            cause = cause.getCause();
-        }
-        return cause.getMessage() == null ? cause.getClass().getSimpleName() : cause.getMessage();
     }
 
     private static void welcome(Gateway gateway, long millis) {

@@ -43,27 +43,21 @@ public final class TrainingRun {
                 .putHeader("Content-Type", "application/json").putHeader("Authorization", "Bearer any");
     }
 
-    /** Takes how many seconds it asks; exits with 1 if it got something else than answers. */
+    /**
+     * Takes how many seconds it asks, or {@code stores} and the folder in which it only makes them; exits with 1 if it got
+     * something else than answers.
+     */
     public static void main(String[] args) throws Exception {
         if (args[0].equals("stores")) {
             Gateway first = gateway(Path.of(args[1]), freePort());
-            first.start();
-            first.stop();
-            System.exit(0);
+            run(first::start, first::stop);
         }
         Path data = Files.createTempDirectory("llmchat-training");
         int port = freePort();
         Gateway gateway = gateway(data, port);
         Process stores = new ProcessBuilder(ProcessHandle.current().info().command().orElseThrow(), "-cp", System.getProperty("java.class.path"),
                 TrainingRun.class.getName(), "stores", data.toString()).inheritIO().start();
-        // also when somebody does not want to wait for it
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            stores.destroy();
-            stores.onExit().join();
-            gateway.stop();
-            delete(data);
-        }));
-        try {
+        run(() -> {
             if (stores.waitFor() != 0) {
                 throw new IOException("The stores cannot be made");
             }
@@ -71,6 +65,23 @@ public final class TrainingRun {
             delete(data.resolve("postgres/server"));
             gateway.start();
             new TrainingRun(gateway.bean(Vertx.class), port).ask(Duration.ofSeconds(Integer.parseInt(args[0])));
+        }, () -> {
+            stores.destroy();
+            stores.onExit().join();
+            gateway.stop();
+            delete(data);
+        });
+    }
+
+    private interface Task {
+        void run() throws Exception;
+    }
+
+    /** Does this and exits, with 1 if it failed; in the end comes what is to be ended, also when somebody does not want to wait. */
+    private static void run(Task task, Runnable end) {
+        Runtime.getRuntime().addShutdownHook(new Thread(end));
+        try {
+            task.run();
             System.exit(0);
         } catch (Exception e) {
             e.printStackTrace();

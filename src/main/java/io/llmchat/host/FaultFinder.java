@@ -1,5 +1,6 @@
 package io.llmchat.host;
 
+import io.llmchat.ops.Cause;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -58,7 +59,7 @@ final class FaultFinder {
             root = e;
         }
         String reason = root instanceof ClassNotFoundException ? "There is no class " + root.getMessage()
-                : root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage().strip();
+                : Cause.of(root).strip();
         String duplicate = first(DUPLICATE, messages);
         if (duplicate != null) {
             return where(Pattern.compile("\\bid: \"?" + Pattern.quote(duplicate) + "\"?\\s*$"), "The id '" + duplicate + "' is used twice.");

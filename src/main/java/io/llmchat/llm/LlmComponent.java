@@ -82,7 +82,10 @@ public final class LlmComponent extends DefaultComponent {
 
     @Override
     protected void doStop() throws Exception {
-        client.close();
+        // Camel stops components that never started, too
+        if (client != null) {
+            client.close();
+        }
         super.doStop();
     }
 

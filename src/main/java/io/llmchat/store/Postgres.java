@@ -52,7 +52,6 @@ public final class Postgres {
     private Start start;
     private EmbeddedPostgres embedded;
     private WatchedPool pool;
-    private boolean stopped;
 
     /**
      * Begins to connect, starting a server first if there is none, and to bring the schema up to date; {@link #dataSource}
@@ -125,22 +124,14 @@ public final class Postgres {
         return pool;
     }
 
-    /** Closes the pool and stops the server, if it is ours; once is enough. */
-    public synchronized void stop() {
-        if (stopped || start == null) {
-            return;
-        }
-        stopped = true;
+    /** Closes the pool and stops the server, if it is ours. */
+    public void stop() throws IOException {
         start.end();
         if (pool != null) {
             pool.close();
         }
-        try {
-            if (embedded != null) {
-                embedded.close();
-            }
-        } catch (IOException e) {
-            LOG.warn("PostgreSQL does not stop: {}", e.getMessage());
+        if (embedded != null) {
+            embedded.close();
         }
     }
 

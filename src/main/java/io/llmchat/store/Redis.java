@@ -43,7 +43,6 @@ public final class Redis {
     private Start start;
     private RedissonClient client;
     private RedisWatch watch;
-    private boolean stopped;
 
     /** Begins to connect, starting a server first if there is none; {@link #client} and {@link #watch} wait for it. */
     public void start() {
@@ -98,28 +97,18 @@ public final class Redis {
         return watch;
     }
 
-    /** Disconnects and stops the server, if it is ours; once is enough. */
-    public synchronized void stop() {
-        if (stopped || start == null) {
-            return;
-        }
-        stopped = true;
+    /** Disconnects and stops the server, if it is ours. */
+    public void stop() throws IOException {
         start.end();
-        if (watch != null) {
-            watch.stop();
-        }
         if (client != null) {
+            watch.stop();
             client.shutdown(0, 2, java.util.concurrent.TimeUnit.SECONDS);
         }
-        try {
-            if (embedded != null) {
-                embedded.stop();
-            }
-            if (lock != null) {
-                lock.close();
-            }
-        } catch (IOException e) {
-            LOG.warn("Redis does not stop: {}", e.getMessage());
+        if (embedded != null) {
+            embedded.stop();
+        }
+        if (lock != null) {
+            lock.close();
         }
     }
 

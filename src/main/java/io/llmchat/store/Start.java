@@ -1,5 +1,6 @@
 package io.llmchat.store;
 
+import io.llmchat.ops.Cause;
 import java.io.IOException;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletionException;
@@ -24,11 +25,7 @@ final class Start {
     }
 
     private static IOException unusable(String address, Exception e) {
-        Throwable root = e;
-        while (root.getCause() != null) {
-            root = root.getCause();
-        }
-        IOException said = new IOException(address + " cannot be used: " + (root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage()));
+        IOException said = new IOException(address + " cannot be used: " + Cause.of(e));
         // not as its cause: what is told of a failed start is the innermost one
         said.addSuppressed(e);
         return said;
