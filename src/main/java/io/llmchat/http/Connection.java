@@ -88,7 +88,8 @@ final class Connection extends ChannelDuplexHandler {
     public void write(ChannelHandlerContext ctx, Object message, ChannelPromise promise) throws Exception {
         boolean interim = message instanceof HttpResponse head && head.status().code() < 200;
         begun |= message instanceof HttpResponse && !interim;
-        super.write(ctx, message, promise);
+        // Vert.x has a void promise of its own: for any but the pipeline's the codec makes one for each piece of a message
+        super.write(ctx, message, promise.isVoid() ? ctx.voidPromise() : promise);
         if (message instanceof LastHttpContent && !interim) {
             unanswered--;
             settle();
