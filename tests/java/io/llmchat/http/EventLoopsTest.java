@@ -5,9 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.EventLoops.Gatherer;
 import io.netty.channel.SelectStrategy;
+import io.vertx.core.Vertx;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/** A loop with many streams takes their events together; one with few, or with time, keeps nobody waiting. */
+/** One Vert.x for all. A loop with many streams takes their events together; one with few, or with time, keeps nobody waiting. */
 class EventLoopsTest {
 
     private static final int TURNS = 2_000;
@@ -40,6 +47,23 @@ class EventLoopsTest {
     void aLoopWithManyConnectionsAndNothingToGatherHardlyEverRests() throws Exception {
         assertTrue(rests(2_000, 1) < TURNS / 8);
         assertTrue(rests(2_000, 0) < TURNS / 8);
+    }
+
+    @Test
+    void noFolderForTemporaryFilesIsMade() throws Exception {
+        Set<Path> before = folders();
+        Vertx vertx = EventLoops.vertx();
+        try {
+            assertEquals(before, folders());
+        } finally {
+            vertx.close().toCompletionStage().toCompletableFuture().get();
+        }
+    }
+
+    private static Set<Path> folders() throws IOException {
+        try (Stream<Path> files = Files.list(Path.of(System.getProperty("java.io.tmpdir")))) {
+            return files.filter(file -> file.getFileName().toString().startsWith("vertx-cache")).collect(Collectors.toSet());
+        }
     }
 
     @Test

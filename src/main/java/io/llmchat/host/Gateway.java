@@ -7,6 +7,7 @@ import io.llmchat.http.Gate;
 import io.llmchat.ops.RouteVersions;
 import io.netty.channel.Channel;
 import io.netty.channel.SingleThreadEventLoop;
+import io.vertx.core.Future;
 import io.vertx.core.Vertx;
 import io.vertx.core.http.HttpServer;
 import io.vertx.core.http.HttpServerOptions;
@@ -272,13 +273,7 @@ public final class Gateway {
             watch.stop();
         }
         if (server != null) {
-            try {
-                server.close().toCompletionStage().toCompletableFuture().get(5, TimeUnit.SECONDS);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            } catch (Exception e) {
-                LOG.warn("The HTTP server did not close in time");
-            }
+            closed(server.close(), "The HTTP server");
         }
         Generation routes = current.get();
         if (routes != null) {
@@ -286,10 +281,24 @@ public final class Gateway {
             routes.stop(BATCH_SECONDS);
             await(END_MILLIS, old::isEmpty);
         }
+        CamelContext context = host.getCamelContext();
+        Set<Vertx> loops = context == null ? Set.of() : context.getRegistry().findByType(Vertx.class);
         host.stop();
         // what did not come to its start counts as stopped; the beans that were made until then end with their context
-        if (host.getCamelContext() != null) {
-            host.getCamelContext().stop();
+        if (context != null) {
+            context.stop();
+        }
+        // beans end in the order in which they were made, and the event loops were made before those that need them to end
+        loops.forEach(vertx -> closed(vertx.close(), "Vert.x"));
+    }
+
+    private static void closed(Future<Void> closing, String what) {
+        try {
+            closing.toCompletionStage().toCompletableFuture().get(5, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } catch (Exception e) {
+            LOG.warn("{} did not close in time", what);
         }
     }
 }

@@ -7,6 +7,7 @@ import io.netty.channel.nio.NioEventLoopGroup;
 import io.netty.util.IntSupplier;
 import io.vertx.core.Vertx;
 import io.vertx.core.VertxOptions;
+import io.vertx.core.file.FileSystemOptions;
 import io.vertx.core.impl.VertxBuilder;
 import io.vertx.core.impl.transports.JDKTransport;
 import java.nio.channels.spi.SelectorProvider;
@@ -34,9 +35,13 @@ public final class EventLoops {
     private EventLoops() {
     }
 
-    /** An event loop for each core: they never block, so that more would only take turns. */
+    /**
+     * An event loop for each core: they never block, so that more would only take turns. And no folder for temporary
+     * files: nothing here is served from a file of the class path.
+     */
     public static Vertx vertx() {
-        return new VertxBuilder(new VertxOptions().setEventLoopPoolSize(Runtime.getRuntime().availableProcessors()))
+        return new VertxBuilder(new VertxOptions().setEventLoopPoolSize(Runtime.getRuntime().availableProcessors())
+                .setFileSystemOptions(new FileSystemOptions().setClassPathResolvingEnabled(false).setFileCachingEnabled(false)))
                 .findTransport(new Gathering()).init().vertx();
     }
 
