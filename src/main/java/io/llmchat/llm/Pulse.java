@@ -11,7 +11,7 @@ import java.util.Set;
  */
 final class Pulse {
 
-    static final long MILLIS = 50;
+    static final long MILLIS = 100;
 
     /** One for each event loop, which is one thread. */
     private static final ThreadLocal<Pulse> OF_THIS_LOOP = ThreadLocal.withInitial(Pulse::new);
