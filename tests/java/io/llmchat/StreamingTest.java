@@ -11,9 +11,12 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
+import java.net.Socket;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -64,6 +67,31 @@ class StreamingTest {
             stream.lineWith("[DONE]");
         }
         assertEquals(1, waited.get());
+    }
+
+    @Test
+    void aCallerOfHttp10GetsAStreamWithoutChunksThatEndsWithItsConnection() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 3; i++) {
+                call.text("t" + i);
+                Thread.sleep(20);
+            }
+            call.finish("stop");
+            call.done();
+        });
+        byte[] body = chat("openai/" + model, true).getBytes(StandardCharsets.UTF_8);
+        try (Socket socket = new Socket("127.0.0.1", gateway.port())) {
+            socket.setSoTimeout(10_000);
+            socket.getOutputStream().write(("POST " + PATH + " HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                    + body.length + "\r\n\r\n").getBytes(StandardCharsets.US_ASCII));
+            socket.getOutputStream().write(body);
+            String all = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            String events = all.substring(all.indexOf("\r\n\r\n") + 4);
+            assertFalse(all.toLowerCase(Locale.ROOT).contains("transfer-encoding"), all);
+            assertTrue(events.lines().allMatch(line -> line.isEmpty() || line.startsWith("data: ")), events);
+            assertTrue(events.contains("\"t2\"") && events.endsWith("data: [DONE]\n\n"), events);
+        }
     }
 
     @Test

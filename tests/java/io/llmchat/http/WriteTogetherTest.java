@@ -13,6 +13,14 @@ import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.ChannelPromise;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.handler.codec.http.DefaultHttpContent;
+import io.netty.handler.codec.http.DefaultHttpResponse;
+import io.netty.handler.codec.http.HttpResponse;
+import io.netty.handler.codec.http.HttpResponseEncoder;
+import io.netty.handler.codec.http.HttpResponseStatus;
+import io.netty.handler.codec.http.HttpUtil;
+import io.netty.handler.codec.http.HttpVersion;
+import io.netty.handler.codec.http.LastHttpContent;
 import java.io.IOException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.charset.StandardCharsets;
@@ -124,6 +132,52 @@ class WriteTogetherTest {
         channel.runPendingTasks();
         assertEquals(broken, lost.cause());
         nothingIsHeld();
+    }
+
+    @Test
+    void aChunkIsWhatTheCodecMakesOfIt() {
+        for (int length : new int[] {1, 9, 15, 16, 255, 256, 4_095, 4_096, 8_191, 8_192}) {
+            WriteTogether together = new WriteTogether();
+            EmbeddedChannel http = new EmbeddedChannel(together, new HttpResponseEncoder());
+            HttpResponse head = new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK);
+            HttpUtil.setTransferEncodingChunked(head, true);
+            http.pipeline().writeAndFlush(head);
+            http.runPendingTasks();
+            sent(http);
+            http.pipeline().writeAndFlush(new DefaultHttpContent(Unpooled.wrappedBuffer(new byte[length])));
+            http.runPendingTasks();
+            String expected = sent(http);
+            ByteBuf bytes = bytes("\0".repeat(length));
+            assertTrue(together.chunk(bytes));
+            assertTrue(together.chunk(bytes), "the bytes stay the caller's");
+            http.runPendingTasks();
+            assertEquals(expected + expected, sent(http));
+            http.pipeline().writeAndFlush(LastHttpContent.EMPTY_LAST_CONTENT);
+            http.runPendingTasks();
+            assertEquals("0\r\n\r\n", sent(http));
+            bytes.release();
+        }
+        nothingIsHeld();
+    }
+
+    private static String sent(EmbeddedChannel http) {
+        StringBuilder all = new StringBuilder();
+        for (ByteBuf piece = http.readOutbound(); piece != null; piece = http.readOutbound()) {
+            all.append(piece.toString(StandardCharsets.US_ASCII));
+            piece.release();
+        }
+        return all.toString();
+    }
+
+    @Test
+    void aChunkThatIsLongOrEmptyOrForNobodyIsLeftToTheCodec() {
+        WriteTogether together = channel.pipeline().get(WriteTogether.class);
+        assertFalse(together.chunk(bytes("x".repeat(8_193))));
+        assertFalse(together.chunk(bytes("")));
+        channel.close();
+        channel.runPendingTasks();
+        assertFalse(together.chunk(bytes("late")));
+        given.forEach(ByteBuf::release);
     }
 
     @Test

@@ -7,10 +7,12 @@ import io.opentelemetry.api.trace.Span;
 import io.vertx.core.Context;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
+import io.vertx.core.buffer.impl.BufferImpl;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.http.HttpHeaders;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
+import io.vertx.core.http.HttpVersion;
 import io.vertx.core.net.impl.ConnectionBase;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -46,6 +48,8 @@ public final class ClientStream {
     private AnswerLog log;
     private Span span;
     private Runnable whenGone;
+    /** Takes what follows the head in chunks; null: that goes the way of the head. */
+    private WriteTogether chunks;
     private boolean committed;
     private volatile boolean gone;
 
@@ -172,6 +176,7 @@ public final class ClientStream {
             return;
         }
         response.setChunked(true);
+        chunks = request.version() == HttpVersion.HTTP_1_1 ? WriteTogether.of(request.connection()) : null;
         response.headers()
                 .set("Content-Type", "text/event-stream; charset=utf-8")
                 .set("Cache-Control", "no-cache, no-transform")
@@ -186,12 +191,12 @@ public final class ClientStream {
         if (gone) {
             return;
         }
-        if (response.headWritten()) {
-            // null: nobody asks what became of it, so that nothing is made to tell
-            response.write(events, null);
-        } else {
+        if (!response.headWritten()) {
             // an open stream does not keep a head that is sent, but for what the log asks for at its end
             response.write(events).onComplete(sent -> response.headers().clear().set(REQUEST_ID, requestId));
+        } else if (chunks == null || !chunks.chunk(((BufferImpl) events).byteBuf())) {
+            // null: nobody asks what became of it, so that nothing is made to tell
+            response.write(events, null);
         }
     }
 
