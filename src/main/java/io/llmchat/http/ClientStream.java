@@ -194,7 +194,7 @@ public final class ClientStream {
         if (!response.headWritten()) {
             // an open stream does not keep a head that is sent, but for what the log asks for at its end
             response.write(events).onComplete(sent -> response.headers().clear().set(REQUEST_ID, requestId));
-        } else if (chunks == null || !chunks.chunk(((BufferImpl) events).byteBuf())) {
+        } else if (chunks == null || response.ended() || !chunks.chunk(((BufferImpl) events).byteBuf())) {
             // null: nobody asks what became of it, so that nothing is made to tell
             response.write(events, null);
         }
