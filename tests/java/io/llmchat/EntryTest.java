@@ -13,6 +13,7 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.util.List;
 import java.util.Set;
 import java.util.UUID;
 import org.junit.jupiter.api.BeforeAll;
@@ -66,6 +67,8 @@ class EntryTest {
         "/api/chat/completions| \"agentId\":\"demo\",\"agentId\":\"openai/x\",MESSAGES                               | agentId",
         "/api/agents          | \"name\":\"a\",\"name\":\"b\",\"provider\":\"demo\",\"model\":\"demo\"                | name",
         "/api/agents          | \"name\":\"a\",\"provider\":\"demo\",\"model\":\"demo\",\"metadata\":{\"a\":1,\"a\":2} | metadata.a",
+        "/api/keys            | \"name\":\"a\",\"userId\":\"u\",\"userId\":\"v\"                                    | userId",
+        "/api/keys            | \"name\":\"a\",\"userId\":\"u\",\"limits\":{\"tokens\":{\"limit\":1,\"limit\":2}}    | limits.tokens.limit",
         "/api/chat/feedback   | \"chatId\":\"a\",\"messageId\":\"b\",\"rating\":\"up\",\"rating\":\"down\"           | rating"})
     void aNameThatStandsInAnObjectTwiceIsNamed(String path, String members, String field) throws Exception {
         refused(field, gateway.post(path, "{" + members.replace("MESSAGES", HI) + "}"));
@@ -116,6 +119,28 @@ class EntryTest {
         refused("systemPrompt", gateway.post("/api/agents", agent + "\"systemPrompt\":\"a\\u0000b\"}"));
         refused("metadata", gateway.post("/api/agents", agent + "\"metadata\":{\"a\\u0000\":1}}"));
         refused("fallbacks", gateway.send("PUT", "/api/agents/demo", "{\"fallbacks\":[\"a\\u0000b\"]}"));
+    }
+
+    // --- null
+
+    @Test
+    void nullIsNothingWhereAnAgentNeedsNothing() throws Exception {
+        String id = "null-" + UUID.randomUUID().toString().substring(0, 8);
+        provider.on(model, c -> c.json(200, FakeProvider.completion("Fine")));
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + id + "\",\"name\":\"N\",\"provider\":\"openai\",\"model\":\"" + model
+                + "\",\"description\":null,\"fallbacks\":null,\"capabilities\":null,\"metadata\":null,\"isActive\":null,\"rateLimit\":null}").statusCode());
+        assertEquals(200, gateway.post(OPENAI, chat(id, false)).statusCode());
+        for (String name : List.of("fallbacks", "capabilities", "metadata", "description", "systemPrompt", "temperature", "maxTokens", "isActive", "rateLimit")) {
+            assertEquals(200, gateway.send("PUT", "/api/agents/" + id, "{\"" + name + "\":null}").statusCode(), name);
+            assertEquals(200, gateway.post(OPENAI, chat(id, false)).statusCode(), name);
+        }
+        for (String name : List.of("name", "provider", "model")) {
+            refused(name, gateway.send("PUT", "/api/agents/" + id, "{\"" + name + "\":null}"));
+        }
+        JsonNode agent = json(gateway.get("/api/agents/" + id).body()).path("data");
+        assertEquals("[]", agent.path("fallbacks").toString());
+        assertEquals("{}", agent.path("metadata").toString());
+        gateway.send("DELETE", "/api/agents/" + id, null);
     }
 
     @Test

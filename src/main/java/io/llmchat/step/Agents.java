@@ -22,6 +22,7 @@ import org.apache.camel.Processor;
 /** The steps of the routes that show and change agents. */
 public final class Agents {
 
+    private static final Set<String> NEEDED = Set.of("name", "provider", "model");
     private static final Set<String> TEXTS = Set.of("id", "name", "description", "provider", "model", "systemPrompt");
     private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
     private static final Set<String> OBJECTS = Set.of("rateLimit", "metadata");
@@ -73,6 +74,11 @@ public final class Agents {
     private static ObjectNode read(Exchange exchange) {
         ObjectNode agent = JsonBody.read(exchange);
         agent.properties().forEach(member -> check(member.getKey(), member.getValue()));
+        // null is nothing: what the database keeps of them has its type
+        LISTS.stream().filter(name -> agent.path(name).isNull()).forEach(agent::putArray);
+        if (agent.path("metadata").isNull()) {
+            agent.putObject("metadata");
+        }
         if (agent.hasNonNull("provider") && providers(exchange).provider(agent.get("provider").asText()) == null) {
             throw ChatException.invalid("provider", "There is no provider '" + agent.get("provider").asText() + "'.");
         }
@@ -80,7 +86,7 @@ public final class Agents {
     }
 
     private static void check(String name, JsonNode value) {
-        if (value.isNull()) {
+        if (value.isNull() && !NEEDED.contains(name)) {
             return;
         }
         if (value.toString().contains("\\u0000")) {

@@ -1,6 +1,5 @@
 package io.llmchat.step;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ApiKey;
 import io.llmchat.chat.ChatException;
@@ -9,7 +8,6 @@ import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
-import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.time.Instant;
 import java.time.OffsetDateTime;
@@ -35,14 +33,14 @@ public final class Keys {
     /** A step: the body describes a key; makes one, and adds to the body what is kept of it. */
     public Processor readNew() {
         return exchange -> {
-            JsonNode json = body(exchange);
+            ObjectNode json = JsonBody.read(exchange);
             ApiKey.check(json, Set.of());
             if (json.hasNonNull("expiresAt") && !OffsetDateTime.parse(json.path("expiresAt").asText()).toInstant().isAfter(Instant.now())) {
                 throw ChatException.invalid("expiresAt", "expiresAt must be a time to come.");
             }
             String key = hash.make();
             exchange.setProperty(MADE, key);
-            ObjectNode kept = ((ObjectNode) json).put("id", Ids.next()).put("prefix", KeyHash.shown(key))
+            ObjectNode kept = json.put("id", Ids.next()).put("prefix", KeyHash.shown(key))
                     .put("hash", HexFormat.of().formatHex(hash.of(key)));
             exchange.getMessage().setBody(kept.toString());
         };
@@ -69,9 +67,7 @@ public final class Keys {
     /** A step: the body has the members of the user in the path that shall change. */
     public Processor readUser() {
         return exchange -> {
-            if (!(body(exchange) instanceof ObjectNode user)) {
-                throw ChatException.invalid("body", "The request body must be a JSON object.");
-            }
+            ObjectNode user = JsonBody.read(exchange);
             String id = exchange.getMessage().getHeader("id", String.class);
             ApiKey.checkText(user.deepCopy().put("id", id), "id", ApiKey.USER_ID, ApiKey.USER_ID_TAKES);
             if (user.hasNonNull("name")) {
@@ -100,13 +96,5 @@ public final class Keys {
 
     private static ObjectNode document(Exchange exchange) throws IOException {
         return (ObjectNode) Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
-    }
-
-    private static JsonNode body(Exchange exchange) {
-        try {
-            return exchange.getMessage().getBody() instanceof Buffer b ? Json.read(b.getBytes()) : null;
-        } catch (IOException e) {
-            throw ChatException.invalid("body", "The request body is not valid JSON.");
-        }
     }
 }

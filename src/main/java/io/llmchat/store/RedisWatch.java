@@ -242,10 +242,6 @@ public final class RedisWatch {
         while (running) {
             try {
                 Thread.sleep(INTERVAL_MILLIS);
-                if (loops.iterator().next().isShuttingDown()) {
-                    // where a start fails they may end before this is stopped
-                    return;
-                }
                 look();
                 if (!available) {
                     LOG.info("Redis is back");
