@@ -98,8 +98,23 @@ class LauncherTest {
         assertEquals(List.of(), caches());
     }
 
+    @Test
+    void aPathInASettingIsRelativeToWhereTheUserIs() throws Exception {
+        Path here = Files.createDirectory(home.resolve("here"));
+        Process gateway = launch(here, "start", Map.of("KEYS_FILE", "keys.yaml", "DATA_DIR", "stores"));
+        List<String> said = gateway.inputReader().lines().toList();
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(1, gateway.exitValue());
+        assertTrue(said.stream().anyMatch(l -> l.contains(here.resolve("keys.yaml") + " cannot be read")), said::toString);
+        assertTrue(Files.isDirectory(here.resolve("stores/postgres")), said::toString);
+    }
+
     private Process launch(String command, Map<String, String> settings) throws IOException {
-        ProcessBuilder launcher = new ProcessBuilder(home.resolve("llmchat").toString(), command);
+        return launch(Path.of("").toAbsolutePath(), command, settings);
+    }
+
+    private Process launch(Path from, String command, Map<String, String> settings) throws IOException {
+        ProcessBuilder launcher = new ProcessBuilder(home.resolve("llmchat").toString(), command).directory(from.toFile());
         launcher.environment().putAll(Map.of("JAVA_HOME", System.getProperty("java.home"), "DATA_DIR", home.resolve("data").toString(), "DRAIN_DELAY", "0"));
         launcher.environment().putAll(settings);
         return launcher.redirectErrorStream(true).start();
