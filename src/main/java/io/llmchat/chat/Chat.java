@@ -35,7 +35,10 @@ public final class Chat {
     private Target target;
     private int asked;
     private final StringBuilder attempts = new StringBuilder();
+    /** Of the call at hand. */
     private Usage usage;
+    /** Of those that began the stream which it goes on with; null: nobody did. */
+    private Usage before;
     private String finishReason;
     private String outcome;
     private ChatException failure;
@@ -155,9 +158,12 @@ public final class Chat {
         this.asked = times;
     }
 
-    /** A call begins: what an earlier one has told of its end and its usage is over. */
+    /** A call begins: what an earlier one has told of its end is over, and of its usage, if the caller got nothing of it. */
     public void calling() {
         finishReason = null;
+        if (client.committed()) {
+            before = usage();
+        }
         usage = null;
     }
 
@@ -312,10 +318,17 @@ public final class Chat {
         return earlierFailure;
     }
 
+    /** What all calls have used whose answers the caller got, or null. */
     public Usage usage() {
+        return before == null ? usage : usage == null ? before : before.plus(usage);
+    }
+
+    /** What the call at hand has used, or null. */
+    public Usage callUsage() {
         return usage;
     }
 
+    /** Notes what the call at hand has used; null: nothing new is known. */
     public void usage(Usage usage) {
         if (usage != null) {
             this.usage = usage;

@@ -35,4 +35,21 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
         long completion = Math.ceilDiv(completionBytes, 4L);
         return new Usage(prompt, completion, prompt + completion, 0, 0, 0, true);
     }
+
+    /** Of both. */
+    public Usage plus(Usage other) {
+        return new Usage(promptTokens + other.promptTokens, completionTokens + other.completionTokens, totalTokens + other.totalTokens,
+                cachedTokens + other.cachedTokens, cacheWriteTokens + other.cacheWriteTokens, reasoningTokens + other.reasoningTokens,
+                estimated || other.estimated);
+    }
+
+    /**
+     * Of an answer that has come to so many bytes when it broke off: as many tokens as these are at least, because who
+     * breaks off has not told all that it counted.
+     */
+    public Usage brokenOff(long completionBytes) {
+        long completion = Math.ceilDiv(completionBytes, 4L);
+        return completion <= completionTokens ? this
+                : new Usage(promptTokens, completion, promptTokens + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
+    }
 }

@@ -54,12 +54,12 @@ final class ObservedCall {
         }
         endpoint.attempted(outcome);
         if (failure == null) {
-            meters.answered(operation, chat.target(), chat.usage(), nanos, relay.firstTokenNanos());
+            meters.answered(operation, chat.target(), chat.callUsage(), nanos, relay.firstTokenNanos());
         } else {
             meters.failed(operation, chat.target(), outcome, nanos);
         }
         if (span != null && failure == null) {
-            tracing.answered(span, chat.usage(), chat.finishReason());
+            tracing.answered(span, chat.callUsage(), chat.finishReason());
         } else if (span != null) {
             tracing.failed(span, outcome);
         }

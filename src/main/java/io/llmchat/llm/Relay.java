@@ -333,9 +333,8 @@ final class Relay implements Upstream.Receiver {
 
     /** What the provider counted, or, where it told nothing, what the texts come to. */
     private Usage usage() {
-        if (chat.usage() == null) {
-            // of a stream that several have told, all
-            chat.usage(Usage.estimate(chat.request().body().length, Math.max(length, chat.said().length())));
+        if (chat.callUsage() == null) {
+            chat.usage(Usage.estimate(chat.request().body().length, length));
         }
         return chat.usage();
     }
@@ -497,6 +496,11 @@ final class Relay implements Upstream.Receiver {
         if (failure != null && !client.gone()) {
             // what has come is the caller's
             flush();
+        }
+        if (failure != null && begun && streams) {
+            // it was made and is paid for, whoever has left whom
+            Usage counted = chat.callUsage();
+            chat.usage(counted == null ? Usage.estimate(chat.request().body().length, length) : counted.brokenOff(length));
         }
         ended = true;
         client.whenGone(null);

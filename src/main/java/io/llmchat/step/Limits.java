@@ -184,10 +184,6 @@ public final class Limits {
             exchange.removeProperty(TAKEN);
             Chat chat = Chat.of(exchange);
             Usage usage = chat.usage();
-            if (usage == null && !chat.said().isEmpty()) {
-                // it broke off: the provider did not come to tell what it counted
-                usage = Usage.estimate(chat.request().body().length, chat.said().length());
-            }
             limiter.settle(taken, usage == null ? Need.REQUEST : new Need(1, usage.totalTokens(), cost(exchange, chat.target(), usage)));
         };
     }

@@ -1,0 +1,69 @@
+package io.llmchat.store;
+
+import java.util.Set;
+import java.util.function.Supplier;
+import org.apache.camel.CamelContext;
+import org.apache.camel.Exchange;
+import org.apache.camel.component.redis.processor.aggregate.RedisAggregationRepository;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * What waits in Redis until PostgreSQL takes it. Camel asks for it on a timer, for which a failure is the last time: so
+ * while Redis is away, or another instance is faster, nothing is found, and it is looked for again the next time. Whoever
+ * adds something is told when it cannot be.
+ */
+public final class WaitingInRedis extends RedisAggregationRepository {
+
+    private static final Logger LOG = LoggerFactory.getLogger(WaitingInRedis.class);
+
+    private Redis redis;
+
+    public void setRedis(Redis redis) {
+        this.redis = redis;
+        setRedisson(redis.client());
+    }
+
+    @Override
+    public Set<String> getKeys() {
+        return found(() -> Set.copyOf(super.getKeys()), Set.of());
+    }
+
+    @Override
+    public Set<String> scan(CamelContext context) {
+        return found(() -> Set.copyOf(super.scan(context)), Set.of());
+    }
+
+    @Override
+    public Exchange get(CamelContext context, String key) {
+        return found(() -> super.get(context, key), null);
+    }
+
+    @Override
+    public Exchange recover(CamelContext context, String id) {
+        return found(() -> super.recover(context, id), null);
+    }
+
+    /** @throws OptimisticLockingException if it stays where it is, or another instance has taken it */
+    @Override
+    public void remove(CamelContext context, String key, Exchange exchange) {
+        try {
+            super.remove(context, key, exchange);
+        } catch (RuntimeException e) {
+            LOG.debug("It stays in Redis for now", e);
+            throw new OptimisticLockingException();
+        }
+    }
+
+    private <T> T found(Supplier<T> look, T otherwise) {
+        if (!redis.available()) {
+            return otherwise;
+        }
+        try {
+            return look.get();
+        } catch (RuntimeException e) {
+            LOG.debug("What waits in Redis is looked for again", e);
+            return otherwise;
+        }
+    }
+}
