@@ -11,8 +11,12 @@ import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
+import io.netty.buffer.PoolArenaMetric;
+import io.netty.buffer.PooledByteBufAllocator;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -157,6 +161,71 @@ class ConnectionsTest {
                 assertEquals(200, http.read().status());
             }
         }
+    }
+
+    @Test
+    void aConnectionWhoseRequestWasAnsweredAtOnceIsKeptAsLongAsAnyOther() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("GET", "/nothing"));
+            assertEquals(404, http.read().status());
+            Thread.sleep(700);
+            http.send(RawHttp.head("GET", "/nothing"));
+            assertEquals(404, http.read().status());
+            assertTrue(http.closed(), "closed without a word: nobody has asked anything");
+        }
+    }
+
+    @Test
+    void moreRequestsThanMayWaitCloseTheConnection() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        gateway.provider().on("waiting", call -> {
+            go.await(10, TimeUnit.SECONDS);
+            call.json(200, FakeProvider.completion("Hi"));
+        });
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            String body = chat("openai/waiting", false);
+            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+            http.send(RawHttp.head("GET", "/health/live").repeat(200));
+            assertTrue(http.closed());
+        } finally {
+            go.countDown();
+        }
+    }
+
+    @Test
+    void whatComesBehindTheLastRequestOfAConnectionIsNeitherAnsweredNorKept() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        gateway.provider().on("last", call -> {
+            go.await(20, TimeUnit.SECONDS);
+            call.json(200, FakeProvider.completion("Hi"));
+        });
+        String agent = "behind-" + System.nanoTime();
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            String body = chat("openai/last", false);
+            String second = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"demo\",\"model\":\"demo\"}";
+            http.send(RawHttp.head("POST", "/v1/chat/completions", "Connection: close", "Content-Length: " + body.length()) + body
+                    + RawHttp.head("POST", "/api/agents", "Content-Length: " + second.length()) + second
+                    + RawHttp.head("POST", "/api/agents", "Content-Length: 100000000"));
+            until("it was asked", () -> gateway.provider().calls("last").size() > 0);
+            long before = inUse();
+            byte[] more = new byte[1 << 20];
+            for (int i = 0; i < 64; i++) {
+                http.send(more);
+            }
+            long kept = inUse() - before;
+            assertTrue(kept < 16 << 20, kept + " bytes of 64 MB are kept");
+            go.countDown();
+            assertEquals(200, http.read().status());
+            assertTrue(http.closed());
+        } finally {
+            go.countDown();
+        }
+        assertEquals(404, gateway.get("/api/agents/" + agent).statusCode());
+    }
+
+    /** Bytes of the buffers that connections are read into. */
+    private static long inUse() {
+        return PooledByteBufAllocator.DEFAULT.metric().directArenas().stream().mapToLong(PoolArenaMetric::numActiveBytes).sum();
     }
 
     @Test

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
 import io.llmchat.support.TestGateway;
+import java.util.List;
 import java.util.Locale;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
@@ -87,6 +88,20 @@ class SmugglingTest {
         String answer = all(POST + rest + SMUGGLED);
         assertTrue(answer.isEmpty() || answer.startsWith("HTTP/1.1 400 "), answer);
         assertFalse(answer.contains("200 OK") || answer.contains("healthy"), answer);
+    }
+
+    @Test
+    void whatFollowsARequestThatIsRefusedIsNotDone() throws Exception {
+        String agent = "smuggled-" + System.nanoTime();
+        String body = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"demo\",\"model\":\"demo\"}";
+        String behind = RawHttp.head("POST", "/api/agents", "Content-Length: " + body.length()) + body;
+        for (String refused : List.of(POST + "Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+                RawHttp.head("GET", "//health"), GET + "Host: y\r\n\r\n")) {
+            assertTrue(all(refused + behind).startsWith("HTTP/1.1 400 "));
+        }
+        // what was done would be done by now
+        assertEquals(201, gateway.post("/api/agents", body.replace("smuggled-", "asked-")).statusCode());
+        assertEquals(404, gateway.get("/api/agents/" + agent).statusCode());
     }
 
     @ParameterizedTest

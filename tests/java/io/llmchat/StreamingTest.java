@@ -83,7 +83,7 @@ class StreamingTest {
         byte[] body = chat("openai/" + model, true).getBytes(StandardCharsets.UTF_8);
         try (Socket socket = new Socket("127.0.0.1", gateway.port())) {
             socket.setSoTimeout(10_000);
-            socket.getOutputStream().write(("POST " + PATH + " HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+            socket.getOutputStream().write(("POST " + PATH + " HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: "
                     + body.length + "\r\n\r\n").getBytes(StandardCharsets.US_ASCII));
             socket.getOutputStream().write(body);
             String all = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
@@ -91,6 +91,22 @@ class StreamingTest {
             assertFalse(all.toLowerCase(Locale.ROOT).contains("transfer-encoding"), all);
             assertTrue(events.lines().allMatch(line -> line.isEmpty() || line.startsWith("data: ")), events);
             assertTrue(events.contains("\"t2\"") && events.endsWith("data: [DONE]\n\n"), events);
+        }
+    }
+
+    @Test
+    void anEventThatCameInSeveralLinesGoesOnInOne() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.bytes(("data: {\"id\":\"x\",\ndata: \"choices\":[{\"index\":0,\"delta\":{\"content\":\"whole\"},\ndata: \"finish_reason\":null}]}\n\n")
+                    .getBytes(StandardCharsets.UTF_8));
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = stream()) {
+            String line = stream.lineWith("\"whole\"");
+            assertTrue(line.startsWith("data: {\"id\":\"x\", \"choices\"") && line.endsWith("}]}"), line);
+            stream.lineWith("[DONE]");
         }
     }
 

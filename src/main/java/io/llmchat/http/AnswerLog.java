@@ -163,6 +163,11 @@ public final class AnswerLog {
             followers.add(follower);
         }
         client.context().runOnContext(v -> {
+            if (client.gone()) {
+                // before he came here
+                follower.leave();
+                return;
+            }
             client.whenGone(follower::leave);
             follower.pump();
         });

@@ -13,7 +13,6 @@ import io.vertx.core.http.HttpHeaders;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.core.http.HttpVersion;
-import io.vertx.core.net.impl.ConnectionBase;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
@@ -94,7 +93,7 @@ public final class ClientStream {
     }
 
     private void left() {
-        if (response.ended()) {
+        if (gone || response.ended()) {
             return;
         }
         gone = true;
@@ -177,6 +176,9 @@ public final class ClientStream {
         }
         response.setChunked(true);
         chunks = request.version() == HttpVersion.HTTP_1_1 ? WriteTogether.of(request.connection()) : null;
+        if (endsWithConnection()) {
+            response.putHeader("Connection", "close");
+        }
         response.headers()
                 .set("Content-Type", "text/event-stream; charset=utf-8")
                 .set("Cache-Control", "no-cache, no-transform")
@@ -235,7 +237,16 @@ public final class ClientStream {
         }
         if (!response.ended() && !gone) {
             response.end(events, null);
+            if (endsWithConnection()) {
+                // when that is sent
+                request.connection().close();
+            }
         }
+    }
+
+    /** Where there are no chunks only the end of its connection is the end of a stream (RFC 9112, section 6.3). */
+    private boolean endsWithConnection() {
+        return committed && request.version() == HttpVersion.HTTP_1_0;
     }
 
     /** The caller has left, and nobody else wants the answer: what there is of it is all, and who comes back is told so. */
@@ -248,6 +259,9 @@ public final class ClientStream {
         }
         if (!response.ended()) {
             response.end();
+            if (endsWithConnection()) {
+                request.connection().close();
+            }
         }
     }
 
@@ -314,8 +328,8 @@ public final class ClientStream {
         }
     }
 
-    /** Cuts the connection: nobody reads it any more, or nobody shall. What was not taken yet is not waited for. */
+    /** Cuts the connection: nobody shall take what was sent for the whole. What was not taken yet is not waited for. */
     public void abort() {
-        ((ConnectionBase) request.connection()).channel().close();
+        Connection.cut(request.connection());
     }
 }

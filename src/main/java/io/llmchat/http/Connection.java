@@ -9,7 +9,11 @@ import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
+import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.LastHttpContent;
+import io.netty.util.ReferenceCountUtil;
+import io.vertx.core.http.HttpConnection;
+import io.vertx.core.net.impl.ConnectionBase;
 import java.util.function.BiFunction;
 
 /**
@@ -29,6 +33,9 @@ final class Connection extends ChannelDuplexHandler {
         ANSWER
     }
 
+    /** Requests that may wait behind one another: each is kept, and one that is answered at once begins the next within it. */
+    private static final int MAX_UNANSWERED = 32;
+
     private final Channel channel;
     private final Connections.Patience patience;
     private final BiFunction<String, String, FullHttpResponse> timedOut;
@@ -40,6 +47,12 @@ final class Connection extends ChannelDuplexHandler {
     private int unanswered;
     private boolean reading;
     private boolean begun;
+    /** Whether the bytes that were read last have made a message. */
+    private boolean made;
+    /** Whether the request at hand is the last one of its connection. */
+    private boolean last;
+    /** Whether what still comes is nobody's: it is thrown away, where Vert.x would keep it or answer it. */
+    private boolean deaf;
     private String path = "";
     private String requestId;
     private Object stuck;
@@ -58,17 +71,53 @@ final class Connection extends ChannelDuplexHandler {
         context = ctx;
     }
 
+    /** The one of this connection, or null where connections are not looked at. */
+    private static Connection of(HttpConnection connection) {
+        return ((ConnectionBase) connection).channel().pipeline().get(Connection.class);
+    }
+
+    /** Nothing that still comes on it is read as a request, also if it is here already. */
+    static void readNoMore(HttpConnection connection) {
+        Connection of = of(connection);
+        if (of != null) {
+            of.deaf = true;
+        }
+    }
+
+    /** Cuts it: what was not taken yet is not waited for. */
+    static void cut(HttpConnection connection) {
+        Connection of = of(connection);
+        if (of != null) {
+            of.context.close();
+        } else {
+            ((ConnectionBase) connection).channel().close();
+        }
+    }
+
     @Override
     public void channelRead(ChannelHandlerContext ctx, Object message) throws Exception {
+        made = true;
+        if (deaf) {
+            ReferenceCountUtil.release(message);
+            return;
+        }
         if (message instanceof HttpRequest request) {
-            unanswered++;
+            if (++unanswered > MAX_UNANSWERED) {
+                deaf = true;
+                ReferenceCountUtil.release(message);
+                ctx.close();
+                return;
+            }
             reading = true;
             begun = unanswered > 1;
+            // RFC 9112, section 9.6: what follows a request that closes is not for us
+            last = !HttpUtil.isKeepAlive(request);
             path = request.uri();
             requestId = request.headers().get(ClientStream.REQUEST_ID);
         }
         if (message instanceof HttpContent) {
             reading &= !(message instanceof LastHttpContent);
+            deaf |= last && !reading;
         }
         settle();
         super.channelRead(ctx, message);
@@ -76,11 +125,12 @@ final class Connection extends ChannelDuplexHandler {
 
     @Override
     public void channelReadComplete(ChannelHandlerContext ctx) throws Exception {
-        if (waiting == Waiting.IDLE) {
+        if (waiting == Waiting.IDLE && !made) {
             // bytes have come, and made nothing yet
             since = System.nanoTime();
             waiting = Waiting.HEAD;
         }
+        made = false;
         super.channelReadComplete(ctx);
     }
 

@@ -124,6 +124,7 @@ public final class Gate {
 
     /** Who sends this may mean something else by what follows: it is not read. */
     private void refuse(HttpServerRequest request, ErrorTable errors, ChatException error) {
+        Connection.readNoMore(request.connection());
         request.response().putHeader("Connection", "close");
         fail(request, errors, error);
         request.connection().close();

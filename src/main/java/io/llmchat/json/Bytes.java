@@ -22,4 +22,13 @@ public final class Bytes {
     public static Buffer buffer(byte[] bytes) {
         return Buffer.buffer(Unpooled.wrappedBuffer(bytes));
     }
+
+    /** Makes one line of JSON, in place: in it a line end is the same as a space. */
+    public static void oneLine(byte[] json, int from, int to) {
+        for (int i = from; i < to; i++) {
+            if (json[i] == '\n') {
+                json[i] = ' ';
+            }
+        }
+    }
 }

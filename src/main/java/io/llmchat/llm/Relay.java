@@ -434,12 +434,10 @@ final class Relay implements Upstream.Receiver {
         } else if (!streams && now - started > millis(patience)) {
             timedOut("total", "timeout", "The provider '" + provider() + "' took too long.");
         } else if (paused) {
+            // who has left does not say that there is room, and others may follow the answer; who takes nothing is left by
+            // his connection
             if (!client.full()) {
-                // who has left does not say that there is room, and others may follow the answer
                 goOn();
-            } else if (now - lastWrite > millis(limits.idle())) {
-                // he does not read any more, and has left with that
-                client.abort();
             }
         } else if (streamed && begun && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
             complete();

@@ -5,6 +5,7 @@ import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -40,6 +41,10 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         }
         if (json == null || !json.isObject()) {
             throw new Wire.MalformedAnswer("an event that is not a JSON object");
+        }
+        if (raw) {
+            // the caller gets it in one line, though it came in several
+            Bytes.oneLine(bytes, from, to);
         }
         List<AnswerPart> parts = new ArrayList<>(2);
         Usage counted = null;

@@ -8,6 +8,7 @@ import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -47,6 +48,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
             pass.read(p);
         } catch (IOException e) {
             throw new Wire.MalformedAnswer("an event that is not JSON");
+        }
+        if (raw) {
+            // the caller gets it in one line, though it came in several
+            Bytes.oneLine(bytes, from, to);
         }
         if (last.listens() && pass.isOneText()) {
             last.read(bytes, from, to, pass.contentFrom, pass.contentTo);
