@@ -90,11 +90,28 @@ class BrowserTest {
     @ValueSource(strings = {"https://evil.example", "https://chat.example.com.evil.example", "https://chat.example.com:444",
         "http://chat.example.com", "https://CHAT.example.com", "null", "https://sub.chat.example.com", "*"})
     void anotherOriginIsToldNothing(String origin) throws Exception {
-        assertEquals(405, preflight(open, OPENAI, origin, "POST").status());
+        assertEquals(403, preflight(open, OPENAI, origin, "POST").status());
         for (Response response : new Response[] {preflight(open, OPENAI, origin, "POST"),
             send(open, "POST", OPENAI, chat("demo", false), "Origin: " + origin)}) {
             assertFalse(response.head().toLowerCase(Locale.ROOT).contains("access-control"), response.head());
             assertEquals("Origin", response.header("Vary"), "a cache must not give it to the others");
+        }
+    }
+
+    @Test
+    void forAPageOfAnotherOriginNothingIsDone() throws Exception {
+        String agent = "page-" + System.nanoTime();
+        String body = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"demo\",\"model\":\"demo\"}";
+        for (TestGateway gateway : List.of(open, shut)) {
+            for (String origin : List.of("https://evil.example", "null", "http://localhost:1", "chrome-extension://abc")) {
+                Response response = send(gateway, "POST", "/api/agents", body, "Origin: " + origin);
+                assertEquals(403, response.status(), response.text());
+                assertEquals("FORBIDDEN", response.json().path("code").asText());
+                assertEquals(403, send(gateway, "GET", "/v1/models", "", "Origin: " + origin).status());
+            }
+            assertEquals(404, send(gateway, "GET", "/api/agents/" + agent, "").status());
+            // from a page that came from where it asks, as behind a proxy that serves both
+            assertEquals(200, send(gateway, "GET", "/v1/models", "", "Origin: https://LOCALHOST").status());
         }
     }
 

@@ -124,13 +124,13 @@ class HotQueriesTest {
                 || q.getValue().contains("chat_message")).map(Map.Entry::getKey).sorted().toList();
         assertEquals(List.of("to-postgres-answer", "to-postgres-conversation", "to-postgres-conversation-kept", "to-postgres-feedback",
                 "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-partial",
-                "to-postgres-retain-messages", "to-postgres-retain-sessions", "to-postgres-retry", "to-postgres-retry-from", "to-postgres-session"), touching);
+                "to-postgres-retain-messages", "to-postgres-retain-sessions", "to-postgres-retry", "to-postgres-session"), touching);
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"to-postgres-answer", "to-postgres-conversation", "to-postgres-conversation-kept", "to-postgres-feedback",
         "to-postgres-history", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-partial", "to-postgres-retry",
-        "to-postgres-retry-from", "to-postgres-session",
+        "to-postgres-session",
         "to-postgres-retain-messages", "to-postgres-retain-sessions"})
     void noQueryReadsABigTableFromEndToEnd(String id) throws Exception {
         String plan = plan(bound(queries().get(id)));

@@ -436,4 +436,45 @@ class MidstreamTest {
                 + " AND attempts = 'anthropic=200,anthropic=cut,ollama=200' AND usage_estimated"
                 + " AND completion_tokens >= " + FaultsTest.TEXT.length() / 5), "as it was");
     }
+
+    private void wroteDown(Answer answer, String condition) throws Exception {
+        String row = "SELECT count(*) FROM usage_records WHERE request_id = '" + answer.header("x-request-id") + "'";
+        until("the request is written down", () -> gateway.count(row) == 1);
+        assertEquals(1, gateway.count(row + " AND " + condition), condition);
+    }
+
+    @Test
+    void aStreamThatBreaksOffHasUsedWhatWasMadeOfIt() throws Exception {
+        asks(gateway, "anthropic/" + first);
+        // 9 tokens of prompt and one of an answer are counted at the beginning; the rest would be at the end
+        on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
+        wroteDown(stream(), "prompt_tokens = 9 AND completion_tokens = 100 AND total_tokens = 109 AND usage_estimated");
+    }
+
+    @Test
+    void thoughtsAreUsedTooWhereNothingElseWasSaid() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, call -> {
+            call.sse();
+            call.bytes(("data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"" + "x".repeat(400)
+                    + "\"},\"finish_reason\":null}]}\n\n").getBytes(java.nio.charset.StandardCharsets.UTF_8));
+            call.reset();
+        });
+        wroteDown(stream(), "completion_tokens = 100 AND usage_estimated AND prompt_tokens > 0");
+    }
+
+    @Test
+    void whatWasUsedBeforeSomebodyElseWentOnIsNotForgotten() throws Exception {
+        asks(gateway, "anthropic/" + first, "ollama/" + second);
+        on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
+        on("ollama/" + second, call -> {
+            call.sse();
+            call.text("the end");
+            call.finish("stop");
+            call.bytes("data: {\"id\":\"x\",\"choices\":[],\"usage\":{\"prompt_tokens\":110,\"completion_tokens\":2,\"total_tokens\":112}}\n\n"
+                    .getBytes(java.nio.charset.StandardCharsets.UTF_8));
+            call.done();
+        });
+        wroteDown(stream(), "provider = 'ollama' AND prompt_tokens = 119 AND completion_tokens = 102 AND total_tokens = 221");
+    }
 }

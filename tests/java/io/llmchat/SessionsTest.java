@@ -563,6 +563,30 @@ class SessionsTest {
         assertEquals(2, told(chatId).size());
     }
 
+    @Test
+    void whereTheProviderFailsOnceMoreNothingIsLost() throws Exception {
+        String chatId = begin("One?");
+        assertEquals(200, gateway.post(PATH, ask(chatId, "Two?", false)).statusCode());
+        JsonNode before = history(chatId).path("messages");
+        String answer = before.path(1).path("id").asText();
+        provider.on(model, call -> call.json(400, "{\"error\":{\"message\":\"no\"}}"));
+        assertEquals(400, gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + answer + "\"}").statusCode());
+        assertEquals(before, history(chatId).path("messages"));
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+        });
+        gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + answer + "\",\"stream\":true}");
+        assertEquals(List.of("user: One?", "user: Two?"), told(chatId).stream().filter(t -> t.endsWith("?")).toList());
+        assertTrue(history(chatId).path("messages").toString().contains(answer));
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Whole")));
+        assertEquals(200, gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + answer + "\"}").statusCode());
+        assertEquals(2, told(chatId).size());
+        assertEquals("Whole", history(chatId).path("messages").path(1).path("content").asText());
+        assertEquals("One?", provider.calls(model).getLast().body().path("messages").path(0).path("content").asText());
+        assertEquals(1, provider.calls(model).getLast().body().path("messages").size(), "what came after it is not said");
+    }
+
     // --- feedback
 
     @Test

@@ -9,7 +9,8 @@ import java.util.Set;
 
 /**
  * Lets pages of the named origins call from a browser (Fetch standard, "CORS protocol"), without cookies. A page of
- * another origin is told nothing: its browser keeps the answer from it.
+ * another origin is told nothing, and nothing is done for it: its browser would only keep the answer from it, not the
+ * request from us.
  */
 public final class Cors {
 
@@ -38,6 +39,13 @@ public final class Cors {
                 this.origins.add(origin.trim());
             }
         }
+    }
+
+    /** Whether a page asks that may not: neither one of the named origins nor one that was got from where it asks now. */
+    boolean refuses(HttpServerRequest request) {
+        String origin = request.headers().get(HttpHeaders.ORIGIN);
+        return origin != null && !origins.contains(origin)
+                && !origin.replaceFirst("^https?://", "").equalsIgnoreCase(request.headers().get(HttpHeaders.HOST));
     }
 
     /** Says in the response head what the caller's page may do; true if that is all: the browser has only asked. */

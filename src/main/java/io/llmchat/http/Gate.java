@@ -75,6 +75,10 @@ public final class Gate {
             return false;
         }
         ChatException fault = RequestHead.fault(request);
+        if (fault == null && cors.refuses(request)) {
+            fail(request, errors.get(), new ChatException("FORBIDDEN", "Pages of this origin may not call; FRONTEND_URL names those that may."));
+            return false;
+        }
         if (fault == null) {
             return true;
         }

@@ -143,7 +143,8 @@ public final class Sessions {
                     .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("user", chat.userId())
                     .put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() ? "complete" : "interrupted")
-                    .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null).toString());
+                    .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
+                    .put("asked", exchange.getProperty("askedId", String.class)).toString());
         };
     }
 }

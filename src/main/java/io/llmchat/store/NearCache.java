@@ -71,6 +71,7 @@ public final class NearCache<V> {
     private final Map<String, Kept<V>> near = new ConcurrentHashMap<>();
     private final Map<String, CompletableFuture<V>> loading = new ConcurrentHashMap<>();
     private final AtomicLong changes = new AtomicLong();
+    /** Whether what was dropped may be there still, in Redis or near others. */
     private final AtomicBoolean behind = new AtomicBoolean();
     private final AtomicLong places = new AtomicLong();
     private final String instance = "!" + java.util.UUID.randomUUID() + ":";
@@ -100,7 +101,7 @@ public final class NearCache<V> {
             if (kind.equals(name)) {
                 forget(id);
             }
-        }, this::catchUp);
+        }, () -> forget(ALL), this::catchUp);
     }
 
     private double hitRate() {
@@ -141,7 +142,7 @@ public final class NearCache<V> {
 
     private boolean isFresh(Kept<V> kept) {
         long age = System.nanoTime() - kept.atNanos;
-        return age < (watch.available() ? TimeUnit.SECONDS.toNanos(ttlSeconds) : UNWATCHED_NANOS);
+        return age < (watch.available() && !behind.get() ? TimeUnit.SECONDS.toNanos(ttlSeconds) : UNWATCHED_NANOS);
     }
 
     private V await(CompletableFuture<V> others) throws Exception {
@@ -216,13 +217,12 @@ public final class NearCache<V> {
             watch.ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, script, RScript.ReturnType.VALUE, keys, id));
             watch.changed(name, id);
         } catch (RedisAway e) {
-            // what is in Redis is old when it is back
+            // it is away, or full: what is in it is old, and nobody else knows
             behind.set(true);
         }
     }
 
     private void catchUp() {
-        forget(ALL);
         if (behind.getAndSet(false)) {
             drop(DROP_ALL, ALL);
         }

@@ -50,6 +50,7 @@ public final class RedisWatch {
     private final RStream<String, String> changes;
     private final List<BiConsumer<String, String>> listeners = new CopyOnWriteArrayList<>();
     private final List<Runnable> gaps = new CopyOnWriteArrayList<>();
+    private final List<Runnable> looked = new CopyOnWriteArrayList<>();
     private volatile boolean available = true;
     /** When anybody last got an answer. */
     private volatile long answeredAt = System.nanoTime();
@@ -232,10 +233,12 @@ public final class RedisWatch {
     /**
      * @param listener is told kind and id of every change that any instance has made, in its order
      * @param gap is called when changes may have been missed
+     * @param look is called, on the thread that may wait, each time that Redis has answered, four times a second
      */
-    public void listen(BiConsumer<String, String> listener, Runnable gap) {
+    public void listen(BiConsumer<String, String> listener, Runnable gap, Runnable look) {
         listeners.add(listener);
         gaps.add(gap);
+        looked.add(look);
     }
 
     private void run() {
@@ -248,6 +251,7 @@ public final class RedisWatch {
                     available = true;
                     gaps.forEach(Runnable::run);
                 }
+                looked.forEach(Runnable::run);
             } catch (InterruptedException e) {
                 return;
             } catch (RuntimeException e) {
