@@ -152,6 +152,49 @@ class StoreFaultsTest {
         allAreWhole(streams);
     }
 
+    @Test
+    void aClaimThatNobodyCouldRenewIsNotTakenOverWhenPostgresIsBack() throws Exception {
+        String[] settings = {"llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()),
+            "llmchat.deduplicate.lease", "5000", "llmchat.deduplicate.renew", "2400"};
+        try (TestGateway first = TestGateway.with(settings); TestGateway second = TestGateway.with(settings)) {
+            CountDownLatch end = new CountDownLatch(1);
+            first.provider().on(model, call -> {
+                end.await(30, TimeUnit.SECONDS);
+                call.json(200, FakeProvider.completion("Once"));
+            });
+            second.provider().on(model, call -> call.json(200, FakeProvider.completion("Twice")));
+            var answer = CompletableFuture.supplyAsync(() -> ask(first));
+            until("it is asked", () -> first.provider().calls(model).size() == 1);
+            stores.pausePostgres();
+            try {
+                Thread.sleep(5_500);
+            } finally {
+                stores.resumePostgres();
+            }
+            var repeated = CompletableFuture.supplyAsync(() -> {
+                HttpResponse<String> got = ask(second);
+                while (got.statusCode() == 503) {
+                    got = ask(second);
+                }
+                return got;
+            });
+            Thread.sleep(3_000);
+            end.countDown();
+            assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
+            assertTrue(answer.get().body().contains("Once"));
+            assertEquals(answer.get().body(), repeated.get(10, TimeUnit.SECONDS).body());
+            assertEquals(0, second.provider().calls(model).size(), "nobody pays twice");
+        }
+    }
+
+    private HttpResponse<String> ask(TestGateway of) {
+        try {
+            return of.post(PATH, chat("openai/" + model, false), "Idempotency-Key", model);
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
     private void goesOnWithoutPostgres(Restart back) throws Exception {
         for (String path : List.of(PATH, "/api/chat/completions")) {
             long begun = System.nanoTime();

@@ -16,7 +16,8 @@ import org.apache.camel.support.service.ServiceSupport;
 /**
  * Answers by idempotency key and by answer id, in PostgreSQL: who is answering, and, when it is complete, what was
  * answered. Camel's own repositories keep keys only; the answer to repeat is kept here. A claim is a lease: it is
- * renewed while its answer is made, and can be taken over when its instance has died. Safe for all threads.
+ * renewed while its answer is made, and can be taken over when its instance has died; but not just after PostgreSQL was
+ * away, when nobody could renew. Safe for all threads.
  */
 public final class AnswerRepository extends ServiceSupport implements IdempotentRepository {
 
@@ -31,6 +32,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     }
 
     private final DataSource database;
+    private final WatchedPool watched;
     private final Duration keep;
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
@@ -42,6 +44,11 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
      */
     public AnswerRepository(DataSource database, int keepHours, long leaseMillis) {
         this.database = database;
+        try {
+            this.watched = database.unwrap(WatchedPool.class);
+        } catch (SQLException e) {
+            throw new IllegalArgumentException("a pool that nobody watches", e);
+        }
         this.keep = Duration.ofHours(keepHours);
         this.lease = Duration.ofMillis(leaseMillis);
     }
@@ -63,10 +70,11 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 ON CONFLICT (key) DO UPDATE SET claimed_by = excluded.claimed_by, fingerprint = excluded.fingerprint,
                 answer_id = excluded.answer_id, owner = excluded.owner, claimed_until = excluded.claimed_until, created_at = now(),
                 body = NULL, stream = NULL
-                WHERE answers.body IS NULL AND answers.claimed_until < now()
+                WHERE answers.body IS NULL AND answers.claimed_until < now() AND ?
                 OR answers.created_at < now() - make_interval(secs => ?)
                 """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
-                keep.toSeconds()) == 1;
+                // who is alive renews three times in a lease
+                watched.availableFor(lease.dividedBy(2)), keep.toSeconds()) == 1;
         if (first) {
             claims.put(key, exchange.getExchangeId());
         }

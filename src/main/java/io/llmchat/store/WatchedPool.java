@@ -5,6 +5,7 @@ import java.sql.Connection;
 import java.sql.SQLException;
 import java.sql.SQLTransientConnectionException;
 import java.sql.Statement;
+import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 import org.postgresql.ds.PGSimpleDataSource;
 import org.slf4j.Logger;
@@ -27,6 +28,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private final long patienceNanos;
     private final Thread thread;
     private volatile boolean available = true;
+    /** When it came back; 0: it has not been away. */
+    private volatile long backNanos;
     private volatile boolean running = true;
 
     /**
@@ -43,6 +46,11 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
 
     boolean available() {
         return available;
+    }
+
+    /** Whether it has been there for so long, as far as this process knows. */
+    boolean availableFor(Duration time) {
+        return available && (backNanos == 0 || System.nanoTime() - backNanos > time.toNanos());
     }
 
     /**
@@ -78,6 +86,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                     s.execute("SELECT 1");
                 }
                 if (!available) {
+                    backNanos = System.nanoTime() | 1;
                     available = true;
                     LOG.info("PostgreSQL is back");
                 }
