@@ -144,7 +144,8 @@ public final class Sessions {
                     .put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
-                    .put("asked", exchange.getProperty("askedId", String.class)).toString());
+                    .put("asked", exchange.getProperty("askedId", String.class))
+                    .put("ended", System.currentTimeMillis() / 1_000.0).toString());
         };
     }
 }
