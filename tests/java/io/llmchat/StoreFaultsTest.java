@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.store.Redis;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.OwnStores;
@@ -271,6 +272,42 @@ class StoreFaultsTest {
         until("the key has it", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1);
         assertEquals(given.body(), gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same").body());
         assertEquals(1, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
+                "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.recovery-interval", "6000")) {
+            CountDownLatch asked = new CountDownLatch(1);
+            own.provider().on(model, call -> {
+                asked.countDown();
+                while (!go.get()) {
+                    Thread.sleep(20);
+                }
+                call.json(200, FakeProvider.completion("late"));
+            });
+            var answer = CompletableFuture.supplyAsync(() -> said(own, nativeChat("openai/" + model, false)));
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
+            stores.pausePostgres();
+            go.set(true);
+            String session = json(answer.get(10, TimeUnit.SECONDS).body()).path("data").path("chatId").asText();
+            stores.resumePostgres();
+            own.provider().on(model, call -> call.json(200, FakeProvider.completion("next")));
+            String next = nativeChat("openai/" + model, false).replace("Hi", "And?").replace("{\"agentId", "{\"chatId\":\"" + session + "\",\"agentId");
+            until("the next is answered", () -> said(own, next).statusCode() == 200);
+            until("all is there", () -> json(own.get("/api/chat/history/" + session).body()).at("/data/messages").size() == 4);
+            JsonNode messages = json(own.get("/api/chat/history/" + session).body()).at("/data/messages");
+            assertEquals(List.of("user", "assistant", "user", "assistant"), messages.findValuesAsText("role"));
+            assertEquals("late", messages.path(1).path("content").asText());
+        }
+    }
+
+    private HttpResponse<String> said(TestGateway of, String body) {
+        try {
+            return of.post("/api/chat/completions", body);
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     @Test
