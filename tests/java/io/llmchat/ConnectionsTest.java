@@ -175,13 +175,19 @@ class ConnectionsTest {
         }
     }
 
-    @Test
-    void moreRequestsThanMayWaitCloseTheConnection() throws Exception {
+    /** A model that answers when the latch that is returned is counted down. */
+    private static CountDownLatch answersWhenTold(String model) {
         CountDownLatch go = new CountDownLatch(1);
-        gateway.provider().on("waiting", call -> {
-            go.await(10, TimeUnit.SECONDS);
+        gateway.provider().on(model, call -> {
+            go.await(20, TimeUnit.SECONDS);
             call.json(200, FakeProvider.completion("Hi"));
         });
+        return go;
+    }
+
+    @Test
+    void moreRequestsThanMayWaitCloseTheConnection() throws Exception {
+        CountDownLatch go = answersWhenTold("waiting");
         try (RawHttp http = new RawHttp(gateway.port())) {
             String body = chat("openai/waiting", false);
             http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
@@ -194,11 +200,7 @@ class ConnectionsTest {
 
     @Test
     void whatComesBehindTheLastRequestOfAConnectionIsNeitherAnsweredNorKept() throws Exception {
-        CountDownLatch go = new CountDownLatch(1);
-        gateway.provider().on("last", call -> {
-            go.await(20, TimeUnit.SECONDS);
-            call.json(200, FakeProvider.completion("Hi"));
-        });
+        CountDownLatch go = answersWhenTold("last");
         String agent = "behind-" + System.nanoTime();
         try (RawHttp http = new RawHttp(gateway.port())) {
             String body = chat("openai/last", false);

@@ -119,9 +119,11 @@ class DrainTest {
             until("nobody new gets in", () -> {
                 try (RawHttp refused = new RawHttp(port)) {
                     return false;
-                } catch (SocketException e) {
-                    // refused, or reset where it was in the queue as the door closed
+                } catch (ConnectException e) {
                     return true;
+                } catch (SocketException e) {
+                    // reset: it was in the queue as the door closed
+                    return false;
                 }
             });
             connection.send(post("/v1/chat/completions", chat("openai/fast", false)));

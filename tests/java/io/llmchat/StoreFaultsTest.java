@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.store.Postgres;
 import io.llmchat.store.Redis;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.OwnStores;
@@ -20,6 +21,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -72,21 +74,39 @@ class StoreFaultsTest {
         stores.stop();
     }
 
+    /** A request on a thread of its own. */
+    private static CompletableFuture<HttpResponse<String>> begun(Callable<HttpResponse<String>> request) {
+        CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
+        Thread.ofVirtual().start(() -> {
+            try {
+                response.complete(request.call());
+            } catch (Exception e) {
+                response.completeExceptionally(e);
+            }
+        });
+        return response;
+    }
+
+    /** The provider answers as soon as {@link #go} says so; what is returned is counted down when it is asked. */
+    private CountDownLatch whenToldTo(TestGateway of, String model, FakeProvider.Script answer) {
+        CountDownLatch asked = new CountDownLatch(1);
+        of.provider().on(model, call -> {
+            asked.countDown();
+            while (!go.get()) {
+                Thread.sleep(20);
+            }
+            answer.play(call);
+        });
+        return asked;
+    }
+
     private List<CompletableFuture<HttpResponse<String>>> streams() throws Exception {
         List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
         for (int i = 0; i < STREAMS; i++) {
             boolean resumable = i % 2 == 0;
-            CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
             String key = "k-" + UUID.randomUUID();
-            Thread.ofVirtual().start(() -> {
-                try {
-                    response.complete(resumable ? gateway.post(PATH, chat("openai/" + slow, true), "Idempotency-Key", key, "X-Resumable", "true")
-                            : gateway.post(PATH, chat("openai/" + slow, true)));
-                } catch (Exception e) {
-                    response.completeExceptionally(e);
-                }
-            });
-            all.add(response);
+            all.add(begun(() -> resumable ? gateway.post(PATH, chat("openai/" + slow, true), "Idempotency-Key", key, "X-Resumable", "true")
+                    : gateway.post(PATH, chat("openai/" + slow, true))));
         }
         until("all are asked", () -> gateway.provider().calls(slow).size() == STREAMS);
         return all;
@@ -158,29 +178,28 @@ class StoreFaultsTest {
         String[] settings = {"llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()),
             "llmchat.deduplicate.lease", "5000", "llmchat.deduplicate.renew", "2400"};
         try (TestGateway first = TestGateway.with(settings); TestGateway second = TestGateway.with(settings)) {
-            CountDownLatch end = new CountDownLatch(1);
-            first.provider().on(model, call -> {
-                end.await(30, TimeUnit.SECONDS);
-                call.json(200, FakeProvider.completion("Once"));
-            });
+            CountDownLatch asked = whenToldTo(first, model, call -> call.json(200, FakeProvider.completion("Once")));
             second.provider().on(model, call -> call.json(200, FakeProvider.completion("Twice")));
-            var answer = CompletableFuture.supplyAsync(() -> ask(first));
-            until("it is asked", () -> first.provider().calls(model).size() == 1);
+            var answer = begun(() -> ask(first));
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
             stores.pausePostgres();
             try {
+                // longer than the claim lasts
                 Thread.sleep(5_500);
             } finally {
                 stores.resumePostgres();
             }
-            var repeated = CompletableFuture.supplyAsync(() -> {
+            var repeated = begun(() -> {
                 HttpResponse<String> got = ask(second);
                 while (got.statusCode() == 503) {
                     got = ask(second);
                 }
                 return got;
             });
-            Thread.sleep(3_000);
-            end.countDown();
+            until("PostgreSQL is used again", () -> gateway.bean(Postgres.class).available());
+            until("the claim is renewed", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NULL AND claimed_until > now()") == 1
+                    || gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1);
+            go.set(true);
             assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
             assertTrue(answer.get().body().contains("Once"));
             assertEquals(answer.get().body(), repeated.get(10, TimeUnit.SECONDS).body());
@@ -188,12 +207,8 @@ class StoreFaultsTest {
         }
     }
 
-    private HttpResponse<String> ask(TestGateway of) {
-        try {
-            return of.post(PATH, chat("openai/" + model, false), "Idempotency-Key", model);
-        } catch (Exception e) {
-            throw new IllegalStateException(e);
-        }
+    private HttpResponse<String> ask(TestGateway of) throws Exception {
+        return of.post(PATH, chat("openai/" + model, false), "Idempotency-Key", model);
     }
 
     private void goesOnWithoutPostgres(Restart back) throws Exception {
@@ -242,22 +257,8 @@ class StoreFaultsTest {
 
     @Test
     void anAnswerThatIsPaidForReachesItsCallerAndLaterItsSession() throws Exception {
-        CountDownLatch asked = new CountDownLatch(1);
-        gateway.provider().on(model, call -> {
-            asked.countDown();
-            while (!go.get()) {
-                Thread.sleep(20);
-            }
-            call.json(200, FakeProvider.completion("worth it"));
-        });
-        CompletableFuture<HttpResponse<String>> answer = new CompletableFuture<>();
-        Thread.ofVirtual().start(() -> {
-            try {
-                answer.complete(gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same"));
-            } catch (Exception e) {
-                answer.completeExceptionally(e);
-            }
-        });
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("worth it")));
+        var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same"));
         assertTrue(asked.await(10, TimeUnit.SECONDS));
         stores.pausePostgres();
         go.set(true);
@@ -278,15 +279,8 @@ class StoreFaultsTest {
     void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext() throws Exception {
         try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
                 "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.recovery-interval", "6000")) {
-            CountDownLatch asked = new CountDownLatch(1);
-            own.provider().on(model, call -> {
-                asked.countDown();
-                while (!go.get()) {
-                    Thread.sleep(20);
-                }
-                call.json(200, FakeProvider.completion("late"));
-            });
-            var answer = CompletableFuture.supplyAsync(() -> said(own, nativeChat("openai/" + model, false)));
+            CountDownLatch asked = whenToldTo(own, model, call -> call.json(200, FakeProvider.completion("late")));
+            var answer = begun(() -> own.post("/api/chat/completions", nativeChat("openai/" + model, false)));
             assertTrue(asked.await(10, TimeUnit.SECONDS));
             stores.pausePostgres();
             go.set(true);
@@ -294,7 +288,7 @@ class StoreFaultsTest {
             stores.resumePostgres();
             own.provider().on(model, call -> call.json(200, FakeProvider.completion("next")));
             String next = nativeChat("openai/" + model, false).replace("Hi", "And?").replace("{\"agentId", "{\"chatId\":\"" + session + "\",\"agentId");
-            until("the next is answered", () -> said(own, next).statusCode() == 200);
+            until("the next is answered", () -> own.post("/api/chat/completions", next).statusCode() == 200);
             until("all is there", () -> json(own.get("/api/chat/history/" + session).body()).at("/data/messages").size() == 4);
             JsonNode messages = json(own.get("/api/chat/history/" + session).body()).at("/data/messages");
             assertEquals(List.of("user", "assistant", "user", "assistant"), messages.findValuesAsText("role"));
@@ -302,35 +296,15 @@ class StoreFaultsTest {
         }
     }
 
-    private HttpResponse<String> said(TestGateway of, String body) {
-        try {
-            return of.post("/api/chat/completions", body);
-        } catch (Exception e) {
-            throw new IllegalStateException(e);
-        }
-    }
-
     @Test
     void anAnswerOfDifysReachesItsCallerThoughItsConversationCannotBeKept() throws Exception {
-        CountDownLatch asked = new CountDownLatch(1);
-        gateway.provider().on("", call -> {
-            asked.countDown();
-            while (!go.get()) {
-                Thread.sleep(20);
-            }
+        CountDownLatch asked = whenToldTo(gateway, "", call -> {
             call.sse();
             call.event("{\"event\":\"message\",\"conversation_id\":\"c-1\",\"answer\":\"worth it\"}");
             call.event("{\"event\":\"message_end\",\"conversation_id\":\"c-1\",\"metadata\":{}}");
             call.end();
         });
-        CompletableFuture<HttpResponse<String>> answer = new CompletableFuture<>();
-        Thread.ofVirtual().start(() -> {
-            try {
-                answer.complete(gateway.post("/api/chat/completions", nativeChat("dify/app", false)));
-            } catch (Exception e) {
-                answer.completeExceptionally(e);
-            }
-        });
+        var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("dify/app", false)));
         assertTrue(asked.await(10, TimeUnit.SECONDS));
         stores.pausePostgres();
         go.set(true);

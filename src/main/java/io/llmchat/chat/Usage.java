@@ -31,9 +31,13 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
 
     /** Of texts of this many bytes, at four bytes a token. */
     public static Usage estimate(long promptBytes, long completionBytes) {
-        long prompt = Math.ceilDiv(promptBytes, 4L);
-        long completion = Math.ceilDiv(completionBytes, 4L);
+        long prompt = tokens(promptBytes);
+        long completion = tokens(completionBytes);
         return new Usage(prompt, completion, prompt + completion, 0, 0, 0, true);
+    }
+
+    private static long tokens(long bytes) {
+        return Math.ceilDiv(bytes, 4L);
     }
 
     /** Of both. */
@@ -48,7 +52,7 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
      * breaks off has not told all that it counted.
      */
     public Usage brokenOff(long completionBytes) {
-        long completion = Math.ceilDiv(completionBytes, 4L);
+        long completion = tokens(completionBytes);
         return completion <= completionTokens ? this
                 : new Usage(promptTokens, completion, promptTokens + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
     }

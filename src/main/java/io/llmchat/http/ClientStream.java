@@ -237,16 +237,20 @@ public final class ClientStream {
         }
         if (!response.ended() && !gone) {
             response.end(events, null);
-            if (endsWithConnection()) {
-                // when that is sent
-                request.connection().close();
-            }
+            closeIfThatIsTheEnd();
         }
     }
 
     /** Where there are no chunks only the end of its connection is the end of a stream (RFC 9112, section 6.3). */
     private boolean endsWithConnection() {
         return committed && request.version() == HttpVersion.HTTP_1_0;
+    }
+
+    /** Closes the connection as soon as what was sent on it has gone. */
+    private void closeIfThatIsTheEnd() {
+        if (endsWithConnection()) {
+            request.connection().close();
+        }
     }
 
     /** The caller has left, and nobody else wants the answer: what there is of it is all, and who comes back is told so. */
@@ -259,9 +263,7 @@ public final class ClientStream {
         }
         if (!response.ended()) {
             response.end();
-            if (endsWithConnection()) {
-                request.connection().close();
-            }
+            closeIfThatIsTheEnd();
         }
     }
 

@@ -75,14 +75,12 @@ public final class Gate {
             return false;
         }
         ChatException fault = RequestHead.fault(request);
-        if (fault == null && cors.refuses(request)) {
-            fail(request, errors.get(), new ChatException("FORBIDDEN", "Pages of this origin may not call; FRONTEND_URL names those that may."));
-            return false;
-        }
-        if (fault == null) {
+        if (fault == null && !cors.refuses(request)) {
             return true;
         }
-        if (fault.code().equals("HEADERS_TOO_LARGE")) {
+        if (fault == null) {
+            fail(request, errors.get(), new ChatException("FORBIDDEN", "Pages of this origin may not call; FRONTEND_URL names those that may."));
+        } else if (fault.code().equals("HEADERS_TOO_LARGE")) {
             fail(request, errors.get(), fault);
         } else {
             refuse(request, errors.get(), fault);

@@ -331,12 +331,17 @@ final class Relay implements Upstream.Receiver {
         }
     }
 
-    /** What the provider counted, or, where it told nothing, what the texts come to. */
+    /** What the provider counted, or, where it told nothing, what the texts come to; with what others began. */
     private Usage usage() {
+        count();
+        return chat.usage();
+    }
+
+    private Usage count() {
         if (chat.callUsage() == null) {
             chat.usage(Usage.estimate(chat.request().body().length, length));
         }
-        return chat.usage();
+        return chat.callUsage();
     }
 
     private Buffer out() {
@@ -497,8 +502,7 @@ final class Relay implements Upstream.Receiver {
         }
         if (failure != null && begun && streams) {
             // it was made and is paid for, whoever has left whom
-            Usage counted = chat.callUsage();
-            chat.usage(counted == null ? Usage.estimate(chat.request().body().length, length) : counted.brokenOff(length));
+            chat.usage(count().brokenOff(length));
         }
         ended = true;
         client.whenGone(null);

@@ -15,6 +15,7 @@ import io.llmchat.store.Redis;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.List;
 import java.util.Set;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -22,7 +23,7 @@ import org.apache.camel.Processor;
 /** The steps of the routes that show and change agents. */
 public final class Agents {
 
-    private static final Set<String> NEEDED = Set.of("name", "provider", "model");
+    private static final List<String> NEEDED = List.of("name", "provider", "model");
     private static final Set<String> TEXTS = Set.of("id", "name", "description", "provider", "model", "systemPrompt");
     private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
     private static final Set<String> OBJECTS = Set.of("rateLimit", "metadata");
@@ -50,7 +51,7 @@ public final class Agents {
     public Processor readNew() {
         return exchange -> {
             ObjectNode agent = read(exchange);
-            for (String needed : new String[] {"name", "provider", "model"}) {
+            for (String needed : NEEDED) {
                 if (!agent.hasNonNull(needed)) {
                     throw ChatException.invalid(needed, needed + " is missing.");
                 }

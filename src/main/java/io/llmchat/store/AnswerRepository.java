@@ -31,8 +31,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     public record Kept(byte[] fingerprint, String answerId, byte[] body, boolean stream, String owner, boolean claimed) {
     }
 
-    private final DataSource database;
-    private final WatchedPool watched;
+    private final WatchedPool database;
     private final Duration keep;
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
@@ -43,9 +42,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
      * @param leaseMillis how long a claim lasts unless it is renewed
      */
     public AnswerRepository(DataSource database, int keepHours, long leaseMillis) {
-        this.database = database;
         try {
-            this.watched = database.unwrap(WatchedPool.class);
+            this.database = database.unwrap(WatchedPool.class);
         } catch (SQLException e) {
             throw new IllegalArgumentException("a pool that nobody watches", e);
         }
@@ -74,7 +72,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 OR answers.created_at < now() - make_interval(secs => ?)
                 """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
                 // who is alive renews three times in a lease
-                watched.availableFor(lease.dividedBy(2)), keep.toSeconds()) == 1;
+                database.availableFor(lease.dividedBy(2)), keep.toSeconds()) == 1;
         if (first) {
             claims.put(key, exchange.getExchangeId());
         }
