@@ -29,7 +29,7 @@ class HttpUpstreamTest {
         }
 
         @Override
-        public void data(Buffer bytes) {
+        public void data(byte[] bytes) {
             fail("data came");
         }
 
@@ -50,7 +50,7 @@ class HttpUpstreamTest {
         try (FakeProvider provider = new FakeProvider(); LogLines log = LogLines.text()) {
             HttpClient client = vertx.createHttpClient(new PoolOptions().setHttp1MaxSize(1));
             RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setAbsoluteURI(provider.url() + "/v1/chat/completions");
-            Upstream call = new HttpUpstream(vertx, client, options, Buffer.buffer("{}"));
+            Upstream call = new HttpUpstream(vertx, client, options, Buffer.buffer("{}"), false);
             CompletableFuture<Void> givenUp = new CompletableFuture<>();
             // on an event loop, as all of its calls: so it cannot have a connection in between
             vertx.runOnContext(v -> {
@@ -86,7 +86,7 @@ class HttpUpstreamTest {
         }
 
         @Override
-        public void data(Buffer bytes) {
+        public void data(byte[] bytes) {
         }
 
         @Override
@@ -116,7 +116,7 @@ class HttpUpstreamTest {
                     .setAbsoluteURI("http://127.0.0.1:" + server.actualPort() + "/");
             for (boolean stream : List.of(true, false)) {
                 Stream answer = new Stream(stream);
-                new HttpUpstream(vertx, client, options, Buffer.buffer("{}")).start(answer);
+                new HttpUpstream(vertx, client, options, Buffer.buffer("{}"), false).start(answer);
                 MultiMap head = answer.get(10, TimeUnit.SECONDS);
                 assertEquals(stream ? 1 : 3, head.size());
                 assertEquals("close", head.get("Connection"));

@@ -106,9 +106,9 @@ public class RelayBench {
         });
         relay.start();
         for (int i = 0; i < EVENTS; i++) {
-            relay.data(Buffer.buffer(TOKEN));
+            relay.data(TOKEN);
         }
-        relay.data(Buffer.buffer(FINISH));
-        relay.data(Buffer.buffer(DONE));
+        relay.data(FINISH);
+        relay.data(DONE);
     }
 }

@@ -121,13 +121,13 @@ final class DemoUpstream implements Upstream {
 
     private void event(byte[] json) {
         if (receiver != null) {
-            receiver.data(Buffer.buffer("data: ").appendBytes(json).appendString("\n\n"));
+            receiver.data(Buffer.buffer("data: ").appendBytes(json).appendString("\n\n").getBytes());
         }
     }
 
     private void data(byte[] bytes) {
         if (receiver != null) {
-            receiver.data(Buffer.buffer(bytes));
+            receiver.data(bytes);
         }
     }
 

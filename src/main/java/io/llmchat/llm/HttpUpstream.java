@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.llmchat.json.Bytes;
 import io.vertx.core.MultiMap;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
@@ -7,7 +8,9 @@ import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpClientRequest;
 import io.vertx.core.http.HttpClientResponse;
 import io.vertx.core.http.HttpHeaders;
+import io.vertx.core.http.HttpVersion;
 import io.vertx.core.http.RequestOptions;
+import io.vertx.core.impl.ContextInternal;
 
 /** A call over HTTP. Redirects are not followed: they could carry our key to somebody else. */
 final class HttpUpstream implements Upstream {
@@ -20,17 +23,22 @@ final class HttpUpstream implements Upstream {
     private final HttpClient client;
     private final RequestOptions options;
     private final Buffer body;
+    private final boolean streamed;
     private Receiver receiver;
     private HttpClientRequest request;
     private HttpClientResponse response;
+    /** Takes the data of the response, or null: it comes the usual way. */
+    private ChunkDecoder chunks;
     private boolean over;
     private long closing = -1;
 
-    HttpUpstream(Vertx vertx, HttpClient client, RequestOptions options, Buffer body) {
+    /** @param streamed whether a stream is asked for */
+    HttpUpstream(Vertx vertx, HttpClient client, RequestOptions options, Buffer body, boolean streamed) {
         this.vertx = vertx;
         this.client = client;
         this.options = options;
         this.body = body;
+        this.streamed = streamed;
     }
 
     @Override
@@ -46,6 +54,10 @@ final class HttpUpstream implements Upstream {
             if (receiver == null) {
                 request.reset();
                 return;
+            }
+            if (streamed) {
+                chunks = ChunkDecoder.of(request.connection());
+                chunks.expect();
             }
             request.response().onComplete(answered -> {
                 if (answered.failed()) {
@@ -64,11 +76,7 @@ final class HttpUpstream implements Upstream {
         }
         response = answer;
         answer.exceptionHandler(this::broken);
-        answer.handler(bytes -> {
-            if (receiver != null) {
-                receiver.data(bytes);
-            }
-        });
+        answer.handler(bytes -> data(Bytes.of(bytes)));
         answer.endHandler(v -> {
             over = true;
             if (closing >= 0) {
@@ -80,9 +88,30 @@ final class HttpUpstream implements Upstream {
                 to.end();
             }
         });
-        if (receiver.head(answer.statusCode(), answer.headers())) {
+        boolean stream = receiver.head(answer.statusCode(), answer.headers());
+        if (chunks != null && !(stream && inChunks(answer) && take())) {
+            chunks.forget();
+            chunks = null;
+        }
+        if (stream) {
             forget(request.headers());
             forget(answer.headers());
+        }
+    }
+
+    private static boolean inChunks(HttpClientResponse answer) {
+        return answer.version() == HttpVersion.HTTP_1_1
+                && HttpHeaders.CHUNKED.toString().equalsIgnoreCase(answer.getHeader(HttpHeaders.TRANSFER_ENCODING));
+    }
+
+    private boolean take() {
+        ContextInternal context = (ContextInternal) Vertx.currentContext();
+        return chunks.take(bytes -> context.emit(bytes, this::data));
+    }
+
+    private void data(byte[] bytes) {
+        if (receiver != null) {
+            receiver.data(bytes);
         }
     }
 
@@ -110,15 +139,28 @@ final class HttpUpstream implements Upstream {
 
     @Override
     public void pause() {
-        if (receiver != null) {
+        if (receiver == null) {
+            return;
+        }
+        if (chunks == null) {
             response.pause();
+        } else {
+            chunks.pause();
         }
     }
 
     @Override
     public void resume() {
         if (receiver != null) {
+            goOn();
+        }
+    }
+
+    private void goOn() {
+        if (chunks == null) {
             response.resume();
+        } else {
+            chunks.resume();
         }
     }
 
@@ -126,7 +168,7 @@ final class HttpUpstream implements Upstream {
     public void release() {
         receiver = null;
         if (!over) {
-            response.resume();
+            goOn();
             closing = vertx.setTimer(LINGER_MILLIS, t -> abort());
         }
     }

@@ -76,7 +76,10 @@ public final class LlmComponent extends DefaultComponent {
         client = vertx.httpClientBuilder()
                 .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"))
                 .with(new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS))
-                .withConnectHandler(WriteTogether::on)
+                .withConnectHandler(connection -> {
+                    WriteTogether.on(connection);
+                    ChunkDecoder.on(connection);
+                })
                 .build();
     }
 
@@ -93,8 +96,8 @@ public final class LlmComponent extends DefaultComponent {
         return drain.isEnding();
     }
 
-    Upstream call(RequestOptions options, Buffer body) {
-        return new HttpUpstream(vertx, client, options, body);
+    Upstream call(RequestOptions options, Buffer body, boolean streamed) {
+        return new HttpUpstream(vertx, client, options, body, streamed);
     }
 
     ChatMeters chatMeters() {

@@ -143,7 +143,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
             asked.headers().forEach(more::putHeader);
             options = more;
         }
-        return component.call(options, body);
+        return component.call(options, body, asked.streamed());
     }
 
     /** An event could not be read. */

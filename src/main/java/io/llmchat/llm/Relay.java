@@ -150,18 +150,18 @@ final class Relay implements Upstream.Receiver {
     }
 
     @Override
-    public void data(Buffer bytes) {
+    public void data(byte[] bytes) {
         guarded(() -> {
             if (whole == null) {
-                events.feed(Bytes.of(bytes));
+                events.feed(bytes);
                 if (heard) {
                     heard = false;
                     lastToken = System.nanoTime();
                 }
                 flushSoon();
-            } else if (whole.length() + bytes.length() <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
-                // the first piece, which often is all, is ours as it is
-                whole = whole.length() == 0 ? bytes : whole.appendBuffer(bytes);
+            } else if (whole.length() + bytes.length <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
+                // the first piece often is all: then its buffer has just the size of it
+                whole = whole.length() == 0 ? Buffer.buffer(bytes) : whole.appendBytes(bytes);
             } else if (status == 200) {
                 throw new Wire.MalformedAnswer("an answer of more than " + limits.maxAnswer() + " bytes");
             }

@@ -1,7 +1,6 @@
 package io.llmchat.llm;
 
 import io.vertx.core.MultiMap;
-import io.vertx.core.buffer.Buffer;
 
 /** One call of a provider, seen from the relay. All calls, in both directions, are made on the client's context. */
 public interface Upstream {
@@ -11,7 +10,8 @@ public interface Upstream {
         /** @return whether a stream follows, which may be a long one: until its end its heads need not be kept */
         boolean head(int status, MultiMap headers);
 
-        void data(Buffer bytes);
+        /** The next bytes of the body, which are the receiver's from now on. */
+        void data(byte[] bytes);
 
         void end();
 

@@ -1,0 +1,192 @@
+package io.llmchat.llm;
+
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.ChannelPipeline;
+import io.netty.handler.codec.DecoderException;
+import io.netty.handler.ssl.SslHandler;
+import io.netty.util.ByteProcessor;
+import io.netty.util.internal.StringUtil;
+import io.vertx.core.http.HttpConnection;
+import io.vertx.core.net.impl.ConnectionBase;
+import java.nio.charset.StandardCharsets;
+import java.util.function.Consumer;
+
+/**
+ * Takes the data of a stream's chunks (RFC 9112, section 7.1) out of what its connection receives, before HTTP codec and
+ * client make five objects of each token. All else passes on as it came: heads, the last chunk with its trailers, and a
+ * chunk that is written in an unusual way with all that follows it. So the codec sees a response without data, and judges
+ * what is wrong; the client knows when it ends and whether its connection stays. Used on the event loop of the connection.
+ */
+final class ChunkDecoder extends ChannelInboundHandlerAdapter {
+
+    private static final String NAME = "chunk-decoder";
+    /** Hexadecimal digits: a chunk of more than 256 MB is unusual. */
+    private static final int MAX_DIGITS = 7;
+
+    private enum Expected { ANYTHING, HEAD, SIZE, END_OF_SIZE, DATA, CR, LF }
+
+    private Expected expected = Expected.ANYTHING;
+    /** Whether the line at hand has nothing in it so far; and whether the bytes being passed on end with a head. */
+    private boolean blank;
+    private boolean atEndOfHead;
+    private Consumer<byte[]> sink;
+    /** Of the chunk at hand: how many digits its size has so far, and how much of it is to come. */
+    private int digits;
+    private int left;
+    private ChannelHandlerContext context;
+
+    ChunkDecoder() {
+    }
+
+    /** Of a connection that has just been made. */
+    static void on(HttpConnection connection) {
+        ChannelPipeline pipeline = ((ConnectionBase) connection).channel().pipeline();
+        ChannelHandlerContext tls = pipeline.context(SslHandler.class);
+        if (tls == null) {
+            pipeline.addFirst(NAME, new ChunkDecoder());
+        } else {
+            pipeline.addAfter(tls.name(), NAME, new ChunkDecoder());
+        }
+    }
+
+    /** The one of this connection, or null. */
+    static ChunkDecoder of(HttpConnection connection) {
+        return ((ConnectionBase) connection).channel().pipeline().get(ChunkDecoder.class);
+    }
+
+    /** The response that comes next may be a stream: it can be taken when its head is there. */
+    void expect() {
+        expected = Expected.HEAD;
+        blank = false;
+    }
+
+    /** The response at hand is not taken. */
+    void forget() {
+        expected = Expected.ANYTHING;
+    }
+
+    /**
+     * Takes the data of the response whose head has just been received, a response in chunks; until its last one, or
+     * until one that is passed on.
+     *
+     * @return false if it cannot be taken, because something of it was passed on with the head
+     */
+    boolean take(Consumer<byte[]> data) {
+        if (!context.executor().inEventLoop() || !atEndOfHead) {
+            return false;
+        }
+        sink = data;
+        begin();
+        return true;
+    }
+
+    /** Reads no more from the connection until {@link #resume()}, or until the response ends. */
+    void pause() {
+        context.channel().config().setAutoRead(false);
+    }
+
+    void resume() {
+        context.channel().config().setAutoRead(true);
+    }
+
+    @Override
+    public void handlerAdded(ChannelHandlerContext ctx) {
+        context = ctx;
+    }
+
+    @Override
+    public void channelRead(ChannelHandlerContext ctx, Object message) {
+        if (expected == Expected.ANYTHING || !(message instanceof ByteBuf bytes)) {
+            ctx.fireChannelRead(message);
+            return;
+        }
+        try {
+            while (bytes.isReadable()) {
+                switch (expected) {
+                    case ANYTHING -> pass(bytes, bytes.readableBytes());
+                    case HEAD -> head(bytes);
+                    case DATA -> data(bytes);
+                    default -> frame(bytes);
+                }
+            }
+        } finally {
+            bytes.release();
+        }
+    }
+
+    private void pass(ByteBuf bytes, int length) {
+        context.fireChannelRead(bytes.readRetainedSlice(length));
+    }
+
+    /** Passes on what there is of a head. An empty line ends it, and may stand before it. */
+    private void head(ByteBuf bytes) {
+        int end = bytes.forEachByte(this::inHead);
+        atEndOfHead = end >= 0;
+        pass(bytes, end < 0 ? bytes.readableBytes() : end + 1 - bytes.readerIndex());
+        atEndOfHead = false;
+    }
+
+    /** A {@link ByteProcessor}: false at the end of an empty line. */
+    private boolean inHead(byte b) {
+        if (b == '\n') {
+            boolean empty = blank;
+            blank = !empty;
+            return !empty;
+        }
+        blank &= b == '\r';
+        return true;
+    }
+
+    private void begin() {
+        expected = Expected.SIZE;
+        digits = 0;
+        left = 0;
+    }
+
+    private void data(ByteBuf bytes) {
+        byte[] piece = new byte[Math.min(left, bytes.readableBytes())];
+        bytes.readBytes(piece);
+        left -= piece.length;
+        if (left == 0) {
+            expected = Expected.CR;
+        }
+        sink.accept(piece);
+    }
+
+    private void frame(ByteBuf bytes) {
+        byte b = bytes.readByte();
+        int digit = expected == Expected.SIZE && digits < MAX_DIGITS ? StringUtil.decodeHexNibble(b) : -1;
+        if (digit >= 0) {
+            left = left << 4 | digit;
+            digits++;
+        } else if (expected == Expected.SIZE && b == '\r' && digits > 0) {
+            expected = Expected.END_OF_SIZE;
+        } else if (expected == Expected.END_OF_SIZE && b == '\n' && left > 0) {
+            expected = Expected.DATA;
+        } else if (expected == Expected.CR && b == '\r') {
+            expected = Expected.LF;
+        } else if (expected == Expected.LF && b == '\n') {
+            begin();
+        } else {
+            bytes.readerIndex(bytes.readerIndex() - 1);
+            leave();
+        }
+    }
+
+    /** The last chunk, or something unusual: it passes on, and all after it. */
+    private void leave() {
+        Expected at = expected;
+        forget();
+        sink = null;
+        resume();
+        if (at == Expected.CR || at == Expected.LF) {
+            context.fireExceptionCaught(new DecoderException("a chunk is longer than it says"));
+        } else if (digits > 0) {
+            String size = Integer.toHexString(left) + (at == Expected.END_OF_SIZE ? "\r" : "");
+            context.fireChannelRead(Unpooled.copiedBuffer(size, StandardCharsets.US_ASCII));
+        }
+    }
+}
