@@ -22,6 +22,9 @@ import java.util.concurrent.TimeUnit;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.redisson.api.RedissonClient;
 
 /** An answer is not paid for twice: a repeated request gets what the first one got. */
 class IdempotencyTest {
@@ -240,6 +243,101 @@ class IdempotencyTest {
                     second.lineWith("[DONE]");
                 }
             }
+            assertEquals(1, provider.calls(model).size());
+        }
+    }
+
+    /** The provider says "well" when it may; {@code asked} tells that it is at work. */
+    private void answersWhenItMay(CountDownLatch asked, CountDownLatch go) {
+        provider.on(model, call -> {
+            asked.countDown();
+            go.await(10, TimeUnit.SECONDS);
+            FakeProvider.says(List.of("well")).play(call);
+        });
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void whoHasLostItsConnectionAndAsksAgainGetsTheAnswerThatIsBeingMade(boolean stream) throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        answersWhenItMay(asked, go);
+        try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, stream), "\r\nIdempotency-Key: " + key)) {
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
+        }
+        assertFalse(provider.call(model).leftWithin(1_000), "it gave a key to ask again with");
+        go.countDown();
+        assertTrue(ask(PATH, chat("openai/" + model, stream)).body().contains("well"));
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void whoWaitsOnAnotherInstanceKeepsAnAnswerGoingThatHasNotBegun(boolean stream) throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.resume-grace", "0")) {
+            CountDownLatch go = new CountDownLatch(1);
+            CountDownLatch asked = new CountDownLatch(1);
+            answersWhenItMay(asked, go);
+            CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, stream), "\r\nIdempotency-Key: " + key)) {
+                assertTrue(asked.await(10, TimeUnit.SECONDS));
+                String body = chat("openai/" + model, stream);
+                Thread.ofVirtual().start(() -> {
+                    try {
+                        second.complete(ask(PATH, body));
+                    } catch (Exception e) {
+                        second.completeExceptionally(e);
+                    }
+                });
+                var wanted = gateway.bean(RedissonClient.class).getBucket("llmchat:answer:{" + answerId() + "}:wanted");
+                TestGateway.until("the other one says so", wanted::isExists);
+            }
+            assertFalse(provider.call(model).leftWithin(2_000), "somebody waits for it");
+            go.countDown();
+            assertTrue(second.get(10, TimeUnit.SECONDS).body().contains("well"));
+            assertEquals(1, provider.calls(model).size());
+        }
+    }
+
+    private String answerId() throws Exception {
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement();
+                var row = s.executeQuery("SELECT answer_id FROM answers WHERE key LIKE '%" + key + "'")) {
+            assertTrue(row.next());
+            return row.getString(1);
+        }
+    }
+
+    /** As after a crash of PostgreSQL: what was not on disk yet is gone. */
+    private void loseTheClaim() throws Exception {
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            assertEquals(1, s.executeUpdate("DELETE FROM answers WHERE key LIKE '%" + key + "'"));
+        }
+    }
+
+    @Test
+    void anAnswerIsKeptThoughItsClaimWasLost() throws Exception {
+        provider.on(model, call -> {
+            loseTheClaim();
+            call.json(200, FakeProvider.completion("well"));
+        });
+        HttpResponse<String> first = ask(PATH, chat("openai/" + model, false));
+        assertEquals(first.body(), ask(PATH, chat("openai/" + model, false)).body());
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void aClaimThatWasLostIsMadeAnew() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.renew", "100")) {
+            CountDownLatch go = new CountDownLatch(1);
+            provider.on(model, FakeProvider.waits("Hel", go, "lo"));
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true), "\r\nIdempotency-Key: " + key)) {
+                first.lineWith("Hel");
+                loseTheClaim();
+                TestGateway.until("it is there again", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '%" + key + "'") == 1);
+                go.countDown();
+                first.lineWith("[DONE]");
+            }
+            assertEquals("true", ask(PATH, chat("openai/" + model, true)).headers().firstValue("idempotent-replayed").orElseThrow());
             assertEquals(1, provider.calls(model).size());
         }
     }

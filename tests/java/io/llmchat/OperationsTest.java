@@ -2,6 +2,7 @@ package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -10,10 +11,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.step.Authenticate;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.sql.Connection;
 import java.util.List;
 import java.util.UUID;
+import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -173,6 +177,22 @@ class OperationsTest {
             assertEquals(403, gateway.post("/api/agents", agentJson(""), "Authorization", "Bearer other").statusCode());
             assertEquals(201, gateway.post("/api/agents", agentJson(""), "Authorization", "Bearer the-admin-key-of-the-test").statusCode());
             assertEquals(200, gateway.get("/api/agents").statusCode());
+        }
+    }
+
+    @Test
+    void whatPostgresRefusesThoughItIsThereIsInTheLog() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        try (LogLines log = LogLines.text(); Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("ALTER TABLE chat_messages RENAME TO messages_elsewhere");
+            try {
+                HttpResponse<String> refused = gateway.post("/api/chat/completions", nativeChat("demo", false));
+                assertEquals(503, refused.statusCode(), refused.body());
+                assertFalse(refused.body().contains("chat_messages"), refused.body());
+            } finally {
+                s.execute("ALTER TABLE messages_elsewhere RENAME TO chat_messages");
+            }
+            assertEquals(1, log.with("relation \"chat_messages\" does not exist (SQLSTATE 42P01)").size());
         }
     }
 

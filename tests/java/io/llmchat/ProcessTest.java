@@ -13,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -21,8 +22,10 @@ import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
@@ -66,6 +69,34 @@ class ProcessTest {
         assertEquals(0, gateway.exitValue());
         until("PostgreSQL has ended", () -> !postgres.isAlive() || zombie(postgres));
         until("Redis has ended", () -> !redis.isAlive() || zombie(redis));
+    }
+
+    @Test
+    void bodiesThatDoNotEndLeaveMemoryForOthers() throws Exception {
+        int port = freePort();
+        Process gateway = start(Map.of("PORT", Integer.toString(port)));
+        List<RawHttp> callers = new ArrayList<>();
+        try {
+            readTo(gateway, "curl -N");
+            byte[] allButOne = " ".repeat((1 << 20) - 1).getBytes(StandardCharsets.US_ASCII);
+            for (int i = 0; i < 100; i++) {
+                RawHttp caller = new RawHttp(port);
+                callers.add(caller);
+                caller.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + (1 << 20)));
+                caller.send(allButOne);
+            }
+            RawHttp.Response refused = callers.getLast().read();
+            assertEquals(503, refused.status(), refused.text());
+            assertEquals("1", refused.header("Retry-After"));
+            for (RawHttp caller : callers) {
+                caller.close();
+            }
+            until("there is room again", () -> ask(port).statusCode() == 200);
+        } finally {
+            gateway.destroy();
+            assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
+        }
+        assertEquals(0, gateway.exitValue());
     }
 
     @Test

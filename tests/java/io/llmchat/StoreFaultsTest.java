@@ -222,6 +222,9 @@ class StoreFaultsTest {
             long millis = (System.nanoTime() - begun) / 1_000_000;
             assertTrue(millis < 5_000, path + " is refused within 5 s, not " + millis + " ms");
         }
+        HttpResponse<String> ready = gateway.get("/health/ready");
+        assertEquals(200, ready.statusCode(), "the others have no PostgreSQL either");
+        assertTrue(ready.body().contains("\"degraded\""), ready.body());
         String kept = "demo";
         for (int i = 0; i < 3; i++) {
             HttpResponse<String> stateless = gateway.post(PATH, chat(kept, false));

@@ -20,7 +20,7 @@ class LaterTest {
     private Runnable storing(String what) {
         return () -> {
             if (away) {
-                throw new StoreUnavailable();
+                throw new StoreUnavailable(new java.sql.SQLException("away"));
             }
             stored.add(what);
         };
@@ -50,7 +50,7 @@ class LaterTest {
     @Test
     void whatIsNeverTakenKeepsNothingElseFromBeingStored() {
         later.store(10, () -> {
-            throw new StoreUnavailable();
+            throw new StoreUnavailable(new java.sql.SQLException("away"));
         }, never());
         later.store(10, storing("good"), never());
         away = false;
@@ -80,7 +80,7 @@ class LaterTest {
         for (AtomicInteger times : List.of(first, second)) {
             later.store(10, () -> {
                 if (away) {
-                    throw new StoreUnavailable();
+                    throw new StoreUnavailable(new java.sql.SQLException("away"));
                 }
                 both.countDown();
                 await(both);

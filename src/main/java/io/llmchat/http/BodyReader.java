@@ -6,13 +6,19 @@ import io.vertx.core.http.HttpServerRequest;
 import io.vertx.ext.web.RoutingContext;
 import io.vertx.ext.web.impl.RoutingContextInternal;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Reads a request body into memory, up to a limit; a longer one is answered with 413, and what comes of it still is
- * passed over, so that the connection stays usable. Does less than Vert.x' own handler, which also knows forms and
- * uploads.
+ * passed over, so that the connection stays usable. The bodies of all requests that are read or answered may have a quarter of
+ * the heap: one for which there is no room is answered with 503. Does less than Vert.x' own handler, which also knows forms
+ * and uploads.
  */
 public final class BodyReader implements Handler<RoutingContext> {
+
+    private static final long MAX_IN_MEMORY = Runtime.getRuntime().maxMemory() / 4;
+    /** Of all gateways of this process, as its heap is. */
+    private static final AtomicLong IN_MEMORY = new AtomicLong();
 
     private final long max;
     private final AtomicInteger requests;
@@ -30,6 +36,14 @@ public final class BodyReader implements Handler<RoutingContext> {
     public void handle(RoutingContext ctx) {
         requests.incrementAndGet();
         new Reading(ctx).start();
+    }
+
+    /** A request that was handed on has been answered. */
+    static void answered(RoutingContext ctx) {
+        Buffer body = ctx.body().buffer();
+        if (body != null) {
+            IN_MEMORY.addAndGet(-body.length());
+        }
     }
 
     private static boolean longer(String contentLength, long max) {
@@ -52,7 +66,7 @@ public final class BodyReader implements Handler<RoutingContext> {
             request.endHandler(v -> complete());
             request.exceptionHandler(e -> giveUp());
             if (longer(request.getHeader("Content-Length"), max)) {
-                refuse();
+                refuse(413);
             }
         }
 
@@ -60,11 +74,18 @@ public final class BodyReader implements Handler<RoutingContext> {
             if (over) {
                 return;
             }
-            if ((body == null ? 0 : body.length()) + bytes.length() > max) {
-                refuse();
+            if (length() + bytes.length() > max) {
+                refuse(413);
+            } else if (IN_MEMORY.addAndGet(bytes.length()) > MAX_IN_MEMORY) {
+                IN_MEMORY.addAndGet(-bytes.length());
+                refuse(503);
             } else {
                 body = body == null ? bytes : body.appendBuffer(bytes);
             }
+        }
+
+        private int length() {
+            return body == null ? 0 : body.length();
         }
 
         private void complete() {
@@ -75,16 +96,17 @@ public final class BodyReader implements Handler<RoutingContext> {
             }
         }
 
-        private void refuse() {
+        private void refuse(int status) {
             giveUp();
-            body = null;
-            ctx.fail(413);
+            ctx.fail(status);
         }
 
         private void giveUp() {
             if (!over) {
                 over = true;
                 requests.decrementAndGet();
+                IN_MEMORY.addAndGet(-length());
+                body = null;
             }
         }
     }

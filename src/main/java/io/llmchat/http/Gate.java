@@ -137,12 +137,14 @@ public final class Gate {
         on(router, errors, 404, "NOT_FOUND", "There is nothing at this path.");
         on(router, errors, 405, "METHOD_NOT_ALLOWED", "This path does not take this method.");
         on(router, errors, 413, "PAYLOAD_TOO_LARGE", "The request body has more than " + maxBody + " bytes.");
+        on(router, errors, 503, "OVERLOADED", "The bodies of the requests in progress leave no memory for another one.");
         on(router, errors, 400, "VALIDATION_ERROR", "The request is not valid HTTP.");
         on(router, errors, 500, "INTERNAL_ERROR", "The gateway failed to handle this request.");
     }
 
     private void on(Router router, Supplier<ErrorTable> errors, int status, String code, String message) {
-        router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors.get(), new ChatException(code, message)));
+        router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors.get(),
+                status == 503 ? new ChatException(code, message).retryAfter(1) : new ChatException(code, message)));
     }
 
     private void fail(HttpServerRequest request, ErrorTable errors, ChatException error) {
@@ -154,6 +156,9 @@ public final class Gate {
         Buffer body = Dialect.of(path(request))
                 .error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
         SecurityHeaders.addTo(response.headers());
+        if (error.retryAfterSeconds() >= 0) {
+            response.putHeader("Retry-After", Integer.toString(error.retryAfterSeconds()));
+        }
         response.setStatusCode(entry.status()).putHeader("Content-Type", "application/json").end(body);
         if (isChat(request)) {
             // it did not come to its route, or not to its end

@@ -67,7 +67,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
         @Override
         protected void handleRequest(RoutingContext ctx) {
             if (isSuspended()) {
-                requests.decrementAndGet();
+                done(ctx);
                 ctx.response().setStatusCode(503).end();
                 return;
             }
@@ -114,8 +114,13 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
                 }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);
-                requests.decrementAndGet();
+                done(ctx);
             }
+        }
+
+        private void done(RoutingContext ctx) {
+            BodyReader.answered(ctx);
+            requests.decrementAndGet();
         }
 
         private static void reply(Exchange exchange, HttpServerResponse response) throws Exception {

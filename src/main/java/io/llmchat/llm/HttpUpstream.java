@@ -22,7 +22,8 @@ final class HttpUpstream implements Upstream {
     private final Vertx vertx;
     private final HttpClient client;
     private final RequestOptions options;
-    private final Buffer body;
+    /** Until it is sent. */
+    private Buffer body;
     private final boolean streamed;
     private Receiver receiver;
     private HttpClientRequest request;
@@ -67,6 +68,7 @@ final class HttpUpstream implements Upstream {
                 }
             });
             request.end(body);
+            body = null;
         });
     }
 

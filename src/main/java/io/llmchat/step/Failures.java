@@ -9,6 +9,7 @@ import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.ErrorTable;
+import io.llmchat.store.StoreUnavailable;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 import org.slf4j.Logger;
@@ -66,6 +67,19 @@ public final class Failures {
         };
     }
 
+    /** A step where a failure of PostgreSQL is made good: whoever runs this must know of it, unless it is away, which is said elsewhere. */
+    public Processor logRefusal() {
+        return exchange -> logRefusal(exchange, exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class));
+    }
+
+    private static void logRefusal(Exchange exchange, Throwable caught) {
+        String refusal = StoreUnavailable.refusal(caught);
+        if (refusal != null) {
+            LOG.warn("PostgreSQL refuses what route {} asks for: {}",
+                    exchange.getProperty(Exchange.FAILURE_ROUTE_ID, exchange.getFromRouteId(), String.class), refusal);
+        }
+    }
+
     /** The last step of a request that failed: tells the caller, in its dialect, by the table of codes. */
     public static final class Tell implements Processor {
         private final ErrorTable table;
@@ -82,6 +96,7 @@ public final class Failures {
             Chat chat = Chat.of(exchange);
             ChatException error = error(caught, code, exchange);
             exchange.setProperty("toldCode", error.code());
+            logRefusal(exchange, caught);
             if (error.retryAfterSeconds() < 0 && table.of(error.code()).status() == 429) {
                 error.retryAfter(1);
             }

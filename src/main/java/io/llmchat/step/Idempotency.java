@@ -95,13 +95,13 @@ public final class Idempotency {
     /** The answer is made here: it is kept while it is, for those who will ask for it. Who gets an earlier one makes none. */
     private void begin(Chat chat) {
         boolean resumable = chat.request().resumable();
-        boolean mirrored = resumable || chat.idempotencyKey() != null && chat.request().stream();
-        chat.log(new AnswerLog(chat.answerId(), chat.userId(),
-                Math.max(resumable ? graceMillis : 0, mirrored ? AnswerMirror.noticeMillis() : 0)));
+        // who gives a key will ask again
+        boolean comesBack = resumable || chat.idempotencyKey() != null;
+        chat.log(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0));
         if (resumable) {
             inProgress.resumable(chat.log());
         }
-        if (mirrored) {
+        if (comesBack) {
             mirror.mirror(chat.log());
         }
     }
@@ -168,6 +168,7 @@ public final class Idempotency {
                     throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
                             "A request with this Idempotency-Key is being answered.").retryAfter(1);
                 }
+                mirror.want(kept.answerId());
                 Thread.sleep(POLL_MILLIS);
             }
         };
@@ -195,14 +196,22 @@ public final class Idempotency {
                 made.follow(client, event);
                 return;
             }
-            if (mirror.follow(client, id, user, event)) {
-                return;
+            // what another instance is making is known here a little later
+            long end = System.nanoTime() + AnswerMirror.noticeMillis() * 1_000_000;
+            while (!mirror.follow(client, id, user, event)) {
+                Kept kept = answers.ofId(id);
+                boolean theirs = kept != null && user.equals(kept.owner());
+                if (theirs && kept.body() != null) {
+                    give(client, kept, event);
+                    return;
+                }
+                if (System.nanoTime() > end || client.gone()) {
+                    throw theirs && kept.claimed() || mirror.isAway()
+                            ? new ChatException("STORE_UNAVAILABLE", "Where the answer '" + id + "' is made cannot be told at the moment.").retryAfter(1)
+                            : new ChatException("NOT_FOUND", "There is no answer '" + id + "'.");
+                }
+                Thread.sleep(POLL_MILLIS);
             }
-            Kept kept = answers.ofId(id);
-            if (kept == null || kept.body() == null || !user.equals(kept.owner())) {
-                throw new ChatException("NOT_FOUND", "There is no answer '" + id + "'.");
-            }
-            give(client, kept, event);
         };
     }
 

@@ -37,11 +37,14 @@ public final class AnswerMirror {
     private static final String LATELY = "llmchat:lately:";
     private static final Duration LATELY_TTL = Duration.ofSeconds(60);
     private static final int MAX_LATELY = 10_000;
+    /** How often the end of a stream is sent, where Redis does not take it. */
+    private static final int MAX_ENDS = 3;
 
-    /** Adds bytes where they belong, or gives the mirror up if earlier ones were lost. */
+    /** Adds bytes where they belong: all of them for 0; else none, if earlier ones were lost. */
     private static final String ADD = """
-            if redis.call('strlen', KEYS[1]) ~= tonumber(ARGV[1]) then redis.call('del', KEYS[1], KEYS[2]) return 0 end
-            redis.call('append', KEYS[1], ARGV[2])
+            if ARGV[1] == '0' then redis.call('set', KEYS[1], ARGV[2])
+            elseif redis.call('strlen', KEYS[1]) ~= tonumber(ARGV[1]) then return 0
+            else redis.call('append', KEYS[1], ARGV[2]) end
             redis.call('hset', KEYS[2], 'owner', ARGV[3], 'over', ARGV[4])
             redis.call('pexpire', KEYS[1], ARGV[5]) redis.call('pexpire', KEYS[2], ARGV[5])
             return 1
@@ -57,6 +60,9 @@ public final class AnswerMirror {
         private int chunk;
         private long bytes;
         private long written;
+        private int ends;
+        /** Something of it may not have come to Redis: it is sent as a whole. */
+        private volatile boolean lost;
     }
 
     private final RedissonClient redis;
@@ -98,7 +104,7 @@ public final class AnswerMirror {
         return 2 * INTERVAL_MILLIS;
     }
 
-    /** This answer, if it becomes a stream, is mirrored from its first event to its end. */
+    /** This answer, if it becomes a stream, is mirrored from its first event to its end; and goes on while it is wanted elsewhere. */
     public void mirror(AnswerLog log) {
         logs.put(log, new Mirrored());
     }
@@ -108,6 +114,18 @@ public final class AnswerMirror {
         if (watch.available() && lately.size() < MAX_LATELY) {
             lately.put(question, log);
         }
+    }
+
+    /** Somebody waits here for this answer, which another instance makes: it is to go on for a while, though its caller leave. */
+    public void want(String answerId) {
+        if (watch.available()) {
+            redis.getBucket(wanted(answerId)).setAsync("1", Duration.ofMillis(WANTED_MILLIS));
+        }
+    }
+
+    /** Whether nothing can be said of what other instances are making. */
+    public boolean isAway() {
+        return !watch.available();
     }
 
     /** What any instance has answered to this question within the last minute, or null. */
@@ -136,6 +154,7 @@ public final class AnswerMirror {
         if (!watch.available()) {
             // what is over is of use to nobody here; what is not will be mirrored as a whole
             logs.keySet().removeIf(AnswerLog::isOver);
+            logs.values().forEach(mirrored -> mirrored.lost = true);
             lately.clear();
             return;
         }
@@ -144,26 +163,37 @@ public final class AnswerMirror {
         }
         askWhoWantsThem();
         // once: the same bytes, sent again, look like others that were lost
-        RBatch batch = redis.createBatch(BatchOptions.defaults().skipResult().retryAttempts(0));
+        RBatch batch = redis.createBatch(BatchOptions.defaults().retryAttempts(0));
         boolean any = false;
         long now = System.currentTimeMillis();
         for (Map.Entry<AnswerLog, Mirrored> entry : logs.entrySet()) {
             AnswerLog log = entry.getKey();
             Mirrored done = entry.getValue();
             boolean over = log.isOver();
+            if (done.lost) {
+                done.lost = false;
+                done.chunk = 0;
+                done.bytes = 0;
+            }
             List<Buffer> more = log.from(done.chunk);
             if (log.isStream() && (over || !more.isEmpty() || now - done.written > TTL / 3)) {
                 Buffer bytes = Buffer.buffer();
                 more.forEach(bytes::appendBuffer);
                 batch.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, ADD, RScript.ReturnType.INTEGER,
                         keys(log.answerId()), utf8(Long.toString(done.bytes)), bytes.getBytes(), utf8(log.owner()), utf8(over ? "1" : "0"),
-                        utf8(Long.toString(TTL)));
+                        utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
+                            if (failure != null || !Long.valueOf(1).equals(added)) {
+                                done.lost = true;
+                            } else if (over) {
+                                logs.remove(log);
+                            }
+                        });
                 any = true;
                 done.chunk += more.size();
                 done.bytes += bytes.length();
                 done.written = now;
             }
-            if (over) {
+            if (over && (!log.isStream() || ++done.ends == MAX_ENDS)) {
                 logs.remove(log);
             }
         }
@@ -183,7 +213,7 @@ public final class AnswerMirror {
         for (AnswerLog log : logs.keySet()) {
             if (log.isAlone()) {
                 batch = batch != null ? batch : redis.createBatch();
-                batch.getBucket(keys(log.answerId()).get(2).toString()).isExistsAsync().thenAccept(wanted -> {
+                batch.getBucket(wanted(log.answerId())).isExistsAsync().thenAccept(wanted -> {
                     if (wanted) {
                         log.wanted();
                     }
@@ -199,6 +229,10 @@ public final class AnswerMirror {
         // one slot for all, also in a cluster
         String key = "llmchat:answer:{" + answerId + "}";
         return List.of(key, key + ":of", key + ":wanted");
+    }
+
+    private static String wanted(String answerId) {
+        return keys(answerId).get(2).toString();
     }
 
     private static byte[] utf8(String text) {

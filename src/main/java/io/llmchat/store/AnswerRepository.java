@@ -6,7 +6,9 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import javax.sql.DataSource;
 import org.apache.camel.Exchange;
@@ -35,7 +37,11 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     private final Duration keep;
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
-    private final Map<String, String> claims = new ConcurrentHashMap<>();
+    private final Map<String, Claim> claims = new ConcurrentHashMap<>();
+
+    /** @param by the id of the exchange that makes the answer */
+    private record Claim(String by, byte[] fingerprint, String answerId, String owner) {
+    }
 
     /**
      * @param keepHours how long an answer is kept
@@ -74,7 +80,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 // who is alive renews three times in a lease
                 database.availableFor(lease.dividedBy(2)), keep.toSeconds()) == 1;
         if (first) {
-            claims.put(key, exchange.getExchangeId());
+            claims.put(key, new Claim(exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId()));
         }
         return first;
     }
@@ -87,8 +93,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     public boolean remove(Exchange exchange, String key) {
         giveUp(exchange.getExchangeId(), key);
         try {
-            return update("DELETE FROM answers WHERE key = ? AND claimed_by = ? AND body IS NULL", key,
-                    exchange.getExchangeId()) == 1;
+            return delete(key, exchange.getExchangeId());
         } catch (StoreUnavailable e) {
             return false;
         }
@@ -96,31 +101,65 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
 
     /** A claim to a key is not renewed any more: it ends by itself. */
     public void giveUp(String claim, String key) {
-        claims.remove(key, claim);
+        claims.computeIfPresent(key, (k, is) -> is.by.equals(claim) ? null : is);
     }
 
-    /** Renews the claims of all answers that are being made here. */
+    /** Renews the claims of all answers that are being made here, and makes anew what PostgreSQL has lost in a crash. */
     public void renew() {
-        Map<String, String> now = Map.copyOf(claims);
+        Map<String, Claim> now = Map.copyOf(claims);
         if (now.isEmpty()) {
             return;
         }
+        Set<String> lost = new HashSet<>(now.keySet());
         try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("""
                 UPDATE answers SET claimed_until = now() + make_interval(secs => ?)
                 FROM unnest(?, ?) AS mine (key, claim)
-                WHERE answers.key = mine.key AND answers.claimed_by = mine.claim AND answers.body IS NULL""")) {
+                WHERE answers.key = mine.key AND answers.claimed_by = mine.claim AND answers.body IS NULL RETURNING answers.key""")) {
             s.setLong(1, lease.toSeconds());
             s.setArray(2, c.createArrayOf("text", now.keySet().toArray()));
-            s.setArray(3, c.createArrayOf("text", now.values().toArray()));
-            s.executeUpdate();
+            s.setArray(3, c.createArrayOf("text", now.values().stream().map(Claim::by).toArray()));
+            try (ResultSet rows = s.executeQuery()) {
+                while (rows.next()) {
+                    lost.remove(rows.getString(1));
+                }
+            }
         } catch (SQLException e) {
-            throw new StoreUnavailable();
+            throw new StoreUnavailable(e);
+        }
+        lost.forEach(key -> claimAnew(key, now.get(key)));
+    }
+
+    private void claimAnew(String key, Claim claim) {
+        if (claims.get(key) != claim) {
+            return;
+        }
+        update("""
+                INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until)
+                VALUES (?, ?, ?, ?, ?, now() + make_interval(secs => ?)) ON CONFLICT DO NOTHING""",
+                key, claim.by, claim.fingerprint, claim.answerId, claim.owner, lease.toSeconds());
+        if (claims.get(key) != claim) {
+            // given up meanwhile: nobody would renew it
+            delete(key, claim.by);
         }
     }
 
-    /** Keeps the answer to a key that {@code claim}, the id of an exchange, has claimed; on return it is on disk. */
+    private boolean delete(String key, String claim) {
+        return update("DELETE FROM answers WHERE key = ? AND claimed_by = ? AND body IS NULL", key, claim) == 1;
+    }
+
+    /**
+     * Keeps the answer to a key that {@code claim}, the id of an exchange, has claimed; on return it is on disk, also where
+     * the claim was lost in a crash.
+     */
     public void keep(String claim, String key, byte[] body, boolean stream) {
-        update("UPDATE answers SET body = ?, stream = ?, created_at = now() WHERE key = ? AND claimed_by = ?", body, stream, key, claim);
+        Claim mine = claims.get(key);
+        if (mine != null && mine.by.equals(claim)) {
+            update("""
+                    INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until, body, stream)
+                    VALUES (?, ?, ?, ?, ?, now(), ?, ?) ON CONFLICT (key) DO UPDATE
+                    SET body = excluded.body, stream = excluded.stream, created_at = now() WHERE answers.claimed_by = excluded.claimed_by""",
+                    key, claim, mine.fingerprint, mine.answerId, mine.owner, body, stream);
+        }
         giveUp(claim, key);
     }
 
@@ -144,14 +183,16 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
 
     private Kept find(String column, String value) {
         try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
-                "SELECT fingerprint, answer_id, body, coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?")) {
+                "SELECT fingerprint, answer_id, body, coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?"
+                        // of an answer whose claim could not be given up there are two
+                        + " ORDER BY body IS NULL LIMIT 1")) {
             s.setString(1, value);
             try (ResultSet row = s.executeQuery()) {
                 return row.next() ? new Kept(row.getBytes(1), row.getString(2), row.getBytes(3), row.getBoolean(4), row.getString(5),
                         row.getBoolean(6)) : null;
             }
         } catch (SQLException e) {
-            throw new StoreUnavailable();
+            throw new StoreUnavailable(e);
         }
     }
 
@@ -162,7 +203,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
             }
             return s.executeUpdate();
         } catch (SQLException e) {
-            throw new StoreUnavailable();
+            throw new StoreUnavailable(e);
         }
     }
 

@@ -2,6 +2,7 @@ package io.llmchat.store;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -14,6 +15,7 @@ public final class Later {
 
     private static final Logger LOG = LoggerFactory.getLogger(Later.class);
     private static final long MAX_BYTES = 32 << 20;
+    private static final long MAX_NANOS = TimeUnit.SECONDS.toNanos(3);
 
     private record Task(long bytes, Runnable store) {
     }
@@ -61,9 +63,13 @@ public final class Later {
         return task;
     }
 
-    /** Stores what is left, the oldest first, until PostgreSQL does not take one; that one is the last next time. */
+    /**
+     * Stores what is left, the oldest first, for some seconds: there is other work for who does this. Until PostgreSQL does
+     * not take one; that one is the last next time.
+     */
     public void again() {
-        for (Task task = next(); task != null; task = next()) {
+        long end = System.nanoTime() + MAX_NANOS;
+        for (Task task = next(); task != null; task = System.nanoTime() < end ? next() : null) {
             try {
                 task.store.run();
             } catch (StoreUnavailable e) {

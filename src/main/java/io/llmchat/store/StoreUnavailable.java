@@ -1,14 +1,46 @@
 package io.llmchat.store;
 
 import io.llmchat.chat.ChatException;
+import java.sql.SQLException;
+import java.sql.SQLTransientConnectionException;
+import org.postgresql.util.PSQLException;
 
-/** PostgreSQL is away, and the request needs it. */
+/** PostgreSQL does not do what the request needs: as a rule it is away. */
 public final class StoreUnavailable extends ChatException {
 
     private static final int RETRY_AFTER_SECONDS = 5;
+    /** What SQLSTATEs of connections begin with. */
+    private static final String CONNECTION = "08";
 
-    public StoreUnavailable() {
+    private final SQLException cause;
+
+    StoreUnavailable(SQLException cause) {
         super("STORE_UNAVAILABLE", "The database cannot be reached at the moment.");
+        this.cause = cause;
         retryAfter(RETRY_AFTER_SECONDS);
+    }
+
+    @Override
+    public synchronized Throwable getCause() {
+        return cause;
+    }
+
+    /**
+     * What PostgreSQL has refused, though it is there: in its words but for values of rows, with the SQLSTATE.
+     *
+     * @return null if it has refused nothing, or was away
+     */
+    public static String refusal(Throwable failure) {
+        Throwable at = failure;
+        while (at != null && !(at instanceof SQLException)) {
+            at = at.getCause();
+        }
+        if (!(at instanceof SQLException refused) || refused instanceof SQLTransientConnectionException
+                || refused.getSQLState() == null || refused.getSQLState().startsWith(CONNECTION)) {
+            return null;
+        }
+        String said = refused instanceof PSQLException p && p.getServerErrorMessage() != null
+                ? p.getServerErrorMessage().getMessage() : refused.getMessage();
+        return said + " (SQLSTATE " + refused.getSQLState() + ")";
     }
 }

@@ -28,8 +28,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private final long patienceNanos;
     private final Thread thread;
     private volatile boolean available = true;
-    /** When it came back; 0: it has not been away. */
-    private volatile long backNanos;
+    /** Since when it is there, as far as this process knows. */
+    private volatile long backNanos = System.nanoTime();
     private volatile boolean running = true;
 
     /**
@@ -50,7 +50,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
 
     /** Whether it has been there for so long, as far as this process knows. */
     boolean availableFor(Duration time) {
-        return available && (backNanos == 0 || System.nanoTime() - backNanos > time.toNanos());
+        return available && System.nanoTime() - backNanos > time.toNanos();
     }
 
     /**
@@ -86,7 +86,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                     s.execute("SELECT 1");
                 }
                 if (!available) {
-                    backNanos = System.nanoTime() | 1;
+                    backNanos = System.nanoTime();
                     available = true;
                     LOG.info("PostgreSQL is back");
                 }
