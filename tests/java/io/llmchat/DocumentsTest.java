@@ -42,6 +42,17 @@ class DocumentsTest {
     }
 
     @Test
+    void theApisErrorsAreThoseOfTheTable() throws IOException {
+        List<String> codes = matches("(?m)^          ([A-Z_]+: \\d{3} \\w+ \\S+)$", text("src/main/resources/routes/errors.camel.yaml"));
+        assertTrue(codes.size() > 20, codes.toString());
+        List<String> rows = codes.stream().map(code -> code.split("[: ]+"))
+                .map(c -> "| `" + c[0] + "` | " + c[1] + " | `" + c[2] + "` | " + (c[3].equals("-") ? "| " : "`" + c[3] + "` | ")).toList();
+        List<String> said = text("docs/api.md").lines().filter(l -> l.matches("\\| `[A-Z_]+` \\| \\d.*"))
+                .map(l -> rows.stream().filter(l::startsWith).findFirst().orElse(l)).toList();
+        assertEquals(rows, said);
+    }
+
+    @Test
     void securityMdNamesEveryFilterOfAList() throws IOException {
         List<String> filters = matches("io\\.llmchat\\.step\\.Page, constructors: \\{0: \"?([^}\"]+)", text("src/main/resources/routes/beans.camel.yaml"));
         assertEquals(3, filters.size());

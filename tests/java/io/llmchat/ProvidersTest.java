@@ -107,6 +107,25 @@ class ProvidersTest {
     }
 
     @Test
+    void anAgentWhoseProviderHasNoKeyIsAnsweredByItsFallback() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.anthropic.api-key", "", "llmchat.enrich.default-model", "openai/" + model)) {
+            String id = "a-" + UUID.randomUUID().toString().substring(0, 8);
+            String agent = "{\"id\":\"" + id + "\",\"name\":\"A\",\"provider\":\"anthropic\",\"model\":\"x\"";
+            assertEquals(201, own.post("/api/agents", agent + "}").statusCode());
+            HttpResponse<String> alone = own.post("/v1/chat/completions", chat(id, false));
+            assertEquals(404, alone.statusCode());
+            assertTrue(alone.body().contains("'anthropic' is not configured"), alone.body());
+            assertEquals(200, own.send("PUT", "/api/agents/" + id, agent + ",\"fallbacks\":[\"openai/" + model + "\"]}").statusCode());
+            HttpResponse<String> fallback = own.post("/v1/chat/completions", chat(id, false));
+            assertEquals(200, fallback.statusCode(), fallback.body());
+            assertEquals("openai=200", fallback.headers().firstValue("X-LLMChat-Attempts").orElseThrow());
+            for (String unknown : List.of("/", "foo/", "/foo", "foo/bar")) {
+                assertEquals(200, own.post("/v1/chat/completions", chat(unknown, false)).statusCode(), "'" + unknown + "' is the default");
+            }
+        }
+    }
+
+    @Test
     void theExampleOfAMappedProviderIsAFileBehindHashes(@TempDir Path temp) throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         String example = routes.read("providers/mapped.camel.yaml.example");

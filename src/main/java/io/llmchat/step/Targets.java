@@ -7,7 +7,6 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Target;
 import io.llmchat.llm.LlmComponent;
-import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.store.NearCache;
 import java.util.ArrayList;
 import java.util.List;
@@ -47,8 +46,7 @@ public final class Targets {
     public Processor name() {
         return new MayWait(exchange -> {
             String given = Chat.of(exchange).request().model();
-            boolean unknown = given == null || given.isBlank()
-                    || Target.parse(given) != null && providers(exchange).provider(Target.parse(given).provider()) == null;
+            boolean unknown = given == null || given.isBlank() || given.indexOf('/') >= 0 && isUnknown(Target.parse(given), providers(exchange));
             String name = unknown && !defaultModel.isBlank() ? defaultModel : given;
             if (name == null || name.isBlank()) {
                 throw new ChatException("AGENT_NOT_FOUND", "The request names no model, and there is no default.");
@@ -109,9 +107,15 @@ public final class Targets {
             if (candidates.size() == 1) {
                 candidates.addAll(defaultFallbacks);
             }
-            check(candidates.get(0).target(), chat.name(), providers);
-            candidates.removeIf(c -> c.target() == null || providers.provider(c.target().provider()) == null
-                    || !providers.provider(c.target().provider()).isConfigured());
+            Target first = candidates.get(0).target();
+            candidates.removeIf(c -> isUnknown(c.target(), providers) || !providers.provider(c.target().provider()).isConfigured());
+            if (chat.agent() == null && isUnknown(first, providers)) {
+                throw noSuchModel(chat.name());
+            }
+            if (candidates.isEmpty()) {
+                throw isUnknown(first, providers) ? noSuchModel(chat.name()) : new ChatException("AGENT_NOT_FOUND",
+                        "The provider '" + first.provider() + "' is not configured: the gateway has no key for it.");
+            }
             draw(candidates);
             chat.candidates(candidates);
         };
@@ -137,15 +141,8 @@ public final class Targets {
         }
     }
 
-    private static void check(Target target, String name, LlmComponent providers) {
-        LlmEndpoint provider = target == null ? null : providers.provider(target.provider());
-        if (provider == null) {
-            throw noSuchModel(name);
-        }
-        if (!provider.isConfigured()) {
-            throw new ChatException("AGENT_NOT_FOUND",
-                    "The provider '" + target.provider() + "' is not configured: the gateway has no key for it.");
-        }
+    private static boolean isUnknown(Target target, LlmComponent providers) {
+        return target == null || providers.provider(target.provider()) == null;
     }
 
     private static ChatException noSuchModel(String name) {
