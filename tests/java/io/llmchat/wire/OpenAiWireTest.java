@@ -201,6 +201,21 @@ class OpenAiWireTest {
     }
 
     @Test
+    void contentInPiecesIsTextAndNoToolCall() {
+        ChatEvent event = delta("{\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\"},{\"type\":\"text\",\"text\":\"Yes\"}]}");
+        assertTrue(event.token() && !event.toolCall());
+        assertEquals("Yes", event.content());
+        assertEquals(5, event.textLength());
+        assertFalse(delta("{\"content\":[{\"type\":\"text\",\"text\":\"\"}]}").token());
+    }
+
+    @Test
+    void thoughtsUnderBothTheirNamesAreCountedOnce() {
+        assertEquals(2, delta("{\"reasoning\":\"Hm\",\"reasoning_content\":\"Hm\"}").textLength());
+        assertEquals(5, delta("{\"reasoning\":\"Hm\",\"reasoning_content\":\"Hm.\"}").textLength());
+    }
+
+    @Test
     void textThoughtsAndRefusalsAreToldApart() {
         assertEquals(List.of(new AnswerPart.Text(0, "ü€")), parts("{\"content\":\"\\u00fc€\"}"));
         assertEquals(List.of(new AnswerPart.Reasoning(0, "Hm")), parts("{\"reasoning_content\":\"Hm\"}"));
