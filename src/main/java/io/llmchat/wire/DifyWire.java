@@ -93,9 +93,7 @@ public final class DifyWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = ProviderErrors.json(body);
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"), null,
-                ProviderErrors.text(error, "code"));
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
     }
 
     @Override

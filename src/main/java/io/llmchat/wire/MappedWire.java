@@ -288,9 +288,9 @@ public final class MappedWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = at(ProviderErrors.json(body), options.error());
-        return ProviderErrors.of(provider, status, retryAfter,
-                error.isTextual() ? error.asText() : ProviderErrors.text(error, "message"), null, null);
+        JsonNode json = ProviderErrors.json(body);
+        JsonNode error = at(json, options.error());
+        return ProviderErrors.of(provider, status, retryAfter, error.isMissingNode() ? json : error);
     }
 
     @Override

@@ -177,9 +177,7 @@ public class OpenAiWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = ProviderErrors.json(body).path("error");
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"),
-                ProviderErrors.text(error, "type"), ProviderErrors.text(error, "code"));
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
     }
 
     @Override
