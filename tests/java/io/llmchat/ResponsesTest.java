@@ -152,6 +152,14 @@ class ResponsesTest {
     }
 
     @Test
+    void ofToolsThatMayNotBeCalledTheProviderIsNotTold() throws Exception {
+        JsonNode sent = sent("\"input\":\"Hi\",\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"function\",\"name\":\"g\"}],"
+                + "\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":\"required\",\"tools\":[{\"type\":\"function\",\"name\":\"g\"}]}");
+        assertEquals(1, sent.path("tools").size());
+        assertEquals("g required", sent.at("/tools/0/function/name").asText() + " " + sent.path("tool_choice").asText());
+    }
+
+    @Test
     void toolsOfOpenAiItselfAreRefused() throws Exception {
         String body = ask("\"input\":\"Hi\",\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"web_search\"}]").body();
         assertEquals("tools[1]", json(body).path("error").path("param").asText());

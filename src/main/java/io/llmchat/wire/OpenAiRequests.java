@@ -12,6 +12,7 @@ import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
 import io.llmchat.json.Json;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -62,7 +63,11 @@ public final class OpenAiRequests {
             options.put("max_tokens", max);
         }
         JsonNode choice = json.has("tool_choice") ? json.get("tool_choice") : json.path("function_call");
-        return new Prompt(messages, tools, toolChoice(choice), options);
+        JsonNode allowed = choice.path("allowed_tools");
+        if (allowed.isObject()) {
+            allow(tools, allowed);
+        }
+        return new Prompt(messages, tools, toolChoice(allowed.isObject() ? allowed.path("mode") : choice), options);
     }
 
     private static Tool tool(JsonNode f) {
@@ -71,10 +76,20 @@ public final class OpenAiRequests {
                 f.path("strict").isBoolean() ? f.path("strict").booleanValue() : null);
     }
 
+    /** Of the tools those that may be called: elsewhere one that is declared may be. */
+    static void allow(List<Tool> tools, JsonNode allowed) {
+        Set<String> names = new HashSet<>();
+        allowed.path("tools").forEach(t -> names.add(t.at(t.has("function") ? "/function/name" : "/name").asText()));
+        tools.removeIf(tool -> !names.contains(tool.name()));
+    }
+
     private static ToolChoice toolChoice(JsonNode choice) {
         if (choice.isObject()) {
-            String name = choice.has("function") ? choice.path("function").path("name").asText() : choice.path("name").asText();
-            return new ToolChoice(Mode.TOOL, name);
+            JsonNode name = choice.at(choice.has("function") ? "/function/name" : "/name");
+            if (!name.isTextual()) {
+                throw Unsayable.field("tool_choice");
+            }
+            return new ToolChoice(Mode.TOOL, name.asText());
         }
         return switch (choice.asText("")) {
             case "auto" -> new ToolChoice(Mode.AUTO, null);
@@ -206,7 +221,7 @@ public final class OpenAiRequests {
         }
         prompt.options().forEach((name, value) -> {
             if (!FOREIGN.contains(name)) {
-                json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, value);
+                json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, name.equals("user") ? UserIds.ofOpenAi(value) : value);
             }
         });
         return json;
