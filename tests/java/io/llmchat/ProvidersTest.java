@@ -66,6 +66,14 @@ class ProvidersTest {
         assertFalse(provider.call(model).body().has("max_completion_tokens"));
     }
 
+    @Test
+    void ollamaIsGivenBackItsThoughtsByTheOnlyNameItReads() throws Exception {
+        gateway.post("/v1/messages", "{\"model\":\"ollama/" + model + "\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},"
+                + "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\",\"signature\":\"\"},{\"type\":\"text\",\"text\":\"Yes\"}]},"
+                + "{\"role\":\"user\",\"content\":\"So?\"}]}");
+        assertEquals("{\"role\":\"assistant\",\"reasoning\":\"Hm\",\"content\":\"Yes\"}", provider.call(model).body().at("/messages/1").toString());
+    }
+
     // --- of any wire
 
     @ParameterizedTest

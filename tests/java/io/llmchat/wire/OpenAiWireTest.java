@@ -36,7 +36,7 @@ class OpenAiWireTest {
 
     private static final String MESSAGES = "[ {\"role\":\"user\", \"content\":\"Hi\"} ]";
 
-    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS);
+    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
@@ -155,6 +155,11 @@ class OpenAiWireTest {
     @Test
     void aLimitHasOneOfTwoNames() {
         assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("tokenLimit", "num_predict")));
+    }
+
+    @Test
+    void thoughtsGoByAMemberThatSomebodyReads() {
+        assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("thoughts", "thinking")));
     }
 
     // --- the events of a stream

@@ -272,10 +272,10 @@ public final class AnthropicRequests {
                     block.put("title", d.name());
                 }
             }
-            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", call.id()).put("name", call.name())
+            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", ToolCalls.plainId(call.id())).put("name", call.name())
                     .set("input", input(call, at));
             case Part.ToolResult result -> {
-                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", result.id());
+                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", ToolCalls.plainId(result.id()));
                 ArrayNode inner = block.putArray("content");
                 result.content().forEach(p -> block(inner, p, at));
                 plain(block);

@@ -19,7 +19,7 @@ public final class FastGptWire extends OpenAiWire {
 
     /** @param detail whether it tells what its workflow is at */
     public FastGptWire(boolean detail) {
-        super(false, MAX_TOKENS);
+        super(false, MAX_TOKENS, NO_THOUGHTS);
         this.detail = detail;
     }
 

@@ -119,7 +119,7 @@ public final class MappedWire implements Wire {
     private static ObjectNode values(Asked asked, Prompt prompt) {
         ObjectNode values = Json.MAPPER.createObjectNode();
         prompt.options().forEach(values::set);
-        ObjectNode openAi = OpenAiRequests.write(prompt, asked.model(), OpenAiWire.MAX_TOKENS);
+        ObjectNode openAi = OpenAiRequests.write(prompt, asked.model(), OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
         List<Message> conversation = prompt.conversation();
         StringBuilder transcript = new StringBuilder();
         prompt.messages().forEach(m -> transcript.append(m.role().name().toLowerCase(Locale.ROOT)).append(": ")

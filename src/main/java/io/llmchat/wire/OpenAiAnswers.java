@@ -317,7 +317,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
             boolean begins = calls.begins(choice, said, numbered, id, name);
             int index = calls.index(choice, said);
             if (begins) {
-                parts.add(new AnswerPart.ToolStart(choice, index, id.isEmpty() ? ToolCalls.newId() : id, name));
+                String own = id.isEmpty() ? ToolCalls.newId() : id;
+                String signature = call.at("/extra_content/google/thought_signature").asText("");
+                parts.add(new AnswerPart.ToolStart(choice, index, signature.isEmpty() ? own : ToolCalls.signedId(own, signature), name));
             }
             String arguments = function.path("arguments").asText("");
             if (!arguments.isEmpty()) {
