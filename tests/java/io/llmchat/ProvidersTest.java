@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider.Script;
 import io.llmchat.support.Readme;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
@@ -19,6 +20,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -294,7 +296,11 @@ class ProvidersTest {
 
     private void difySays(AtomicReference<Call> asked, String conversation) {
         // Dify is not told a model: its calls name none
-        provider.on("", call -> {
+        provider.on("", dify(asked, conversation));
+    }
+
+    private static Script dify(AtomicReference<Call> asked, String conversation) {
+        return call -> {
             asked.set(call);
             call.sse();
             call.event("{\"event\":\"workflow_started\",\"conversation_id\":\"" + conversation + "\",\"data\":{\"id\":\"w\"}}");
@@ -304,7 +310,7 @@ class ProvidersTest {
             call.event("{\"event\":\"message_end\",\"conversation_id\":\"" + conversation
                     + "\",\"metadata\":{\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}}");
             call.end();
-        });
+        };
     }
 
     @Test
@@ -325,6 +331,32 @@ class ProvidersTest {
                 + "\",\"messages\":[{\"role\":\"user\",\"content\":\"And now?\"}]}");
         assertEquals(conversation, asked.get().body().path("conversation_id").asText());
         assertEquals("And now?", asked.get().body().path("query").asText());
+    }
+
+    @Test
+    void aConversationThatDifyHasForgottenIsBegunAnew() throws Exception {
+        AtomicReference<Call> asked = new AtomicReference<>();
+        difySays(asked, "gone");
+        String chatId = json(gateway.post("/api/chat/completions", nativeChat("dify/app", false)).body()).path("data").path("chatId").asText();
+        Script says = dify(asked, "new");
+        AtomicInteger calls = new AtomicInteger();
+        provider.on("", call -> {
+            calls.incrementAndGet();
+            if (call.body().path("conversation_id").asText().equals("gone")) {
+                call.json(404, "{\"code\":\"not_found\",\"message\":\"Conversation Not Exists.\",\"status\":404}");
+            } else {
+                says.play(call);
+            }
+        });
+        String next = "{\"agentId\":\"dify/app\",\"chatId\":\"" + chatId + "\",\"messages\":[{\"role\":\"user\",\"content\":\"And now?\"}]}";
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", next);
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertEquals("dify=404,dify=200", answer.headers().firstValue("x-llmchat-attempts").orElseThrow());
+        assertTrue(answer.headers().firstValue("warning").orElseThrow().contains("messages (all but the last)"), "what was said before is lost");
+        assertFalse(asked.get().body().has("conversation_id"));
+        gateway.post("/api/chat/completions", next.replace("now", "then"));
+        assertEquals("new", asked.get().body().path("conversation_id").asText());
+        assertEquals(3, calls.get());
     }
 
     @Test
