@@ -397,6 +397,43 @@ class ProvidersTest {
         assertTrue(call.body().path("responseChatItemId").isTextual());
     }
 
+    private JsonNode askFastGpt(String path, String members, String messages) throws Exception {
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Hello").replaceFirst("\"usage\":\\{.*?}",
+                "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":1}")));
+        HttpResponse<String> response = gateway.post(path, "{\"model\":\"fastgpt/" + model + "\",\"agentId\":\"fastgpt/" + model + "\"," + members
+                + "\"messages\":[" + messages + "]}");
+        assertEquals(200, response.statusCode(), response.body());
+        return json(response.body());
+    }
+
+    @Test
+    void fastGptIsToldOnceWhatItRemembersItself() throws Exception {
+        String chatId = askFastGpt("/api/chat/completions", "", "{\"role\":\"user\",\"content\":\"Hi\"}").path("data").path("chatId").asText();
+        askFastGpt("/api/chat/completions", "\"chatId\":\"" + chatId + "\",", "{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"And?\"}");
+        JsonNode second = provider.calls(model).get(1).body();
+        assertEquals(chatId, second.path("chatId").asText());
+        assertEquals("[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"And?\"}]", second.path("messages").toString());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            /api/chat/completions | ``
+            /v1/chat/completions  | "metadata":{"session_id":"s"},""")
+    void whoTellsFastGptWhatWasSaidBeforeIsAskedForWithThatAlone(String path, String members) throws Exception {
+        askFastGpt(path, members.replace("\"s\"", "\"" + model + "\""), "{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello\"},"
+                + "{\"role\":\"user\",\"content\":\"And?\"}");
+        JsonNode body = provider.call(model).body();
+        assertEquals(3, body.path("messages").size());
+        assertFalse(body.has("chatId"));
+    }
+
+    @Test
+    void usageThatFastGptMakesUpIsEstimated() throws Exception {
+        askFastGpt("/v1/chat/completions", "", "{\"role\":\"user\",\"content\":\"Hi\"}");
+        TestGateway.until("the estimate is recorded as one", () -> gateway.count(
+                "SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND usage_estimated AND prompt_tokens > 10") == 1);
+    }
+
     // --- a wire that stands in a route file only
 
     @Test
