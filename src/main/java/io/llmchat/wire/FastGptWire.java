@@ -41,7 +41,7 @@ public final class FastGptWire extends OpenAiWire {
 
     @Override
     public Call call(Asked asked) {
-        if (asked.conversation() == null) {
+        if (asked.conversation() == null || !asked.request().has("messages")) {
             return super.call(asked);
         }
         ChatRequest request = asked.request().withMessages(news(asked.request().member("messages")));
