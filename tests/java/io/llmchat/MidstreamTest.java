@@ -350,6 +350,98 @@ class MidstreamTest {
     }
 
     @ParameterizedTest
+    @CsvSource({"openai,thinking", "anthropic,thinking", "native,server_tool_use"})
+    void whatAModelDoesUnseenIsWaitedForAsLongAsItIsHeardOf(String dialect, String block) throws Exception {
+        asks(gateway, "anthropic/" + first);
+        on("anthropic/" + first, call -> {
+            call.sse();
+            call.named("message_start", "\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\","
+                    + "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}");
+            call.named("content_block_start", "\"index\":0,\"content_block\":{\"type\":\"" + block + "\",\"id\":\"s\",\"name\":\"web_search\","
+                    + "\"input\":{},\"thinking\":\"\",\"signature\":\"\"}");
+            for (int i = 0; i < 10; i++) {
+                TimeUnit.MILLISECONDS.sleep(80);
+                call.named("ping", null);
+            }
+            call.named("content_block_stop", "\"index\":0");
+            call.named("content_block_start", "\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+            call.named("content_block_delta", "\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"" + FaultsTest.TEXT + "\"}");
+            call.named("content_block_stop", "\"index\":1");
+            call.named("message_delta", "\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":4}");
+            call.named("message_stop", null);
+            call.end();
+        });
+        assertWhole(stream(gateway, dialect));
+        assertEquals(1, spare.calls(first).size());
+    }
+
+    /** A chunk that says a text and a reason to stop, as some converters of Gemini's answers do with each. */
+    private static void textWithReason(Call call, String text) throws Exception {
+        call.event(Call.chunk("{\"content\":\"" + text + "\"}", "\"stop\""));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"openai", "anthropic"})
+    void aReasonToStopBesideEveryTextIsNotTheEnd(String dialect) throws Exception {
+        try (TestGateway own = gateway("camel.component.llm.idle-timeout", "5000", "llmchat.complete.deadline", "20000")) {
+            asks(own, "openai/" + first);
+            own.provider().on(first, call -> {
+                call.begin();
+                for (String token : TOKENS.subList(0, 3)) {
+                    textWithReason(call, token);
+                }
+                TimeUnit.MILLISECONDS.sleep(1_600);
+                for (String token : TOKENS.subList(3, TOKENS.size())) {
+                    textWithReason(call, token);
+                }
+                call.done();
+            });
+            assertWhole(stream(own, dialect));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1", "3"})
+    void aCutAfterSuchAReasonIsACut(int tokens) throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, call -> {
+            call.begin();
+            for (String token : TOKENS.subList(0, tokens)) {
+                textWithReason(call, token);
+            }
+            call.cut();
+        });
+        on("anthropic/" + second, goesOn(TOKENS));
+        assertWhole(stream());
+    }
+
+    @Test
+    void aReasonBesideTheLastTextOnlyIsTheEnd() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, call -> {
+            call.begin();
+            call.tokens(TOKENS.subList(0, TOKENS.size() - 1));
+            textWithReason(call, TOKENS.get(TOKENS.size() - 1));
+            call.cut();
+        });
+        assertWhole(stream());
+    }
+
+    @Test
+    void anEmptyReasonToStopIsNone() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, call -> {
+            call.begin();
+            for (String token : TOKENS.subList(0, 3)) {
+                call.event(Call.chunk("{\"content\":\"" + token + "\"}", "\"\""));
+            }
+            call.cut();
+        });
+        on("anthropic/" + second, goesOn(TOKENS));
+        assertWhole(stream());
+    }
+
+    @ParameterizedTest
     @CsvSource({"openai", "anthropic", "native"})
     void aToolCallThatIsCutIsNeverGoneOnWith(String dialect) throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second);

@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider.Script;
 import io.llmchat.support.Readme;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
@@ -19,6 +20,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -64,6 +66,14 @@ class ProvidersTest {
                 + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
         assertEquals(5, provider.call(model).body().path("max_tokens").asInt());
         assertFalse(provider.call(model).body().has("max_completion_tokens"));
+    }
+
+    @Test
+    void ollamaIsGivenBackItsThoughtsByTheOnlyNameItReads() throws Exception {
+        gateway.post("/v1/messages", "{\"model\":\"ollama/" + model + "\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},"
+                + "{\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\",\"signature\":\"\"},{\"type\":\"text\",\"text\":\"Yes\"}]},"
+                + "{\"role\":\"user\",\"content\":\"So?\"}]}");
+        assertEquals("{\"role\":\"assistant\",\"reasoning\":\"Hm\",\"content\":\"Yes\"}", provider.call(model).body().at("/messages/1").toString());
     }
 
     // --- of any wire
@@ -305,7 +315,11 @@ class ProvidersTest {
 
     private void difySays(AtomicReference<Call> asked, String conversation) {
         // Dify is not told a model: its calls name none
-        provider.on("", call -> {
+        provider.on("", dify(asked, conversation));
+    }
+
+    private static Script dify(AtomicReference<Call> asked, String conversation) {
+        return call -> {
             asked.set(call);
             call.sse();
             call.event("{\"event\":\"workflow_started\",\"conversation_id\":\"" + conversation + "\",\"data\":{\"id\":\"w\"}}");
@@ -315,7 +329,7 @@ class ProvidersTest {
             call.event("{\"event\":\"message_end\",\"conversation_id\":\"" + conversation
                     + "\",\"metadata\":{\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2,\"total_tokens\":9}}}");
             call.end();
-        });
+        };
     }
 
     @Test
@@ -336,6 +350,32 @@ class ProvidersTest {
                 + "\",\"messages\":[{\"role\":\"user\",\"content\":\"And now?\"}]}");
         assertEquals(conversation, asked.get().body().path("conversation_id").asText());
         assertEquals("And now?", asked.get().body().path("query").asText());
+    }
+
+    @Test
+    void aConversationThatDifyHasForgottenIsBegunAnew() throws Exception {
+        AtomicReference<Call> asked = new AtomicReference<>();
+        difySays(asked, "gone");
+        String chatId = json(gateway.post("/api/chat/completions", nativeChat("dify/app", false)).body()).path("data").path("chatId").asText();
+        Script says = dify(asked, "new");
+        AtomicInteger calls = new AtomicInteger();
+        provider.on("", call -> {
+            calls.incrementAndGet();
+            if (call.body().path("conversation_id").asText().equals("gone")) {
+                call.json(404, "{\"code\":\"not_found\",\"message\":\"Conversation Not Exists.\",\"status\":404}");
+            } else {
+                says.play(call);
+            }
+        });
+        String next = "{\"agentId\":\"dify/app\",\"chatId\":\"" + chatId + "\",\"messages\":[{\"role\":\"user\",\"content\":\"And now?\"}]}";
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", next);
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertEquals("dify=404,dify=200", answer.headers().firstValue("x-llmchat-attempts").orElseThrow());
+        assertTrue(answer.headers().firstValue("warning").orElseThrow().contains("messages (all but the last)"), "what was said before is lost");
+        assertFalse(asked.get().body().has("conversation_id"));
+        gateway.post("/api/chat/completions", next.replace("now", "then"));
+        assertEquals("new", asked.get().body().path("conversation_id").asText());
+        assertEquals(3, calls.get());
     }
 
     @Test
@@ -374,6 +414,43 @@ class ProvidersTest {
         assertEquals(1, call.body().path("variables").path("a").asInt());
         assertTrue(call.body().path("detail").asBoolean());
         assertTrue(call.body().path("responseChatItemId").isTextual());
+    }
+
+    private JsonNode askFastGpt(String path, String members, String messages) throws Exception {
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Hello").replaceFirst("\"usage\":\\{.*?}",
+                "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"total_tokens\":1}")));
+        HttpResponse<String> response = gateway.post(path, "{\"model\":\"fastgpt/" + model + "\",\"agentId\":\"fastgpt/" + model + "\"," + members
+                + "\"messages\":[" + messages + "]}");
+        assertEquals(200, response.statusCode(), response.body());
+        return json(response.body());
+    }
+
+    @Test
+    void fastGptIsToldOnceWhatItRemembersItself() throws Exception {
+        String chatId = askFastGpt("/api/chat/completions", "", "{\"role\":\"user\",\"content\":\"Hi\"}").path("data").path("chatId").asText();
+        askFastGpt("/api/chat/completions", "\"chatId\":\"" + chatId + "\",", "{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"And?\"}");
+        JsonNode second = provider.calls(model).get(1).body();
+        assertEquals(chatId, second.path("chatId").asText());
+        assertEquals("[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"And?\"}]", second.path("messages").toString());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            /api/chat/completions | ``
+            /v1/chat/completions  | "metadata":{"session_id":"s"},""")
+    void whoTellsFastGptWhatWasSaidBeforeIsAskedForWithThatAlone(String path, String members) throws Exception {
+        askFastGpt(path, members.replace("\"s\"", "\"" + model + "\""), "{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Hello\"},"
+                + "{\"role\":\"user\",\"content\":\"And?\"}");
+        JsonNode body = provider.call(model).body();
+        assertEquals(3, body.path("messages").size());
+        assertFalse(body.has("chatId"));
+    }
+
+    @Test
+    void usageThatFastGptMakesUpIsEstimated() throws Exception {
+        askFastGpt("/v1/chat/completions", "", "{\"role\":\"user\",\"content\":\"Hi\"}");
+        TestGateway.until("the estimate is recorded as one", () -> gateway.count(
+                "SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND usage_estimated AND prompt_tokens > 10") == 1);
     }
 
     // --- a wire that stands in a route file only

@@ -8,14 +8,17 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.http.HttpResponse;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** OpenAI's responses in front of a provider of chat completions: what is asked of it, and how its answers are said. */
 class ResponsesTest {
@@ -53,7 +56,11 @@ class ResponsesTest {
 
     /** The data of the events; checks their names and numbers. */
     private List<JsonNode> events(String members) throws Exception {
-        String body = ask("\"stream\":true," + members).body();
+        return events(ask("\"stream\":true," + members));
+    }
+
+    private static List<JsonNode> events(HttpResponse<String> response) throws Exception {
+        String body = response.body();
         List<JsonNode> events = new ArrayList<>();
         for (String event : body.split("\n\n")) {
             String[] lines = event.split("\n");
@@ -149,6 +156,14 @@ class ResponsesTest {
         refused("\"input\":\"Hi\",\"prompt\":{\"id\":\"p\"}", 400, "prompt");
         refused("\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]", 400, "input[0].type");
         assertTrue(provider.calls(model).isEmpty());
+    }
+
+    @Test
+    void ofToolsThatMayNotBeCalledTheProviderIsNotTold() throws Exception {
+        JsonNode sent = sent("\"input\":\"Hi\",\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"function\",\"name\":\"g\"}],"
+                + "\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":\"required\",\"tools\":[{\"type\":\"function\",\"name\":\"g\"}]}");
+        assertEquals(1, sent.path("tools").size());
+        assertEquals("g required", sent.at("/tools/0/function/name").asText() + " " + sent.path("tool_choice").asText());
     }
 
     @Test
@@ -374,9 +389,10 @@ class ResponsesTest {
         assertEquals("incomplete", last.at("/response/output/0/status").asText());
     }
 
-    @Test
-    void signedAndSealedThoughtsComeBackToTheProviderAsTheyWere() throws Exception {
-        provider.on(model, call -> {
+    /** What a provider is given back of an answer with signed thoughts and sealed ones. */
+    private JsonNode givenBack(TestGateway of) throws Exception {
+        String begin = "{\"model\":\"openai/" + model + "\",\"input\":";
+        of.provider().on(model, call -> {
             call.sse();
             call.event(Call.chunk("{\"reasoning_content\":\"Hm\"}", "null"));
             call.event(Call.chunk("{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"signature\":\"sig\"},"
@@ -385,12 +401,26 @@ class ResponsesTest {
             call.finish("stop");
             call.done();
         });
-        JsonNode output = the(events("\"input\":\"Hi\""), "completed").at("/response/output");
-        provider.on(model, call -> call.json(200, FakeProvider.completion("Fine")));
-        String item = output.toString();
-        JsonNode messages = sent("\"input\":" + item.substring(0, item.length() - 1) + ",{\"role\":\"user\",\"content\":\"And?\"}]").path("messages");
-        assertEquals("{\"role\":\"assistant\",\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"Hm\",\"signature\":\"sig\"},"
-                + "{\"type\":\"reasoning.encrypted\",\"data\":\"zzz\"}],\"content\":\"So\"}", messages.path(0).toString());
+        String output = the(events(of.post(PATH, begin + "\"Hi\",\"stream\":true}")), "completed").at("/response/output").toString();
+        of.provider().on(model, call -> call.json(200, FakeProvider.completion("Fine")));
+        of.post(PATH, begin + output.substring(0, output.length() - 1) + ",{\"role\":\"user\",\"content\":\"And?\"}]}");
+        return of.provider().calls(model).get(1).body().path("messages").path(0);
+    }
+
+    @Test
+    void signedAndSealedThoughtsComeBackAsTheyWereToAProviderThatTakesThem(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/openai.camel.yaml", routes.read("providers/openai.camel.yaml")
+                .replace("tokenLimit:", "thoughts: reasoning_details\n                    tokenLimit:"));
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertEquals("{\"role\":\"assistant\",\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"Hm\",\"signature\":\"sig\"},"
+                    + "{\"type\":\"reasoning.encrypted\",\"data\":\"zzz\"}],\"content\":\"So\"}", givenBack(own).toString());
+        }
+    }
+
+    @Test
+    void thoughtsAreNotGivenBackToAProviderThatWouldRefuseThem() throws Exception {
+        assertEquals("{\"role\":\"assistant\",\"content\":\"So\"}", givenBack(gateway).toString());
     }
 
     @Test

@@ -119,7 +119,8 @@ class AnswersPropertyTest {
             List<AnswerPart> all = new ArrayList<>();
             blocks.forEach(b -> all.addAll(b.parts()));
             all.addAll(calls);
-            all.add(new AnswerPart.Finish(0, f));
+            // who has called a tool has not just stopped
+            all.add(new AnswerPart.Finish(0, !calls.isEmpty() && f.equals("stop") ? "tool_calls" : f));
             return all;
         });
     }

@@ -36,7 +36,7 @@ class OpenAiWireTest {
 
     private static final String MESSAGES = "[ {\"role\":\"user\", \"content\":\"Hi\"} ]";
 
-    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS);
+    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
@@ -157,6 +157,11 @@ class OpenAiWireTest {
         assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("tokenLimit", "num_predict")));
     }
 
+    @Test
+    void thoughtsGoByAMemberThatSomebodyReads() {
+        assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("thoughts", "thinking")));
+    }
+
     // --- the events of a stream
 
     private ChatEvent event(String json) {
@@ -198,6 +203,21 @@ class OpenAiWireTest {
             parts.addAll(event.parts());
         });
         return parts;
+    }
+
+    @Test
+    void contentInPiecesIsTextAndNoToolCall() {
+        ChatEvent event = delta("{\"content\":[{\"type\":\"thinking\",\"thinking\":\"Hm\"},{\"type\":\"text\",\"text\":\"Yes\"}]}");
+        assertTrue(event.token() && !event.toolCall());
+        assertEquals("Yes", event.content());
+        assertEquals(5, event.textLength());
+        assertFalse(delta("{\"content\":[{\"type\":\"text\",\"text\":\"\"}]}").token());
+    }
+
+    @Test
+    void thoughtsUnderBothTheirNamesAreCountedOnce() {
+        assertEquals(2, delta("{\"reasoning\":\"Hm\",\"reasoning_content\":\"Hm\"}").textLength());
+        assertEquals(5, delta("{\"reasoning\":\"Hm\",\"reasoning_content\":\"Hm.\"}").textLength());
     }
 
     @Test
@@ -345,12 +365,37 @@ class OpenAiWireTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", "<html>Bad Request</html>", "[]", "{\"error\":\"x\"}", "{\"error\":{\"message\":[1]}}", "{"})
+    @ValueSource(strings = {"", "<html>Bad Request</html>", "[]", "{\"error\":null}", "{\"error\":{\"message\":[1]}}", "{\"detail\":null}", "\u00ff", "{"})
     void anErrorBodyOfAnotherKindIsNoObstacle(String body) {
         ChatException failure = wire.failure("openai", 400, null, utf8(body));
         assertInstanceOf(RequestRejected.class, failure);
         assertEquals("The provider 'openai' refused the request.", failure.getMessage());
         assertEquals("UPSTREAM_ERROR", wire.failure("openai", 500, null, utf8(body)).code());
         assertInstanceOf(ProviderRefusal.class, wire.failure("openai", 429, null, utf8(body)));
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            {"error":{"message":"m","type":"t","code":"c"}}                             | m | t | c
+            [{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]          | m | invalid_request_error | 400
+            {"error":"m"}                                                               | m | invalid_request_error |
+            {"object":"error","message":"m","type":"t","param":null,"code":400}         | m | t | 400
+            {"message":"m"}                                                             | m | invalid_request_error |
+            {"detail":"m"}                                                              | m | invalid_request_error |
+            {"detail":[{"loc":["body","x"],"msg":"m"}]}                                 | [{"loc":["body","x"],"msg":"m"}] | invalid_request_error |
+            {"object":"error","message":{"detail":[{"msg":"m"}]},"type":"t","code":null} | [{"msg":"m"}] | t |
+            {"object":"error","message":"This model's maximum context length is 5","code":400} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded""")
+    void whatAProviderSaysIsFoundWhereverItSaysIt(String body, String message, String type, String code) {
+        ChatException failure = wire.failure("p", 400, null, utf8(body));
+        assertEquals(message, failure.getMessage());
+        assertEquals(type, failure.type());
+        assertEquals(code, failure.openAiCode());
+        assertTrue(wire.failure("p", 429, null, utf8(body)).getMessage().endsWith("limits our requests: " + message));
+    }
+
+    @Test
+    void theFieldThatTheProviderBlamesIsTold() {
+        ChatException failure = wire.failure("p", 400, null, utf8("{\"error\":{\"message\":\"m\",\"param\":\"top_p\"}}"));
+        assertEquals("top_p", failure.details().get(0).field());
     }
 }

@@ -27,7 +27,7 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
 
     /** An event in parts. */
     public static ChatEvent of(List<AnswerPart> parts, Usage usage) {
-        return of(null, null, 0, 0, parts, usage);
+        return of(null, null, 0, 0, parts, usage, false);
     }
 
     /** The same event, with bytes of its own. */
@@ -36,9 +36,13 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
                 otherChoice, token, textLength, finishReason, usage, usageOnly);
     }
 
-    /** An event in bytes and parts. */
-    public static ChatEvent of(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, Usage usage) {
-        boolean token = false;
+    /**
+     * An event in bytes and parts.
+     *
+     * @param begun whether it begins something of the answer of which no part tells
+     */
+    public static ChatEvent of(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, Usage usage, boolean begun) {
+        boolean token = begun;
         boolean tool = false;
         boolean other = false;
         int length = 0;

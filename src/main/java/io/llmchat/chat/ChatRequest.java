@@ -59,13 +59,26 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
         }
         String list = history.toString();
         String inside = list.substring(1, list.length() - 1);
-        byte[] more = Json.utf8(end ? "," + inside : inside + ",");
-        byte[] longer = new byte[body.length + more.length];
-        System.arraycopy(body, 0, longer, 0, at);
-        System.arraycopy(more, 0, longer, at, more.length);
-        System.arraycopy(body, at, longer, at + more.length, body.length - at);
-        return new ChatRequest(operation, wire, longer, model, stream, includeUsage, resumable, chatId, moved(members, at, more.length),
-                moved(extras, at, more.length), headers, reader);
+        return with(at, at, Json.utf8(end ? "," + inside : inside + ","));
+    }
+
+    /** The same request with these messages, an array in OpenAI's words, in place of its own. */
+    public ChatRequest withMessages(JsonNode messages) {
+        Slice own = members.get("messages");
+        return with(own.start(), own.end(), Json.utf8(messages.toString()));
+    }
+
+    /** With these bytes in place of those from {@code from} up to {@code to}. */
+    private ChatRequest with(int from, int to, byte[] bytes) {
+        int by = bytes.length - (to - from);
+        byte[] changed = new byte[body.length + by];
+        System.arraycopy(body, 0, changed, 0, from);
+        System.arraycopy(bytes, 0, changed, from, bytes.length);
+        System.arraycopy(body, to, changed, from + bytes.length, body.length - to);
+        // a value that ends where these do has them in it
+        int behind = Math.max(from, to - 1);
+        return new ChatRequest(operation, wire, changed, model, stream, includeUsage, resumable, chatId, moved(members, behind, by),
+                moved(extras, behind, by), headers, reader);
     }
 
     private static Map<String, Slice> moved(Map<String, Slice> slices, int from, int by) {

@@ -1,5 +1,6 @@
 package io.llmchat.chat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.List;
@@ -17,14 +18,18 @@ public record WholeAnswer(byte[] json, List<AnswerPart> parts, int textLength, S
 
     /** The text of the first choice. */
     public String text() {
+        StringBuilder text = new StringBuilder();
         if (json != null) {
             try {
-                return Json.read(json).path("choices").path(0).path("message").path("content").asText("");
+                JsonNode content = Json.read(json).path("choices").path(0).path("message").path("content");
+                text.append(content.asText(""));
+                // Mistral's reasoning models say it in pieces
+                content.forEach(piece -> text.append(piece.path("text").asText("")));
+                return text.toString();
             } catch (IOException e) {
                 throw new IllegalStateException("an answer that was read before cannot be read again", e);
             }
         }
-        StringBuilder text = new StringBuilder();
         for (AnswerPart part : parts) {
             if (part instanceof AnswerPart.Text t && t.choice() == 0) {
                 text.append(t.text());

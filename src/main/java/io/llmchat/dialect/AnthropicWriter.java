@@ -42,6 +42,7 @@ final class AnthropicWriter implements AnswerWriter {
     private final Map<Integer, StringBuilder> waiting = new LinkedHashMap<>();
     private final Map<Integer, AnswerPart.ToolStart> waitingStarts = new LinkedHashMap<>();
     private String finishReason = "stop";
+    private boolean calls;
 
     AnthropicWriter(ChatRequest request, String requestId, String answerId) {
         this.id = "msg_" + answerId;
@@ -78,7 +79,8 @@ final class AnthropicWriter implements AnswerWriter {
             }
         }
         boolean refused = m.parts().stream().anyMatch(Part.Refusal.class::isInstance);
-        json.put("stop_reason", refused ? "refusal" : stopReason(m.finishReason())).putNull("stop_sequence");
+        boolean calls = m.parts().stream().anyMatch(Part.ToolCall.class::isInstance);
+        json.put("stop_reason", refused ? "refusal" : stopReason(m.finishReason(), calls)).putNull("stop_sequence");
         json.set("usage", usage(answer.usage()));
         return Buffer.buffer(Json.write(json));
     }
@@ -108,9 +110,13 @@ final class AnthropicWriter implements AnswerWriter {
         return json.put("output_tokens", usage.completionTokens());
     }
 
-    /** Anthropic's word for OpenAI's finish reason. */
-    private static String stopReason(String finishReason) {
-        return switch (finishReason) {
+    /**
+     * Anthropic's word for OpenAI's finish reason.
+     *
+     * @param calls whether a tool is called: who waits for that looks here, and some providers say "stop" then
+     */
+    private static String stopReason(String finishReason, boolean calls) {
+        return calls && finishReason.equals("stop") ? "tool_use" : switch (finishReason) {
             case "length" -> "max_tokens";
             case "tool_calls" -> "tool_use";
             case "content_filter" -> "refusal";
@@ -193,6 +199,7 @@ final class AnthropicWriter implements AnswerWriter {
                 close(out);
             }
             case AnswerPart.ToolStart t when t.choice() == 0 -> {
+                calls = true;
                 if (openTool >= 0) {
                     waitingStarts.put(t.index(), t);
                     waiting.put(t.index(), new StringBuilder());
@@ -277,7 +284,7 @@ final class AnthropicWriter implements AnswerWriter {
         }
         close(out);
         begin("message_delta", out).appendString("{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\""
-                + stopReason(finishReason) + "\",\"stop_sequence\":null},\"usage\":").appendBytes(Json.write(usage(usage)))
+                + stopReason(finishReason, calls) + "\",\"stop_sequence\":null},\"usage\":").appendBytes(Json.write(usage(usage)))
                 .appendString("}\n\n");
         end(out);
     }

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.regex.Pattern;
 
 /**
@@ -146,15 +147,22 @@ final class Requests {
 
     /** Some providers know names in any case: of two that differ in it only they might read the one that we did not. */
     private static void noLookalikes(Map<String, Slice> members) {
+        if (members.keySet().stream().allMatch(Requests::isLowerCase)) {
+            return;
+        }
+        // an order, not a loop in a loop: a body may have names by the hundred thousand
+        Map<String, String> seen = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
         for (String name : members.keySet()) {
-            if (!name.chars().allMatch(c -> c < 0x80 && !Character.isUpperCase(c))) {
-                for (String other : members.keySet()) {
-                    if (other.equalsIgnoreCase(name) && !other.equals(name)) {
-                        throw ChatException.invalid(name, name + " is there twice, the other one as " + other + ".");
-                    }
-                }
+            String before = seen.putIfAbsent(name, name);
+            if (before != null) {
+                String odd = isLowerCase(before) ? name : before;
+                throw ChatException.invalid(odd, odd + " is there twice, the other one as " + (odd.equals(name) ? before : name) + ".");
             }
         }
+    }
+
+    private static boolean isLowerCase(String name) {
+        return name.chars().allMatch(c -> c < 0x80 && !Character.isUpperCase(c));
     }
 
     static boolean bool(String name, JsonParser p) {

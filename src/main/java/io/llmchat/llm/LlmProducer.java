@@ -31,7 +31,14 @@ final class LlmProducer extends DefaultAsyncProducer {
         Consumer<RuntimeException> done = failure -> end(exchange, chat, failure, callback);
         String said = chat.client().committed() ? chat.said() : "";
         if (said.isBlank() || !endpoint.isPrefill() || !endpoint.wire().goesOn(chat.target().model())) {
-            ask(exchange, chat, null, new Continuation(said, true), done);
+            ask(exchange, chat, null, new Continuation(said, true), failure -> {
+                if (failure instanceof RequestRejected rejected && exchange.getProperty(CONVERSATION) != null && endpoint.wire().forgot(rejected)) {
+                    exchange.removeProperty(CONVERSATION);
+                    ask(exchange, chat, null, new Continuation(said, true), done);
+                } else {
+                    done.accept(failure);
+                }
+            });
         } else {
             goOn(exchange, chat, said, done);
         }

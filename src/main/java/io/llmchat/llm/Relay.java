@@ -76,6 +76,8 @@ final class Relay implements Upstream.Receiver {
     private boolean flushing;
     private boolean ended;
     private int unfinished;
+    /** Whether each piece has brought a reason to stop so far, as some converters have it: then none of them is the end. */
+    private boolean doubtful;
     private long length;
 
     /**
@@ -207,7 +209,7 @@ final class Relay implements Upstream.Receiver {
 
     @Override
     public void broken(Throwable cause) {
-        if (!ended && begun && unfinished <= 0) {
+        if (!ended && hasStopped()) {
             // it has said why it stops: only its farewell is missing
             guarded(this::complete);
         } else if (!ended) {
@@ -250,15 +252,25 @@ final class Relay implements Upstream.Receiver {
         } catch (Wire.MalformedAnswer e) {
             endpoint.malformed();
             // what could not be read may be a part of the answer, unless that has said why it ends
-            if (!begun || unfinished > 0) {
+            if (!hasStopped()) {
                 throw e;
             }
         }
     }
 
+    /** Whether it has said why it stops, and means it. */
+    private boolean hasStopped() {
+        return begun && unfinished <= 0 && !doubtful;
+    }
+
     private void say(ChatEvent said) {
         List<AnswerPart> fit = said.bytes() != null ? said.parts() : continuation.fit(said.parts());
         ChatEvent event = fit == said.parts() ? said : ChatEvent.of(fit, said.usage());
+        if (said.textLength() > 0 || said.toolCall()) {
+            doubtful = said.finishReason() != null && (doubtful || !begun || unfinished <= 0);
+            // what goes on has not stopped
+            unfinished = Math.max(1, unfinished);
+        }
         if (said.token() && !begun) {
             begun = true;
             firstToken = System.nanoTime();
@@ -444,9 +456,9 @@ final class Relay implements Upstream.Receiver {
             if (!client.full()) {
                 goOn();
             }
-        } else if (streamed && begun && unfinished <= 0 && now - lastToken > AFTER_FINISH) {
+        } else if (streamed && hasStopped() && now - lastToken > AFTER_FINISH) {
             complete();
-        } else if (streamed && begun && unfinished > 0 && now - lastToken > millis(limits.idle())) {
+        } else if (streamed && begun && !hasStopped() && now - lastToken > millis(limits.idle())) {
             timedOut("idle", "stall", "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms.");
         } else if (client.committed() && now - lastWrite > millis(limits.heartbeat())) {
             client.keepAlive();

@@ -48,9 +48,14 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         }
         List<AnswerPart> parts = new ArrayList<>(2);
         Usage counted = null;
+        boolean begun = false;
         switch (json.path("type").asText()) {
             case "message_start" -> counted = count(json.path("message").path("usage"));
-            case "content_block_start" -> begin(json.path("index").asInt(), json.path("content_block"), parts);
+            case "content_block_start" -> {
+                // thoughts that are not shown, and tools that the provider calls itself, tell nothing more for minutes
+                begun = !json.path("content_block").path("type").asText().equals("text");
+                begin(json.path("index").asInt(), json.path("content_block"), parts);
+            }
             case "content_block_delta" -> delta(json.path("index").asInt(), json.path("delta"), parts);
             case "content_block_stop" -> {
                 int index = json.path("index").asInt();
@@ -68,13 +73,10 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             default -> { }
         }
         boolean stop = json.path("type").asText().equals("message_stop");
-        if (raw) {
-            // the name of the event is a line of its own: what is told in JSON only has to fit there
-            String name = type != null ? type : json.path("type").asText().replaceAll("[^a-z_]", "");
-            sink.accept(ChatEvent.of(name, bytes, from, to, parts, counted));
-        } else if (!parts.isEmpty() || counted != null) {
-            sink.accept(ChatEvent.of(parts, counted));
-        }
+        // the name of the event is a line of its own: what is told in JSON only has to fit there
+        String name = !raw || type != null ? type : json.path("type").asText().replaceAll("[^a-z_]", "");
+        // those that say nothing, such as pings, say that it is still there
+        sink.accept(ChatEvent.of(name, raw ? bytes : null, from, to, parts, counted, begun));
         return !stop;
     }
 

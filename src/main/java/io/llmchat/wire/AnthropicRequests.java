@@ -203,7 +203,7 @@ public final class AnthropicRequests {
             json.set("stop_sequences", options.get("stop"));
         }
         if (options.containsKey("user")) {
-            json.putObject("metadata").set("user_id", options.get("user"));
+            json.putObject("metadata").set("user_id", UserIds.ofAnthropic(options.get("user")));
         }
         tools(json, prompt);
         return json;
@@ -272,10 +272,10 @@ public final class AnthropicRequests {
                     block.put("title", d.name());
                 }
             }
-            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", call.id()).put("name", call.name())
+            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", ToolCalls.plainId(call.id())).put("name", call.name())
                     .set("input", input(call, at));
             case Part.ToolResult result -> {
-                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", result.id());
+                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", ToolCalls.plainId(result.id()));
                 ArrayNode inner = block.putArray("content");
                 result.content().forEach(p -> block(inner, p, at));
                 plain(block);
@@ -306,7 +306,8 @@ public final class AnthropicRequests {
         if (url != null) {
             source.put("type", "url").put("url", url);
         } else {
-            source.put("type", "base64").put("media_type", mediaType).put("data", data);
+            // some callers name a type that is not registered, and Anthropic refuses it
+            source.put("type", "base64").put("media_type", "image/jpg".equals(mediaType) ? "image/jpeg" : mediaType).put("data", data);
         }
     }
 
@@ -323,19 +324,18 @@ public final class AnthropicRequests {
     }
 
     private static void tools(ObjectNode json, Prompt prompt) {
-        if (!prompt.tools().isEmpty()) {
-            ArrayNode tools = json.putArray("tools");
-            for (Tool tool : prompt.tools()) {
-                ObjectNode one = tools.addObject().put("name", tool.name());
-                if (tool.description() != null) {
-                    one.put("description", tool.description());
-                }
-                one.set("input_schema", tool.parameters() != null ? tool.parameters()
-                        : Json.MAPPER.createObjectNode().put("type", "object").set("properties", Json.MAPPER.createObjectNode()));
-                if (tool.strict() != null) {
-                    one.put("strict", tool.strict());
-                }
+        for (Tool tool : prompt.tools()) {
+            ObjectNode one = json.withArray("tools").addObject().put("name", tool.name());
+            if (tool.description() != null) {
+                one.put("description", tool.description());
             }
+            one.set("input_schema", schema(tool.parameters()));
+            if (tool.strict() != null) {
+                one.put("strict", tool.strict());
+            }
+        }
+        if (prompt.tools().isEmpty()) {
+            calledBefore(json, prompt);
         }
         JsonNode parallel = prompt.options().get("parallel_tool_calls");
         boolean single = parallel != null && !parallel.asBoolean(true) && !prompt.tools().isEmpty();
@@ -353,6 +353,25 @@ public final class AnthropicRequests {
             if (single && choice.mode() != Mode.NONE) {
                 c.put("disable_parallel_tool_use", true);
             }
+        }
+    }
+
+    /** OpenAI takes parameters of no type, and none; to Anthropic they are an object's. */
+    private static JsonNode schema(JsonNode parameters) {
+        ObjectNode schema = Json.MAPPER.createObjectNode();
+        if (parameters == null || !parameters.has("type")) {
+            schema.put("type", "object");
+        }
+        return parameters == null ? schema.set("properties", Json.MAPPER.createObjectNode()) : schema.setAll((ObjectNode) parameters);
+    }
+
+    /** Anthropic refuses calls of tools that are not declared, in what was said before too: these are, and not to be called. */
+    private static void calledBefore(ObjectNode json, Prompt prompt) {
+        prompt.messages().stream().flatMap(m -> m.parts().stream()).filter(Part.ToolCall.class::isInstance)
+                .map(p -> ((Part.ToolCall) p).name()).distinct().forEach(name -> json.withArray("tools").addObject().put("name", name)
+                        .putObject("input_schema").put("type", "object"));
+        if (json.has("tools")) {
+            json.putObject("tool_choice").put("type", "none");
         }
     }
 }

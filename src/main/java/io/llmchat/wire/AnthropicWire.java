@@ -124,9 +124,7 @@ public final class AnthropicWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = ProviderErrors.json(body).path("error");
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"),
-                ProviderErrors.text(error, "type"), null);
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
     }
 
     @Override

@@ -18,11 +18,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.StringJoiner;
 import java.util.function.Consumer;
 
 /**
  * The wire of Dify's chat apps (Dify API, "Send Chat Message"). An app has its own prompt, model and memory: it gets
- * the last message of the user, and its own name for the conversation where it has told one. It is always asked for a
+ * what the user has said since the last answer, and its own name for the conversation where it has told one. It is always asked for a
  * stream: agent apps know nothing else.
  */
 public final class DifyWire implements Wire {
@@ -46,27 +47,45 @@ public final class DifyWire implements Wire {
         if (!prompt.tools().isEmpty()) {
             throw Unsayable.field("tools");
         }
-        if (prompt.system() != null) {
+        if (prompt.system() != null || asked.agent() != null && asked.agent().systemPrompt() != null) {
             warnings.add("messages (system)");
-        }
-        List<Message> conversation = prompt.conversation();
-        Message last = conversation.isEmpty() ? null : conversation.get(conversation.size() - 1);
-        if (last == null || last.role() != Role.USER) {
-            throw Unsayable.field("messages[" + (prompt.messages().size() - 1) + "]");
-        }
-        if (conversation.size() > 1 && asked.conversation() == null) {
-            // the app has not seen what was said before, and there is no way to tell it
-            warnings.add("messages (all but the last)");
         }
         ObjectNode json = Json.MAPPER.createObjectNode();
         json.set("inputs", prompt.options().containsKey("variables") ? prompt.options().get("variables") : Json.MAPPER.createObjectNode());
-        json.put("query", last.text()).put("response_mode", "streaming");
+        boolean more = said(json, prompt.messages());
+        if (more && asked.conversation() == null) {
+            // the app has not seen what was said before, and there is no way to tell it
+            warnings.add("messages (all but the last)");
+        }
+        json.put("response_mode", "streaming");
         json.put("user", prompt.options().containsKey("user") ? prompt.options().get("user").asText() : "llmchat");
         if (asked.conversation() != null) {
             json.put("conversation_id", asked.conversation());
         }
-        files(json, last, "messages[" + (prompt.messages().size() - 1) + "]");
         return new Call("/chat-messages", Json.write(json), Map.of(), true, warnings);
+    }
+
+    /** Puts in what the user has said since the last answer; true if there is more before that. */
+    private static boolean said(ObjectNode json, List<Message> messages) {
+        StringJoiner query = new StringJoiner("\n\n");
+        int from = messages.size();
+        while (from > 0 && (messages.get(from - 1).role() == Role.USER || messages.get(from - 1).role() == Role.SYSTEM)) {
+            from--;
+        }
+        if (messages.subList(from, messages.size()).stream().noneMatch(m -> m.role() == Role.USER)) {
+            throw Unsayable.field("messages[" + (messages.size() - 1) + "]");
+        }
+        for (int i = from; i < messages.size(); i++) {
+            if (messages.get(i).role() == Role.USER) {
+                String text = messages.get(i).text();
+                if (!text.isEmpty()) {
+                    query.add(text);
+                }
+                files(json, messages.get(i), "messages[" + i + "]");
+            }
+        }
+        json.put("query", query.toString());
+        return from > 0;
     }
 
     private static void files(ObjectNode json, Message message, String at) {
@@ -93,9 +112,12 @@ public final class DifyWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = ProviderErrors.json(body);
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"), null,
-                ProviderErrors.text(error, "code"));
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
+    }
+
+    @Override
+    public boolean forgot(ChatException failure) {
+        return failure.status() == 404 && failure.getMessage().startsWith("Conversation Not Exists");
     }
 
     @Override

@@ -1,25 +1,36 @@
 package io.llmchat.wire;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.Usage;
+import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
 
 /**
  * The wire of FastGPT's apps (FastGPT, "Chat API"): OpenAI's, with {@code chatId}, {@code variables}, {@code detail} and
- * {@code responseChatItemId} in the request and named events in the stream.
+ * {@code responseChatItemId} in the request and named events in the stream. Where FastGPT remembers the conversation it
+ * puts what it remembers before the messages that it gets: then it gets the new ones only.
  */
 public final class FastGptWire extends OpenAiWire {
+
+    /** What it says where it counts nothing. */
+    private static final Usage NO_USAGE = new Usage(1, 1, 1, 0, 0, 0, false);
+
+    private static final Set<String> SYSTEM = Set.of("system", "developer");
 
     private final boolean detail;
 
     /** @param detail whether it tells what its workflow is at */
     public FastGptWire(boolean detail) {
-        super(false, MAX_TOKENS);
+        super(false, MAX_TOKENS, NO_THOUGHTS);
         this.detail = detail;
     }
 
@@ -29,9 +40,38 @@ public final class FastGptWire extends OpenAiWire {
     }
 
     @Override
+    public Call call(Asked asked) {
+        if (asked.conversation() == null || !asked.request().has("messages")) {
+            return super.call(asked);
+        }
+        ChatRequest request = asked.request().withMessages(news(asked.request().member("messages")));
+        return super.call(new Asked(request, asked.agent(), asked.model(), asked.answerId(), asked.conversation(), asked.begun()));
+    }
+
+    /** What the system says, and what has been said since the last answer; all where nothing has. */
+    private static JsonNode news(JsonNode messages) {
+        ArrayNode news = Json.MAPPER.createArrayNode();
+        boolean fresh = false;
+        for (JsonNode message : messages) {
+            boolean answer = message.path("role").asText().equals("assistant");
+            if (answer) {
+                news.removeIf(m -> !isSystem(m));
+            } else {
+                news.add(message);
+            }
+            fresh = !answer && (fresh || !isSystem(message));
+        }
+        return fresh ? news : messages;
+    }
+
+    private static boolean isSystem(JsonNode message) {
+        return SYSTEM.contains(message.path("role").asText());
+    }
+
+    @Override
     void more(ObjectNode json, Asked asked) {
-        if (asked.request().chatId() != null) {
-            json.put("chatId", asked.request().chatId());
+        if (asked.conversation() != null) {
+            json.put("chatId", asked.conversation());
         }
         JsonNode variables = asked.request().extra("variables");
         if (variables != null) {
@@ -62,6 +102,12 @@ public final class FastGptWire extends OpenAiWire {
                     default -> { }
                 }
                 return true;
+            }
+
+            @Override
+            public WholeAnswer answer(byte[] body) {
+                WholeAnswer all = super.answer(body);
+                return NO_USAGE.equals(all.usage()) ? new WholeAnswer(all.json(), all.parts(), all.textLength(), all.finishReason(), null) : all;
             }
         };
     }

@@ -9,6 +9,7 @@ import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Message;
 import io.llmchat.chat.Operation;
+import io.llmchat.chat.Part;
 import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
@@ -113,13 +114,49 @@ public final class MappedWire implements Wire {
         if (prompt.system() != null && !used.contains("system") && !used.contains("messages") && !used.contains("transcript")) {
             throw Unsayable.field("messages (system)");
         }
+        if (!used.contains("messages")) {
+            texts(prompt, used.contains("transcript"), warnings);
+        }
         return new Call(options.path(), Json.write(fill(template, values)), Map.of(), asked.request().stream(), warnings);
+    }
+
+    /**
+     * What the template has of the messages is text: nothing else may be in those that are told.
+     *
+     * @param all whether all are told, or the system's and the last one only
+     */
+    private static void texts(Prompt prompt, boolean all, List<String> warnings) {
+        List<Message> conversation = prompt.conversation();
+        for (int i = 0; i < prompt.messages().size(); i++) {
+            Message message = prompt.messages().get(i);
+            if (all || message.role() == Message.Role.SYSTEM || message == conversation.getLast()) {
+                texts(message, "messages[" + i + "]");
+            }
+        }
+        if (!all && conversation.size() > 1) {
+            warnings.add("messages (all but the last)");
+        }
+    }
+
+    private static void texts(Message message, String at) {
+        int i = 0;
+        for (Part part : message.parts()) {
+            switch (part) {
+                case Part.Image p -> throw Unsayable.field(at + ".content[" + i + "]");
+                case Part.Document p -> throw Unsayable.field(at + ".content[" + i + "]");
+                case Part.ToolCall p -> throw Unsayable.field(at + ".tool_calls");
+                case Part.ToolResult p -> throw Unsayable.field(at);
+                case Part.Other p -> throw Unsayable.field(at + ".content[" + i + "]");
+                // thoughts are nobody's but the model's
+                default -> i++;
+            }
+        }
     }
 
     private static ObjectNode values(Asked asked, Prompt prompt) {
         ObjectNode values = Json.MAPPER.createObjectNode();
         prompt.options().forEach(values::set);
-        ObjectNode openAi = OpenAiRequests.write(prompt, asked.model(), OpenAiWire.MAX_TOKENS);
+        ObjectNode openAi = OpenAiRequests.write(prompt, asked.model(), OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
         List<Message> conversation = prompt.conversation();
         StringBuilder transcript = new StringBuilder();
         prompt.messages().forEach(m -> transcript.append(m.role().name().toLowerCase(Locale.ROOT)).append(": ")
@@ -288,9 +325,9 @@ public final class MappedWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = at(ProviderErrors.json(body), options.error());
-        return ProviderErrors.of(provider, status, retryAfter,
-                error.isTextual() ? error.asText() : ProviderErrors.text(error, "message"), null, null);
+        JsonNode json = ProviderErrors.json(body);
+        JsonNode error = at(json, options.error());
+        return ProviderErrors.of(provider, status, retryAfter, error.isMissingNode() ? json : error);
     }
 
     @Override

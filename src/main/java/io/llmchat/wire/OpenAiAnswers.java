@@ -103,6 +103,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private boolean toolCall;
         private boolean otherChoice;
         private boolean detailed;
+        private String thoughts;
         private int texts;
         private int textLength;
         private int choices;
@@ -140,7 +141,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
         /** Whether it says a text of the first choice and nothing else. */
         boolean isOneText() {
-            return choices == 1 && !otherChoice && texts == 1 && content != null && finishReason == null && usage == null
+            return choices == 1 && !otherChoice && texts == 1 && contentTo > 0 && finishReason == null && usage == null
                     && !toolCall && (raw || parts.size() == 1);
         }
 
@@ -153,7 +154,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 JsonToken value = p.nextToken();
                 if ((name.equals("delta") || name.equals("message")) && value == JsonToken.START_OBJECT) {
                     message(p);
-                } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING) {
+                } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && p.getTextLength() > 0) {
+                    // some say "" where others say null
                     finish = p.getText();
                 } else if (name.equals("index") && value == JsonToken.VALUE_NUMBER_INT) {
                     choice = p.getIntValue();
@@ -196,11 +198,14 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private void message(JsonParser p) throws IOException {
             int at = parts.size();
             detailed = false;
+            thoughts = null;
             while (p.nextToken() == JsonToken.FIELD_NAME) {
                 String name = p.currentName();
                 JsonToken value = p.nextToken();
                 if (value == JsonToken.VALUE_STRING) {
                     text(p, name);
+                } else if (name.equals("content") && value == JsonToken.START_ARRAY) {
+                    content(Json.MAPPER.readTree(p));
                 } else if (!raw && name.equals("tool_calls") && value == JsonToken.START_ARRAY) {
                     toolCalls(Json.MAPPER.readTree(p));
                 } else if (!raw && name.equals("function_call") && value == JsonToken.START_OBJECT) {
@@ -226,6 +231,38 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     || part instanceof AnswerPart.SealedReasoning;
         }
 
+        /**
+         * Content in pieces of a kind each, as Mistral's reasoning models have it: text, and thoughts whose text stands one
+         * level deeper (Mistral API, "Reasoning").
+         */
+        private void content(JsonNode pieces) {
+            for (JsonNode piece : pieces) {
+                if (piece.path("text").isTextual()) {
+                    listed(piece.path("text").asText(), false);
+                }
+                if (piece.path("thinking").isTextual()) {
+                    listed(piece.path("thinking").asText(), true);
+                }
+                for (JsonNode thought : piece.path("thinking")) {
+                    listed(thought.path("text").asText(), true);
+                }
+            }
+        }
+
+        private void listed(String text, boolean thought) {
+            if (text.isEmpty()) {
+                return;
+            }
+            token = true;
+            textLength += text.length();
+            if (!thought) {
+                content = content == null ? text : content + text;
+            }
+            if (!raw) {
+                parts.add(thought ? new AnswerPart.Reasoning(choice, text) : new AnswerPart.Text(choice, text));
+            }
+        }
+
         private void text(JsonParser p, String name) throws IOException {
             int length = p.getTextLength();
             if (length == 0 || name.equals("role")) {
@@ -233,6 +270,14 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
             token = true;
             texts++;
+            if (name.startsWith("reasoning")) {
+                String before = thoughts;
+                thoughts = p.getText();
+                // vLLM says them by their old name and by their new one
+                if (thoughts.equals(before)) {
+                    return;
+                }
+            }
             textLength += length;
             String text = name.equals("content") || !raw ? p.getText() : null;
             if (name.equals("content")) {
@@ -272,7 +317,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
             boolean begins = calls.begins(choice, said, numbered, id, name);
             int index = calls.index(choice, said);
             if (begins) {
-                parts.add(new AnswerPart.ToolStart(choice, index, id.isEmpty() ? ToolCalls.newId() : id, name));
+                String own = id.isEmpty() ? ToolCalls.newId() : id;
+                String signature = call.at("/extra_content/google/thought_signature").asText("");
+                parts.add(new AnswerPart.ToolStart(choice, index, signature.isEmpty() ? own : ToolCalls.signedId(own, signature), name));
             }
             String arguments = function.path("arguments").asText("");
             if (!arguments.isEmpty()) {

@@ -12,6 +12,7 @@ import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
 import io.llmchat.json.Json;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -23,6 +24,8 @@ public final class OpenAiRequests {
     /** Members that are more than options. */
     private static final Set<String> STRUCTURE = Set.of("model", "messages", "tools", "tool_choice", "functions",
             "function_call", "stream", "stream_options");
+    /** The member for thoughts that are proved or sealed, as OpenRouter has it. */
+    private static final String DETAILS = "reasoning_details";
     /** Content that only OpenAI has. */
     private static final Set<String> OWN = Set.of("file", "input_audio");
     /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
@@ -62,7 +65,11 @@ public final class OpenAiRequests {
             options.put("max_tokens", max);
         }
         JsonNode choice = json.has("tool_choice") ? json.get("tool_choice") : json.path("function_call");
-        return new Prompt(messages, tools, toolChoice(choice), options);
+        JsonNode allowed = choice.path("allowed_tools");
+        if (allowed.isObject()) {
+            allow(tools, allowed);
+        }
+        return new Prompt(messages, tools, toolChoice(allowed.isObject() ? allowed.path("mode") : choice), options);
     }
 
     private static Tool tool(JsonNode f) {
@@ -71,10 +78,20 @@ public final class OpenAiRequests {
                 f.path("strict").isBoolean() ? f.path("strict").booleanValue() : null);
     }
 
+    /** Of the tools those that may be called: elsewhere one that is declared may be. */
+    static void allow(List<Tool> tools, JsonNode allowed) {
+        Set<String> names = new HashSet<>();
+        allowed.path("tools").forEach(t -> names.add(t.at(t.has("function") ? "/function/name" : "/name").asText()));
+        tools.removeIf(tool -> !names.contains(tool.name()));
+    }
+
     private static ToolChoice toolChoice(JsonNode choice) {
         if (choice.isObject()) {
-            String name = choice.has("function") ? choice.path("function").path("name").asText() : choice.path("name").asText();
-            return new ToolChoice(Mode.TOOL, name);
+            JsonNode name = choice.at(choice.has("function") ? "/function/name" : "/name");
+            if (!name.isTextual()) {
+                throw Unsayable.field("tool_choice");
+            }
+            return new ToolChoice(Mode.TOOL, name.asText());
         }
         return switch (choice.asText("")) {
             case "auto" -> new ToolChoice(Mode.AUTO, null);
@@ -87,8 +104,8 @@ public final class OpenAiRequests {
     private static Message message(JsonNode m) {
         String name = m.path("name").isTextual() ? m.path("name").asText() : null;
         List<Part> parts = new ArrayList<>();
-        if (m.path("reasoning_details").isArray()) {
-            m.path("reasoning_details").forEach(d -> parts.add(d.path("data").isTextual()
+        if (m.path(DETAILS).isArray()) {
+            m.path(DETAILS).forEach(d -> parts.add(d.path("data").isTextual()
                     ? new Part.SealedReasoning(d.path("data").asText())
                     : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").isTextual() ? d.path("signature").asText() : null)));
         } else if (m.path("reasoning_content").isTextual()) {
@@ -164,8 +181,9 @@ public final class OpenAiRequests {
      * Writes a request.
      *
      * @param tokenLimit the name of the option {@code max_tokens} there
+     * @param thoughts the member for what the model thought before, or {@code none}
      */
-    public static ObjectNode write(Prompt prompt, String model, String tokenLimit) {
+    public static ObjectNode write(Prompt prompt, String model, String tokenLimit, String thoughts) {
         ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
         ArrayNode messages = json.putArray("messages");
         ArrayNode shown = Json.MAPPER.createArrayNode();
@@ -176,7 +194,11 @@ public final class OpenAiRequests {
                 messages.add(result((Part.ToolResult) message.parts().get(0), at, shown));
             } else {
                 show(shown, messages);
-                messages.add(message(message, at));
+                ObjectNode written = message(message, at, thoughts);
+                // of an answer that broke off while the model thought, nothing may be left
+                if (message.role() != Role.ASSISTANT || written.size() > 2 || !written.path("content").isNull()) {
+                    messages.add(written);
+                }
             }
         }
         show(shown, messages);
@@ -206,7 +228,7 @@ public final class OpenAiRequests {
         }
         prompt.options().forEach((name, value) -> {
             if (!FOREIGN.contains(name)) {
-                json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, value);
+                json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, name.equals("user") ? UserIds.ofOpenAi(value) : value);
             }
         });
         return json;
@@ -227,7 +249,7 @@ public final class OpenAiRequests {
             } else {
                 String kind = part instanceof Part.Image ? "image" : "file";
                 texts.add(new Part.Text("[" + kind + ", see below]"));
-                shown.addObject().put("type", "text").put("text", "[" + kind + " of tool call " + result.id() + "]");
+                shown.addObject().put("type", "text").put("text", "[" + kind + " of tool call " + ToolCalls.plainId(result.id()) + "]");
                 shown.add(part(part, here));
             }
         }
@@ -235,7 +257,7 @@ public final class OpenAiRequests {
             String first = texts.isEmpty() ? "" : ((Part.Text) texts.remove(0)).text();
             texts.add(0, new Part.Text("Error: " + first));
         }
-        ObjectNode json = Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", result.id());
+        ObjectNode json = Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", ToolCalls.plainId(result.id()));
         return json.set("content", content(texts, at));
     }
 
@@ -247,7 +269,7 @@ public final class OpenAiRequests {
         }
     }
 
-    private static ObjectNode message(Message message, String at) {
+    private static ObjectNode message(Message message, String at, String thoughts) {
         ObjectNode json = Json.MAPPER.createObjectNode();
         List<Part> parts = message.parts();
         json.put("role", switch (message.role()) {
@@ -262,11 +284,13 @@ public final class OpenAiRequests {
         StringBuilder refusal = new StringBuilder();
         for (Part part : parts) {
             switch (part) {
-                case Part.ToolCall call -> json.withArray("tool_calls").addObject().put("id", call.id()).put("type", "function")
-                        .putObject("function").put("name", call.name()).put("arguments", call.arguments());
-                case Part.Reasoning r -> thoughts(json, r);
-                case Part.SealedReasoning s -> json.withArray("reasoning_details").addObject().put("type", "reasoning.encrypted")
-                        .put("data", s.data());
+                case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call);
+                case Part.Reasoning r -> thought(json, r, thoughts);
+                case Part.SealedReasoning s -> {
+                    if (thoughts.equals(DETAILS)) {
+                        json.withArray(DETAILS).addObject().put("type", "reasoning.encrypted").put("data", s.data());
+                    }
+                }
                 case Part.Refusal r -> refusal.append(r.text());
                 default -> content.add(part);
             }
@@ -278,12 +302,23 @@ public final class OpenAiRequests {
         return json;
     }
 
-    private static void thoughts(ObjectNode json, Part.Reasoning r) {
-        if (r.signature() == null) {
-            json.put("reasoning_content", r.text());
-        } else {
-            json.withArray("reasoning_details").addObject().put("type", "reasoning.text").put("text", r.text())
-                    .put("signature", r.signature());
+    private static void toolCall(ObjectNode json, Part.ToolCall call) {
+        json.put("id", ToolCalls.plainId(call.id())).put("type", "function").putObject("function").put("name", call.name())
+                .put("arguments", call.arguments());
+        String signature = ToolCalls.signature(call.id());
+        if (signature != null) {
+            json.putObject("extra_content").putObject("google").put("thought_signature", signature);
+        }
+    }
+
+    private static void thought(ObjectNode json, Part.Reasoning r, String thoughts) {
+        if (thoughts.equals(DETAILS)) {
+            ObjectNode detail = json.withArray(DETAILS).addObject().put("type", "reasoning.text").put("text", r.text());
+            if (r.signature() != null) {
+                detail.put("signature", r.signature());
+            }
+        } else if (!thoughts.equals(OpenAiWire.NO_THOUGHTS)) {
+            json.put(thoughts, json.path(thoughts).asText("") + r.text());
         }
     }
 

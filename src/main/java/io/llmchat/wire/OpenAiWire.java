@@ -23,22 +23,35 @@ public class OpenAiWire implements Wire {
     static final String MAX_TOKENS = "max_tokens";
     static final String MAX_COMPLETION_TOKENS = "max_completion_tokens";
 
+    static final String NO_THOUGHTS = "none";
+    /** What the option of that name takes. */
+    private static final List<String> THOUGHTS = List.of("reasoning_content", "reasoning", "reasoning_details", NO_THOUGHTS);
+
     private final boolean embeds;
     private final String tokenLimit;
     private final String otherLimit;
+    private final String thoughts;
 
     /**
      * @param embeds whether it makes embeddings: not everybody who speaks this wire does
      * @param tokenLimit under which of its two names the provider is told how many tokens an answer may have: OpenAI's
      *                   reasoning models refuse {@code max_tokens}, which it calls deprecated (API reference, "Create chat
      *                   completion"); others know nothing else, and some pass over the new name
-     * @throws IllegalArgumentException if it is neither of them
+     * @param thoughts as what a model's earlier thoughts are given back, where the caller speaks another dialect: DeepSeek
+     *                 wants {@code reasoning_content} (DeepSeek API, "Thinking mode", tool calls), Ollama and Cerebras read
+     *                 {@code reasoning}, OpenRouter {@code reasoning_details}; others, such as Groq, refuse what they do not
+     *                 know, so that it is {@code none} unless it is said
+     * @throws IllegalArgumentException if one of them is something else
      */
-    public OpenAiWire(boolean embeds, String tokenLimit) {
+    public OpenAiWire(boolean embeds, String tokenLimit, String thoughts) {
         if (!tokenLimit.equals(MAX_TOKENS) && !tokenLimit.equals(MAX_COMPLETION_TOKENS)) {
             throw new IllegalArgumentException("tokenLimit is '" + tokenLimit + "'; it takes " + MAX_TOKENS + " or " + MAX_COMPLETION_TOKENS);
         }
+        if (!THOUGHTS.contains(thoughts)) {
+            throw new IllegalArgumentException("thoughts is '" + thoughts + "'; it takes " + String.join(", ", THOUGHTS));
+        }
         this.embeds = embeds;
+        this.thoughts = thoughts;
         this.tokenLimit = tokenLimit;
         this.otherLimit = tokenLimit.equals(MAX_TOKENS) ? MAX_COMPLETION_TOKENS : MAX_TOKENS;
     }
@@ -74,7 +87,7 @@ public class OpenAiWire implements Wire {
         Prompt prompt = asked.prompt();
         List<String> warnings = new ArrayList<>();
         OpenAiRequests.leftOut(prompt, warnings);
-        ObjectNode json = OpenAiRequests.write(prompt, asked.model(), tokenLimit);
+        ObjectNode json = OpenAiRequests.write(prompt, asked.model(), tokenLimit, thoughts);
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
         }
@@ -177,9 +190,7 @@ public class OpenAiWire implements Wire {
 
     @Override
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        JsonNode error = ProviderErrors.json(body).path("error");
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.text(error, "message"),
-                ProviderErrors.text(error, "type"), ProviderErrors.text(error, "code"));
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
     }
 
     @Override

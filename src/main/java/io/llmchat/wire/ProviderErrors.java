@@ -14,31 +14,39 @@ import java.time.format.DateTimeFormatter;
 import java.time.format.DateTimeParseException;
 import java.util.regex.Pattern;
 
-/** What the status of a provider's response means; the same on every wire. What the body says differs. */
+/** What it means that a provider does not answer: its status, which is the same on every wire, and what its body says. */
 final class ProviderErrors {
 
     /** Providers that have no code for a prompt that is too long say it in words. */
-    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum context length|context window|context.length");
+    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum context length|context window|context.length"
+            + "|exceeds the maximum number of tokens");
 
     private ProviderErrors() {
     }
 
     /**
-     * @param said the provider's own message, or null
-     * @param type the provider's type of the error, or null
-     * @param code the provider's code of the error, or null
+     * The failure that a response of this status is, in the provider's words where it has any for us.
+     *
+     * @param body what the provider says, wherever in it: OpenAI has an {@code error} with {@code message}, {@code type},
+     *             {@code param} and {@code code}, Google a list of one of these, Ollama an {@code error} that is text, vLLM and
+     *             Dify the members without it, and what is built on FastAPI a {@code detail}, which may be a list
      */
-    static ChatException of(String provider, int status, String retryAfter, String said, String type, String code) {
-        return kind(provider, status, retryAfter, said, type, code).withOutcome(Integer.toString(status));
+    static ChatException of(String provider, int status, String retryAfter, JsonNode body) {
+        return kind(provider, status, retryAfter, error(body)).withOutcome(Integer.toString(status));
     }
 
-    private static ChatException kind(String provider, int status, String retryAfter, String said, String type, String code) {
+    private static JsonNode error(JsonNode body) {
+        JsonNode first = body.isArray() ? body.path(0) : body;
+        JsonNode error = first.path("error");
+        return error.isObject() || error.isTextual() ? error : first;
+    }
+
+    private static ChatException kind(String provider, int status, String retryAfter, JsonNode error) {
+        String said = message(error);
         return switch (status) {
             case 401, 403 -> new ProviderRefusal("UPSTREAM_UNAUTHORIZED",
                     "The provider '" + provider + "' does not accept the gateway's key.");
-            case 400, 404, 413, 422 -> new RequestRejected("UPSTREAM_REJECTED",
-                    said == null ? "The provider '" + provider + "' refused the request." : said)
-                    .as(status, type, code != null || said == null || !TOO_LONG.matcher(said).find() ? code : "context_length_exceeded");
+            case 400, 404, 413, 422 -> rejected(provider, status, said, error);
             case 429 -> new ProviderRefusal("UPSTREAM_RATE_LIMITED", "The provider '" + provider + "' limits our requests"
                     + (said == null ? "" : ": " + said)).retryAfter(seconds(retryAfter));
             // 408 and 409 are asked again like 5xx, but tell nothing of the provider's health
@@ -49,11 +57,37 @@ final class ProviderErrors {
         };
     }
 
+    private static ChatException rejected(String provider, int status, String said, JsonNode error) {
+        String type = text(error, "type");
+        String code = text(error, "code");
+        if (code == null && said != null && TOO_LONG.matcher(said).find()) {
+            code = "context_length_exceeded";
+        } else if (error.path("code").isNumber()) {
+            code = error.path("code").asText();
+        }
+        String param = text(error, "param");
+        ChatException.Detail[] details = param == null ? new ChatException.Detail[0]
+                : new ChatException.Detail[] {new ChatException.Detail(param, "The provider '" + provider + "' refused it.")};
+        return new RequestRejected("UPSTREAM_REJECTED", said == null ? "The provider '" + provider + "' refused the request." : said, details)
+                .as(status, type == null ? "invalid_request_error" : type, code);
+    }
+
+    /** What it says in words; null if nothing. */
+    private static String message(JsonNode error) {
+        if (error.isTextual()) {
+            return error.asText();
+        }
+        // Mistral's message holds the detail of FastAPI
+        JsonNode detail = error.path("message").isObject() ? error.path("message").path("detail") : error.path("detail");
+        String message = text(error, "message");
+        return message != null || detail.isMissingNode() || detail.isNull() ? message : detail.isTextual() ? detail.asText() : detail.toString();
+    }
+
     /** An error that the provider reports in place of an answer. */
     static ChatException reported(JsonNode error) {
-        String message = error.isTextual() ? error.asText() : error.path("message").asText("");
+        String message = message(error);
         return new ProviderFailure("UPSTREAM_ERROR",
-                "The provider reported an error" + (message.isEmpty() ? "." : ": " + message)).withOutcome("error");
+                "The provider reported an error" + (message == null || message.isEmpty() ? "." : ": " + message)).withOutcome("error");
     }
 
     /** A body as JSON; a missing node if it is none. */
@@ -66,7 +100,7 @@ final class ProviderErrors {
         }
     }
 
-    static String text(JsonNode object, String name) {
+    private static String text(JsonNode object, String name) {
         return object.path(name).isTextual() ? object.path(name).asText() : null;
     }
 

@@ -33,8 +33,13 @@ public final class ResponsesRequests {
      * @throws ChatException that names the field which cannot be used
      */
     public static Prompt read(ObjectNode json) {
-        return new Prompt(ResponsesInput.messages(json.path("instructions"), json.path("input")), tools(json.path("tools")),
-                toolChoice(json.path("tool_choice")), options(json));
+        List<Tool> tools = tools(json.path("tools"));
+        JsonNode choice = json.path("tool_choice");
+        if (choice.path("type").asText().equals("allowed_tools")) {
+            OpenAiRequests.allow(tools, choice);
+            choice = choice.path("mode");
+        }
+        return new Prompt(ResponsesInput.messages(json.path("instructions"), json.path("input")), tools, toolChoice(choice), options(json));
     }
 
     private static List<Tool> tools(JsonNode json) {

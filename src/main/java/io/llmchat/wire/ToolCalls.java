@@ -1,5 +1,8 @@
 package io.llmchat.wire;
 
+import io.llmchat.json.Json;
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
@@ -13,6 +16,8 @@ import java.util.UUID;
  * call. Not safe for several threads.
  */
 final class ToolCalls {
+
+    private static final String SIGNED = "__sig__";
 
     /**
      * @param index the one it has here, where no two calls of a choice have the same
@@ -60,6 +65,33 @@ final class ToolCalls {
      */
     static String newId() {
         return "call_" + UUID.randomUUID().toString().replace("-", "");
+    }
+
+    // --- signatures
+
+    /**
+     * The id by which a caller knows a call that brings a signature: Gemini 3 refuses the conversation without it (Gemini API,
+     * "Thought signatures"), other dialects have no place for it, and every caller sends the id back.
+     */
+    static String signedId(String id, String signature) {
+        return id + SIGNED + Base64.getUrlEncoder().withoutPadding().encodeToString(Json.utf8(signature));
+    }
+
+    /** The provider's own id. */
+    static String plainId(String id) {
+        int at = id.lastIndexOf(SIGNED);
+        return at < 0 ? id : id.substring(0, at);
+    }
+
+    /** The signature in an id; null if there is none. */
+    static String signature(String id) {
+        int at = id.lastIndexOf(SIGNED);
+        try {
+            return at < 0 ? null : new String(Base64.getUrlDecoder().decode(id.substring(at + SIGNED.length())), StandardCharsets.UTF_8);
+        } catch (IllegalArgumentException e) {
+            // it is the caller's own
+            return null;
+        }
     }
 
     private static long key(int choice, int index) {

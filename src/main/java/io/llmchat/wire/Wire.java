@@ -59,6 +59,11 @@ public interface Wire {
     /** What a response that is not 200 means: a failure or a refusal of the named provider. */
     ChatException failure(String provider, int status, String retryAfter, byte[] body);
 
+    /** Whether the provider no longer knows the conversation that it was to go on with: then it can begin another. */
+    default boolean forgot(ChatException failure) {
+        return false;
+    }
+
     /** The request headers that show our key; none if {@code apiKey} is null or blank. */
     Map<String, String> headers(String apiKey);
 

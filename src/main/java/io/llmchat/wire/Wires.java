@@ -22,8 +22,9 @@ public final class Wires {
     public static Wire of(String name, Map<String, Object> given) {
         Map<String, Object> options = new HashMap<>(given);
         Wire wire = switch (name) {
-            case "openai" -> new OpenAiWire(true, text(options, "tokenLimit", OpenAiWire.MAX_TOKENS));
-            case "demo" -> new OpenAiWire(false, OpenAiWire.MAX_TOKENS);
+            case "openai" -> new OpenAiWire(true, text(options, "tokenLimit", OpenAiWire.MAX_TOKENS),
+                    text(options, "thoughts", OpenAiWire.NO_THOUGHTS));
+            case "demo" -> new OpenAiWire(false, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
             case "anthropic" -> new AnthropicWire(text(options, "version", "2023-06-01"), number(options, "maxTokens", "4096"));
             case "dify" -> new DifyWire();
             case "fastgpt" -> new FastGptWire(Boolean.parseBoolean(text(options, "detail", "true")));

@@ -1,0 +1,22 @@
+package io.llmchat.chat;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.llmchat.json.Json;
+import java.util.List;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What of an answer is kept as its text. */
+class WholeAnswerTest {
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            "Yes."                                                                       | Yes.
+            [{"type":"thinking","thinking":[{"type":"text","text":"Hm"}]},{"type":"text","text":"Ye"},{"type":"text","text":"s."}] | Yes.
+            null                                                                         | ``""")
+    void theTextOfAnAnswerIsWhatItSaysWithoutItsThoughts(String content, String text) {
+        byte[] json = Json.utf8("{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":" + content + "}}]}");
+        assertEquals(text, new WholeAnswer(json, List.of(), 0, "stop", null).text());
+    }
+}
