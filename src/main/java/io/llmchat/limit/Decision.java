@@ -25,6 +25,11 @@ public record Decision(List<Limit> limits, long[] taken, long[] used, long[] res
         return limits.get(refused);
     }
 
+    /** The same refusal by that one of the limits, so many milliseconds later. */
+    Decision refusedBy(int i, long later) {
+        return new Decision(limits, taken, used, resets, now + later, i, 0, local);
+    }
+
     /** The limit that refused, in plain words. */
     public String describe() {
         return refusing().words();

@@ -6,13 +6,25 @@ import io.micrometer.core.instrument.MeterRegistry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Says whether a request may have what it needs: by Redis, for all instances together, or, while Redis does not answer,
  * by this instance's share of each limit. Safe for all threads.
  */
 public final class Limiter {
+
+    /** Callers without a key are as many as there are addresses. */
+    private static final int MAX_REFUSALS = 10_000;
+    /** Then Redis is asked again: what it keeps may have been removed. */
+    private static final long REMEMBERED_MILLIS = 60_000;
+
+    /** What a limit has refused with. */
+    private record Refusal(Decision decision, long at, long until) {
+    }
 
     private final RedisLimits shared;
     private final Ahead ahead;
@@ -21,6 +33,10 @@ public final class Limiter {
     private final Counter localDecisions;
     private final Counter allowed;
     private final Counter[] refused = new Counter[Limit.Scope.values().length];
+    /** By the limit itself: one that was changed is another one. */
+    private final Map<Limit, Refusal> refusals = new ConcurrentHashMap<>();
+    /** When the last of them is over. */
+    private volatile long refusing = System.nanoTime();
 
     /** @param instances among how many gateways a limit is divided while Redis is away */
     public Limiter(Redis redis, MeterRegistry meters, int instances) {
@@ -66,8 +82,54 @@ public final class Limiter {
     }
 
     private Decision counted(Decision decision) {
-        (decision.allowed() ? allowed : refused[decision.refusing().scope().ordinal()]).increment();
+        if (decision.allowed()) {
+            allowed.increment();
+            return decision;
+        }
+        refused[decision.refusing().scope().ordinal()].increment();
+        // of one without Redis, which may be back at any moment, nothing is remembered
+        for (int i = 0; i < decision.taken().length && !decision.local(); i++) {
+            Limit limit = decision.limits().get(i);
+            if (limit.isOwn() && limit.kind() == Limit.Kind.REQUESTS && decision.taken()[i] > 0 && decision.remaining(i) == 0) {
+                remember(limit, decision.refusedBy(i, 0));
+            }
+        }
         return decision;
+    }
+
+    /** What other instances hold of it may still come back (see {@link Ahead}); whoever is that much too fast does without. */
+    private void remember(Limit limit, Decision decision) {
+        long now = System.nanoTime();
+        long until = now + TimeUnit.MILLISECONDS.toNanos(Math.min(decision.millisLeft(decision.refused()), REMEMBERED_MILLIS));
+        if (refusals.size() >= MAX_REFUSALS || refusing - now <= 0) {
+            refusals.clear();
+        }
+        refusals.put(limit, new Refusal(decision, now, until));
+        if (until - refusing > 0) {
+            refusing = until;
+        }
+    }
+
+    /** Whether there are limits that refuse all requests for now; without them {@link #refusal} need not be asked. */
+    public boolean refuses() {
+        return refusing - System.nanoTime() > 0;
+    }
+
+    /**
+     * The refusal that a request of somebody with these limits can only meet, because an earlier one did, or null.
+     *
+     * @param own limits of requests that are a caller's or its user's
+     */
+    public Decision refusal(List<Limit> own) {
+        long now = System.nanoTime();
+        for (Limit limit : own) {
+            Refusal known = refusals.get(limit);
+            if (known != null && known.until - now > 0) {
+                refused[limit.scope().ordinal()].increment();
+                return known.decision.refusedBy(known.decision.refused(), TimeUnit.NANOSECONDS.toMillis(now - known.at));
+            }
+        }
+        return null;
     }
 
     /** Puts right what was taken by estimate, once it is known what was used; does not wait for Redis. */

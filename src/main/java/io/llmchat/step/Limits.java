@@ -9,6 +9,7 @@ import io.llmchat.chat.Operation;
 import io.llmchat.chat.Quota;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
+import io.llmchat.eip.Throttled;
 import io.llmchat.http.ClientAddress;
 import io.llmchat.http.ClientStream;
 import io.llmchat.limit.Decision;
@@ -18,6 +19,7 @@ import io.llmchat.limit.Need;
 import io.llmchat.limit.Quotas;
 import io.llmchat.limit.RateLimitHeaders;
 import io.vertx.core.Context;
+import io.vertx.core.http.HttpServerRequest;
 import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.List;
@@ -35,6 +37,8 @@ public final class Limits {
     private static final String COUNTED = "counted";
     /** The exchange property with what was taken and is to be settled; absent: nothing. */
     private static final String TAKEN = "taken";
+    /** The exchange property with how long whoever is turned away should wait. */
+    private static final String RETRY_AFTER = "retryAfterMillis";
 
     private static final List<String> MAX_TOKENS = List.of("max_completion_tokens", "max_tokens", "max_output_tokens");
     private static final long MOST_TOKENS = 100_000_000;
@@ -56,6 +60,25 @@ public final class Limits {
         this.quotas = new Quotas(quotas);
         this.perCaller = new Quota(points, duration, blockDuration, 0, 0, null, null);
         this.answerTokens = answerTokens;
+    }
+
+    /**
+     * A step before anything that callers share: who was over a limit of requests of its own, or of its user, is refused
+     * until that is over.
+     */
+    public Processor refuseAgain() {
+        return exchange -> {
+            if (!limiter.refuses()) {
+                return;
+            }
+            List<Limit> own = new ArrayList<>();
+            addOwn(caller(exchange), ClientStream.of(exchange).request(), own);
+            Decision decision = limiter.refusal(own);
+            if (decision != null) {
+                RateLimitHeaders.add(decision, ClientStream.of(exchange));
+                throw refusal(decision);
+            }
+        };
     }
 
     /**
@@ -96,7 +119,7 @@ public final class Limits {
         exchange.setProperty(COUNTED, true);
         Chat chat = Chat.of(exchange);
         Target target = chat.nextTarget();
-        List<Limit> limits = limits(exchange.getProperty("caller", Caller.ANONYMOUS, Caller.class), chat, target);
+        List<Limit> limits = limits(caller(exchange), chat, target);
         if (limits.isEmpty()) {
             return null;
         }
@@ -125,14 +148,22 @@ public final class Limits {
 
     private List<Limit> limits(Caller caller, Chat chat, Target target) {
         List<Limit> limits = new ArrayList<>(4);
-        Quota own = caller.quota() == null ? perCaller : caller.quota();
-        Limit.add(own, Limit.Scope.CALLER, caller.keyId() != null ? "key " + caller.keyId() : addresses.of(chat.client().request()), limits);
-        Limit.add(caller.userQuota(), Limit.Scope.USER, caller.userId(), limits);
+        addOwn(caller, chat.client().request(), limits);
         if (chat.agent() != null && chat.agent().rateLimit() != null) {
             Limit.add(Quota.read(chat.agent().rateLimit(), "rateLimit"), Limit.Scope.AGENT, chat.agent().id(), limits);
         }
         quotas.add(target, limits);
         return limits;
+    }
+
+    private void addOwn(Caller caller, HttpServerRequest request, List<Limit> to) {
+        Quota own = caller.quota() == null ? perCaller : caller.quota();
+        Limit.add(own, Limit.Scope.CALLER, caller.keyId() != null ? "key " + caller.keyId() : addresses.of(request), to);
+        Limit.add(caller.userQuota(), Limit.Scope.USER, caller.userId(), to);
+    }
+
+    private static Caller caller(Exchange exchange) {
+        return exchange.getProperty(Caller.PROPERTY, Caller.ANONYMOUS, Caller.class);
     }
 
     private Need estimate(Exchange exchange, Chat chat, Target target) {
@@ -164,13 +195,19 @@ public final class Limits {
                 .retryAfter(seconds);
     }
 
-    /** A step for a request that this instance's own guard has turned away: its headers tell that limit. */
+    /**
+     * A step for a request that this instance's own guard has turned away: its headers tell that limit, and when there is
+     * room again, which is before the whole window is over.
+     */
     public Processor tellInstance() {
         return exchange -> {
             long max = exchange.getProperty("limitOfInstance", Long.class);
-            long window = exchange.getProperty("retryAfterMillis", Long.class);
+            long window = exchange.getProperty(RETRY_AFTER, Long.class);
+            long left = exchange.getProperty(Exchange.EXCEPTION_CAUGHT) instanceof Throttled throttled
+                    ? Math.max(1_000, throttled.retryAfterMillis()) : window;
+            exchange.setProperty(RETRY_AFTER, left);
             List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, max, window, 0));
-            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {window}, 0, 0, 0, true), ClientStream.of(exchange));
+            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {left}, 0, 0, 0, true), ClientStream.of(exchange));
         };
     }
 
