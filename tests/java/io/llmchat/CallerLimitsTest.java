@@ -38,7 +38,8 @@ class CallerLimitsTest {
     @BeforeAll
     static void start() throws Exception {
         limited = gateway("llmchat.limit.quotas", "model openai/settled-" + RUN + " tokensPerMinute=1500; model openai/failing-" + RUN
-                + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000");
+                + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
+                + " tokensPerMinute=100000");
     }
 
     @AfterAll
@@ -216,6 +217,16 @@ class CallerLimitsTest {
         HttpResponse<String> third = ask(limited, whole.replace("{\"model\"", "{\"max_tokens\":20,\"model\""));
         assertEquals(1_500 - 20 - Math.ceilDiv(whole.length() + 16, 4), tokensLeft(third));
         until("it is what the provider counted", () -> used(model) == 5);
+    }
+
+    @Test
+    void theLargestAnswerThatMayComeIsTakenForEachOfItsChoices() throws Exception {
+        String model = "choices-" + RUN;
+        String body = chat("openai/" + model, true).replace("{\"model\"", "{\"n\":3,\"max_completion_tokens\":20,\"max_tokens\":50,\"model\"");
+        limited.provider().on(model, Call::hang);
+        try (Sse running = new Sse(limited.port(), PATH, body)) {
+            until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 150);
+        }
     }
 
     @Test

@@ -203,7 +203,7 @@ final class Ahead {
         if (unused > 0) {
             long[] back = new long[limits.size()];
             Arrays.fill(back, -unused);
-            shared.settle(limits, granted.resets(), back);
+            shared.settle(limits, granted.resets(), back, 0);
         }
     }
 }

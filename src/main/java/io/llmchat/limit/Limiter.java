@@ -154,9 +154,9 @@ public final class Limiter {
         long[] ends = changes.stream().mapToLong(c -> c[0]).toArray();
         long[] more = changes.stream().mapToLong(c -> c[1]).toArray();
         if (taken.local()) {
-            own.settle(limits, ends, more);
+            own.settle(limits, ends, more, System.currentTimeMillis());
         } else {
-            shared.settle(limits, ends, more);
+            shared.settle(limits, ends, more, 0);
         }
     }
 }

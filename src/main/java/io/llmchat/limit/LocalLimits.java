@@ -70,12 +70,15 @@ final class LocalLimits {
         return new Decision(limits, taken, used, resets, now, refused, 0, true);
     }
 
-    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same. */
-    synchronized void settle(List<Limit> limits, long[] ends, long[] more) {
+    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same: as {@code limit-settle.lua}. */
+    synchronized void settle(List<Limit> limits, long[] ends, long[] more, long now) {
         for (int i = 0; i < more.length; i++) {
-            Window w = windows.get(limits.get(i).key());
-            if (w != null && w.ends == ends[i]) {
+            Window w = windows.computeIfAbsent(limits.get(i).key(), k -> new Window());
+            if (w.ends > now && (more[i] > 0 || w.ends == ends[i])) {
                 w.used = Math.max(0, w.used + more[i]);
+            } else if (w.ends <= now && more[i] > 0) {
+                w.used = more[i];
+                w.ends = end(limits.get(i).window(), now);
             }
         }
     }

@@ -174,14 +174,21 @@ public final class Limits {
         return new Need(1, usage.totalTokens(), cost(exchange, target, usage));
     }
 
+    /** As many tokens as the answer may get: of several names the largest number, for each of its choices. */
     private long longest(Chat chat) {
+        long most = -1;
         for (String name : MAX_TOKENS) {
-            JsonNode said = chat.request().member(name);
-            if (said != null && said.isNumber()) {
-                return Math.clamp(said.asLong(), 0, MOST_TOKENS);
-            }
+            most = Math.max(most, number(chat, name, -1));
         }
-        return chat.agent() != null && chat.agent().maxTokens() != null ? chat.agent().maxTokens() : answerTokens;
+        if (most < 0) {
+            most = chat.agent() != null && chat.agent().maxTokens() != null ? chat.agent().maxTokens() : answerTokens;
+        }
+        return Math.min(MOST_TOKENS, most * Math.max(1, number(chat, "n", 1)));
+    }
+
+    private static long number(Chat chat, String name, long absent) {
+        JsonNode said = chat.request().member(name);
+        return said != null && said.isNumber() ? Math.clamp(said.asLong(), 0, MOST_TOKENS) : absent;
     }
 
     private static long cost(Exchange exchange, Target target, Usage usage) {
