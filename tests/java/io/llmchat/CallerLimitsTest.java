@@ -251,6 +251,19 @@ class CallerLimitsTest {
     }
 
     @Test
+    void countingTokensUsesNone() throws Exception {
+        String agent = agent(limited, "\"provider\":\"anthropic\",\"model\":\"counting\"", "{\"tokensPerDay\":1000}");
+        limited.provider().on("counting", call -> call.json(200, "{\"input_tokens\":14}"));
+        HttpResponse<String> counted = limited.post("/v1/messages/count_tokens",
+                "{\"model\":\"" + agent + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "X-Forwarded-For", caller);
+        assertEquals(200, counted.statusCode());
+        String row = "SELECT count(*) FROM usage_records WHERE agent_id = '" + agent + "'";
+        until("it is written down", () -> limited.count(row) == 1);
+        assertEquals(1, limited.count(row + " AND total_tokens IS NULL AND cost_usd IS NULL"));
+        assertFalse(limited.bean(RedissonClient.class).getMap("llmchat:limit:AGENT:" + agent + ":tokens-per-day").isExists());
+    }
+
+    @Test
     void aBudgetIsSpentByThePriceTable() throws Exception {
         // gpt-4o costs 10 dollars for a million tokens of an answer: the first request takes a cent at most
         String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"gpt-4o\",\"maxTokens\":1000", "{\"budgetPerDay\":0.015}");

@@ -33,6 +33,8 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.codec.StringCodec;
 
 /** A stream breaks off after its first token: who goes on, how, and what the caller gets when nobody can. */
 class MidstreamTest {
@@ -460,6 +462,27 @@ class MidstreamTest {
             call.reset();
         });
         wroteDown(stream(), "completion_tokens = 100 AND usage_estimated AND prompt_tokens > 0");
+    }
+
+    /** gpt-4o costs 2.5 and 10 dollars for a million tokens, Ollama's models nothing. */
+    @ParameterizedTest
+    @CsvSource({"openai/gpt-4o,ollama/other,2.5 * (prompt_tokens - 110) + 10 * 100", "ollama/other,openai/gpt-4o,2.5 * 110 + 10 * 2"})
+    void whoeverGoesOnEachOfThemCostsItsOwnPrice(String from, String to, String millionths) throws Exception {
+        asks(gateway, from, to);
+        assertEquals(200, gateway.send("PUT", "/api/agents/" + agent, "{\"rateLimit\":{\"budgetPerDay\":5}}").statusCode());
+        on(from, breaks(List.of("x".repeat(400)), Call::reset));
+        on(to, call -> {
+            call.sse();
+            call.text((call.prefill().isEmpty() ? "x".repeat(400) : "") + "the end");
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        });
+        Answer answer = stream();
+        wroteDown(answer, "abs(cost_usd * 1000000 - (" + millionths + ")) < 0.001");
+        long billionths = gateway.count("SELECT round(cost_usd * 1000000000) FROM usage_records WHERE agent_id = '" + agent + "'");
+        until("so much of the budget is spent", () -> Long.toString(billionths).equals(gateway.bean(RedissonClient.class)
+                .getMap("llmchat:limit:AGENT:" + agent + ":budget-per-day", StringCodec.INSTANCE).get("n")));
     }
 
     @Test

@@ -2,6 +2,7 @@ package io.llmchat.step;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.chat.Caller;
+import io.llmchat.chat.Charge;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
@@ -171,7 +172,7 @@ public final class Limits {
         long prompt = Math.ceilDiv(request.body().length, 4L);
         long answer = request.operation() == Operation.CHAT ? longest(chat) : 0;
         Usage usage = new Usage(prompt, answer);
-        return new Need(1, usage.totalTokens(), cost(exchange, target, usage));
+        return new Need(1, usage.totalTokens(), cost(exchange, List.of(new Charge(target, usage))));
     }
 
     /** As many tokens as the answer may get: of several names the largest number, for each of its choices. */
@@ -191,8 +192,8 @@ public final class Limits {
         return said != null && said.isNumber() ? Math.clamp(said.asLong(), 0, MOST_TOKENS) : absent;
     }
 
-    private static long cost(Exchange exchange, Target target, Usage usage) {
-        BigDecimal dollars = exchange.getContext().getRegistry().lookupByNameAndType("prices", Prices.class).cost(target, usage);
+    private static long cost(Exchange exchange, List<Charge> charges) {
+        BigDecimal dollars = exchange.getContext().getRegistry().lookupByNameAndType("prices", Prices.class).cost(charges);
         return dollars == null ? 0 : Limit.billionths(dollars);
     }
 
@@ -227,8 +228,9 @@ public final class Limits {
             }
             exchange.removeProperty(TAKEN);
             Chat chat = Chat.of(exchange);
-            Usage usage = chat.usage();
-            limiter.settle(taken, usage == null ? Need.REQUEST : new Need(1, usage.totalTokens(), cost(exchange, chat.target(), usage)));
+            List<Charge> charges = chat.charges();
+            Usage usage = Charge.sum(charges);
+            limiter.settle(taken, usage == null ? Need.REQUEST : new Need(1, usage.totalTokens(), cost(exchange, charges)));
         };
     }
 }
