@@ -453,6 +453,43 @@ class MidstreamTest {
     }
 
     @Test
+    void whatWasAskedIsUsedThoughNothingCameInTime() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, Call::hang);
+        for (boolean streamed : new boolean[] {true, false}) {
+            String body = TestGateway.chat(agent, streamed);
+            HttpResponse<String> late = gateway.post("/v1/chat/completions", body);
+            assertEquals(504, late.statusCode());
+            wroteDown(new Answer(late), "prompt_tokens = " + Math.ceilDiv(body.length(), 4) + " AND completion_tokens = 0 AND usage_estimated");
+        }
+    }
+
+    @Test
+    void whatWasAskedOfOneWhoWasTooLateIsUsedBesideWhatAnotherAnswered() throws Exception {
+        asks(gateway, "openai/" + first, "ollama/" + second);
+        on("openai/" + first, Call::hang);
+        on("ollama/" + second, call -> {
+            call.sse();
+            call.text("Hello");
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        });
+        String body = TestGateway.chat(agent, true).replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"");
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", body));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":110,"), "the caller is told of its answer: " + answer.body());
+        wroteDown(answer, "prompt_tokens = " + (110 + Math.ceilDiv(body.length(), 4)) + " AND completion_tokens = 2 AND usage_estimated");
+    }
+
+    @Test
+    void aProviderThatFailsHasUsedNothing() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, Call::reset);
+        wroteDown(stream(), "prompt_tokens IS NULL AND outcome = 'UPSTREAM_ERROR'");
+    }
+
+    @Test
     void thoughtsAreUsedTooWhereNothingElseWasSaid() throws Exception {
         asks(gateway, "openai/" + first);
         on("openai/" + first, call -> {
