@@ -240,16 +240,35 @@ class CallerLimitsTest {
     }
 
     @Test
+    void theModelThatAnswersIsCountedAndNotTheOneInWhosePlaceItDid() throws Exception {
+        String model = "failing-" + RUN;
+        String spare = "breaking-" + RUN;
+        long before = Math.max(0, used(spare));
+        limited.provider().on(model, call -> call.error(500, "no"));
+        limited.provider().on(spare, call -> call.json(200, FakeProvider.completion("Hello")));
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"" + model + "\",\"fallbacks\":[\"openai/" + spare + "\"]", "{}");
+        assertEquals(200, ask(limited, chat(agent, false)).statusCode());
+        until("the fallback's are used", () -> used(spare) == before + 5);
+        assertEquals(0, used(model));
+        // nor does the first need to have a quota, or any other limit to be met
+        limited.provider().on("without", call -> call.error(500, "no"));
+        String other = agent(limited, "\"provider\":\"openai\",\"model\":\"without\",\"fallbacks\":[\"openai/" + spare + "\"]", "{}");
+        assertEquals(200, ask(limited, chat(other, false)).statusCode());
+        until("they are used again", () -> used(spare) == before + 10);
+    }
+
+    @Test
     void anAnswerThatBrokeOffIsPaidAsFarAsItCame() throws Exception {
         String model = "breaking-" + RUN;
         String body = chat("openai/" + model, true);
+        long before = Math.max(0, used(model));
         limited.provider().on(model, call -> {
             call.sse();
             call.text("x".repeat(4_000));
             call.cut();
         });
         ask(limited, body);
-        until("it is settled", () -> used(model) == Math.ceilDiv(body.length(), 4) + 1_000);
+        until("it is settled", () -> used(model) == before + Math.ceilDiv(body.length(), 4) + 1_000);
     }
 
     @Test

@@ -16,6 +16,9 @@ import java.util.function.Predicate;
  */
 public record Decision(List<Limit> limits, long[] taken, long[] used, long[] resets, long now, int refused, long ahead, boolean local) {
 
+    /** Of a request that meets no limit. */
+    public static final Decision FREE = new Decision(List.of(), new long[0], new long[0], new long[0], 0, -1, 0, false);
+
     public boolean allowed() {
         return refused < 0;
     }

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 
 /**
  * Says whether a request may have what it needs: by Redis, for all instances together, or, while Redis does not answer,
@@ -132,22 +133,21 @@ public final class Limiter {
         return null;
     }
 
-    /** Puts right what was taken by estimate, once it is known what was used; does not wait for Redis. */
-    public void settle(Decision taken, Need used) {
-        if (!taken.allowed()) {
-            return;
-        }
+    /**
+     * Puts right what was taken by estimate, once it is known what was used; does not wait for Redis. Requests are what
+     * they were.
+     *
+     * @param others from which nothing was taken, and is now, whether they have so much or not
+     * @param used of each of the limits
+     */
+    public void settle(Decision taken, List<Limit> others, Function<Limit, Need> used) {
         List<Limit> limits = new ArrayList<>();
         List<long[]> changes = new ArrayList<>();
-        for (int i = 0; i < taken.taken().length; i++) {
+        for (int i = 0; i < taken.taken().length && taken.allowed(); i++) {
             Limit limit = taken.limits().get(i);
-            long more = used.of(limit.kind()) - taken.taken()[i];
-            // requests are what they were
-            if (more != 0 && limit.kind() != Limit.Kind.REQUESTS) {
-                limits.add(limit);
-                changes.add(new long[] {taken.resets()[i], more});
-            }
+            change(limit, taken.resets()[i], used.apply(limit).of(limit.kind()) - taken.taken()[i], limits, changes);
         }
+        others.forEach(limit -> change(limit, 0, used.apply(limit).of(limit.kind()), limits, changes));
         if (limits.isEmpty()) {
             return;
         }
@@ -157,6 +157,13 @@ public final class Limiter {
             own.settle(limits, ends, more, System.currentTimeMillis());
         } else {
             shared.settle(limits, ends, more, 0);
+        }
+    }
+
+    private static void change(Limit limit, long end, long more, List<Limit> limits, List<long[]> changes) {
+        if (more != 0 && limit.kind() != Limit.Kind.REQUESTS) {
+            limits.add(limit);
+            changes.add(new long[] {end, more});
         }
     }
 }

@@ -23,7 +23,9 @@ import io.vertx.core.Context;
 import io.vertx.core.http.HttpServerRequest;
 import java.math.BigDecimal;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
@@ -36,7 +38,7 @@ public final class Limits {
 
     /** The exchange property that says that the request was counted. */
     private static final String COUNTED = "counted";
-    /** The exchange property with what was taken and is to be settled; absent: nothing. */
+    /** The exchange property with what was taken and is to be settled; absent: nothing can be. */
     private static final String TAKEN = "taken";
     /** The exchange property with how long whoever is turned away should wait. */
     private static final String RETRY_AFTER = "retryAfterMillis";
@@ -122,6 +124,9 @@ public final class Limits {
         Target target = chat.nextTarget();
         List<Limit> limits = limits(caller(exchange), chat, target);
         if (limits.isEmpty()) {
+            if (quotas.ofModels()) {
+                exchange.setProperty(TAKEN, Decision.FREE);
+            }
             return null;
         }
         boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
@@ -129,17 +134,20 @@ public final class Limits {
         if (counted && !more) {
             return null;
         }
-        Need need = more ? estimate(exchange, chat, target) : Need.REQUEST;
-        return limiter.take(limits, counted ? new Need(0, need.tokens(), need.cost()) : need);
+        if (!more) {
+            return limiter.take(limits, Need.REQUEST);
+        }
+        Need need = estimate(exchange, chat, target);
+        return limiter.take(limits, counted ? need : need.plus(Need.REQUEST));
     }
 
-    private static void decided(Exchange exchange, Decision decision) {
+    private void decided(Exchange exchange, Decision decision) {
         try {
             RateLimitHeaders.add(decision, ClientStream.of(exchange));
             if (!decision.allowed()) {
                 throw refusal(decision);
             }
-            if (decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
+            if (quotas.ofModels() || decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
                 exchange.setProperty(TAKEN, decision);
             }
         } catch (RuntimeException e) {
@@ -171,8 +179,7 @@ public final class Limits {
         ChatRequest request = chat.request();
         long prompt = Math.ceilDiv(request.body().length, 4L);
         long answer = request.operation() == Operation.CHAT ? longest(chat) : 0;
-        Usage usage = new Usage(prompt, answer);
-        return new Need(1, usage.totalTokens(), cost(exchange, List.of(new Charge(target, usage))));
+        return need(exchange, target, new Usage(prompt, answer));
     }
 
     /** As many tokens as the answer may get: of several names the largest number, for each of its choices. */
@@ -192,9 +199,9 @@ public final class Limits {
         return said != null && said.isNumber() ? Math.clamp(said.asLong(), 0, MOST_TOKENS) : absent;
     }
 
-    private static long cost(Exchange exchange, List<Charge> charges) {
-        BigDecimal dollars = exchange.getContext().getRegistry().lookupByNameAndType("prices", Prices.class).cost(charges);
-        return dollars == null ? 0 : Limit.billionths(dollars);
+    private static Need need(Exchange exchange, Target target, Usage usage) {
+        BigDecimal dollars = exchange.getContext().getRegistry().lookupByNameAndType("prices", Prices.class).cost(target, usage);
+        return new Need(0, usage.totalTokens(), dollars == null ? 0 : Limit.billionths(dollars));
     }
 
     private static ChatException refusal(Decision decision) {
@@ -227,10 +234,23 @@ public final class Limits {
                 return;
             }
             exchange.removeProperty(TAKEN);
-            Chat chat = Chat.of(exchange);
-            List<Charge> charges = chat.charges();
-            Usage usage = Charge.sum(charges);
-            limiter.settle(taken, usage == null ? Need.REQUEST : new Need(1, usage.totalTokens(), cost(exchange, charges)));
+            Need all = Need.NOTHING;
+            Map<String, Need> ofModels = new HashMap<>();
+            for (Charge charge : Chat.of(exchange).charges()) {
+                Need used = need(exchange, charge.target(), charge.usage());
+                all = all.plus(used);
+                ofModels.merge(quotas.name(charge.target()), used, Need::plus);
+            }
+            // of a model that was asked in the place of the first nothing was taken yet
+            List<Limit> others = new ArrayList<>();
+            for (String model : ofModels.keySet()) {
+                if (taken.limits().stream().noneMatch(l -> l.scope() == Limit.Scope.MODEL && l.name().equals(model))) {
+                    quotas.addModel(model, others);
+                }
+            }
+            Need ofAll = all;
+            limiter.settle(taken, others,
+                    limit -> limit.scope() == Limit.Scope.MODEL ? ofModels.getOrDefault(limit.name(), Need.NOTHING) : ofAll);
         };
     }
 }
