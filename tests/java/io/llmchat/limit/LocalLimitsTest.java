@@ -129,6 +129,21 @@ class LocalLimitsTest {
     }
 
     @Test
+    void itGoesOnFromItsShareOfWhatRedisHasTold() {
+        Limit requests = limit(Kind.REQUESTS, 10, 60_000, 60_000);
+        Limit tokens = limit(Kind.TOKENS_PER_DAY, 900, 86_400_000, 0);
+        long redisNow = 1_000_000;
+        // a Redis whose clock is another one
+        local.goOn(new Decision(List.of(requests, tokens), new long[] {1, 50}, new long[] {10, 600}, new long[] {redisNow + 5_000, redisNow + 9_000},
+                redisNow, 0, 0, false), 3, 0);
+        assertFalse(take(4_999, Need.REQUEST, requests.share(3)).allowed());
+        assertTrue(take(5_000 + 60_000, Need.REQUEST, requests.share(3)).allowed());
+        assertArrayEquals(new long[] {300}, take(1, new Need(1, 100, 0), tokens.share(3)).used());
+        assertFalse(take(8_999, new Need(1, 1, 0), tokens.share(3)).allowed());
+        assertTrue(take(9_000, new Need(1, 1, 0), tokens.share(3)).allowed());
+    }
+
+    @Test
     void aShareIsNeverNothing() {
         assertEquals(20, limit(Kind.REQUESTS, 60, 1, 0).share(3).max());
         assertEquals(1, limit(Kind.REQUESTS, 2, 1, 0).share(3).max());

@@ -74,7 +74,13 @@ public final class Limiter {
      */
     public CompletableFuture<Decision> take(List<Limit> limits, Need need) {
         boolean requests = need.equals(Need.REQUEST) && limits.stream().allMatch(l -> l.kind() == Limit.Kind.REQUESTS);
-        return (requests ? ahead.take(limits) : shared.take(limits, need, 0, 0)).handle((decision, away) -> counted(away == null ? decision : alone(limits, need)));
+        return (requests ? ahead.take(limits) : shared.take(limits, need, 0, 0)).handle((decision, away) -> {
+            if (away == null && !(requests && decision.allowed())) {
+                // should Redis be away next, a budget that is spent, or a block, must not be forgotten
+                own.goOn(decision, instances, System.currentTimeMillis());
+            }
+            return counted(away == null ? decision : alone(limits, need));
+        });
     }
 
     private Decision alone(List<Limit> limits, Need need) {
