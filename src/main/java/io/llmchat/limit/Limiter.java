@@ -143,13 +143,14 @@ public final class Limiter {
      * Puts right what was taken by estimate, once it is known what was used; does not wait for Redis. Requests are what
      * they were.
      *
+     * @param taken of a request that was allowed
      * @param others from which nothing was taken, and is now, whether they have so much or not
      * @param used of each of the limits
      */
     public void settle(Decision taken, List<Limit> others, Function<Limit, Need> used) {
         List<Limit> limits = new ArrayList<>();
         List<long[]> changes = new ArrayList<>();
-        for (int i = 0; i < taken.taken().length && taken.allowed(); i++) {
+        for (int i = 0; i < taken.taken().length; i++) {
             Limit limit = taken.limits().get(i);
             change(limit, taken.resets()[i], used.apply(limit).of(limit.kind()) - taken.taken()[i], limits, changes);
         }

@@ -9,7 +9,8 @@ import java.util.Map;
 
 /**
  * The limits of this instance alone, for while Redis is away: the same algorithm as {@code limit.lua}, in memory, beginning
- * with what Redis has told last of budgets, tokens and refusals. Keeps {@value #MAX_KEPT} limits, of which those go first that were not used for longest. Safe for all threads.
+ * with what Redis has told last of budgets, tokens and refusals. Keeps {@value #MAX_KEPT} limits, of which those go first
+ * that were not used for longest. Safe for all threads.
  */
 final class LocalLimits {
 

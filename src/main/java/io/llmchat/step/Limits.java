@@ -234,13 +234,12 @@ public final class Limits {
                 return;
             }
             exchange.removeProperty(TAKEN);
-            Need all = Need.NOTHING;
+            // by the names of their quotas; null: those that have none
             Map<String, Need> ofModels = new HashMap<>();
             for (Charge charge : Chat.of(exchange).charges()) {
-                Need used = need(exchange, charge.target(), charge.usage());
-                all = all.plus(used);
-                ofModels.merge(quotas.name(charge.target()), used, Need::plus);
+                ofModels.merge(quotas.name(charge.target()), need(exchange, charge.target(), charge.usage()), Need::plus);
             }
+            Need all = ofModels.values().stream().reduce(Need.NOTHING, Need::plus);
             // of a model that was asked in the place of the first nothing was taken yet
             List<Limit> others = new ArrayList<>();
             for (String model : ofModels.keySet()) {
@@ -248,9 +247,8 @@ public final class Limits {
                     quotas.addModel(model, others);
                 }
             }
-            Need ofAll = all;
             limiter.settle(taken, others,
-                    limit -> limit.scope() == Limit.Scope.MODEL ? ofModels.getOrDefault(limit.name(), Need.NOTHING) : ofAll);
+                    limit -> limit.scope() == Limit.Scope.MODEL ? ofModels.getOrDefault(limit.name(), Need.NOTHING) : all);
         };
     }
 }
