@@ -11,6 +11,7 @@ import io.llmchat.store.Redis;
 import io.llmchat.support.TestGateway;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -24,6 +25,11 @@ import java.util.function.Function;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.redisson.api.RedissonClient;
+import org.redisson.api.redisnode.RedisNodes;
+import org.redisson.api.redisnode.RedisSingle;
+import org.redisson.client.codec.StringCodec;
 
 /** Caches of two instances over one Redis: what one has read the other need not read, what one writes the other drops. */
 class CachesTest {
@@ -154,6 +160,37 @@ class CachesTest {
         assertEquals("no way", assertThrows(IllegalStateException.class, () -> one.get("b", () -> {
             throw new IllegalStateException("no way");
         })).getMessage());
+    }
+
+    @Test
+    void whatChangesWhileRedisIsFullIsSeenByAllWithinSecondsToo(@TempDir Path data) throws Exception {
+        try (TestGateway first = TestGateway.alone(data);
+             TestGateway second = TestGateway.with("llmchat.redis.port", Integer.toString(first.redisPort()))) {
+            NearCache<String> its = new NearCache<>(name, first.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
+            NearCache<String> others = new NearCache<>(name, second.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
+            RedisSingle redis = first.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE);
+            source.putAll(Map.of("a", "old", "b", "old"));
+            for (String id : List.of("a", "b")) {
+                get(its, id);
+                until("Redis has it", () -> first.bean(RedissonClient.class).getBucket("llmchat:cache:" + name + ":0:" + id, StringCodec.INSTANCE)
+                        .get().equals("old"));
+                get(others, id);
+            }
+            redis.getInstance().setConfig("maxmemory", "1");
+            source.putAll(Map.of("a", "new", "b", "new"));
+            its.changed("a");
+            assertEquals("new", get(its, "a"));
+            its.allChanged();
+            assertEquals("new", get(its, "b"), "what Redis could not drop is not taken from it");
+            // each instance meets it with the next request, whose limits are counted in Redis
+            assertEquals(200, second.post("/v1/chat/completions", TestGateway.chat("demo", false)).statusCode());
+            until("the other one sees it", () -> get(others, "a").equals("new") && get(others, "b").equals("new"));
+
+            redis.getInstance().setConfig("maxmemory", "0");
+            until("it is written down that all has changed", () -> "1".equals(first.bean(RedissonClient.class)
+                    .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
+            until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());
+        }
     }
 
     @Test

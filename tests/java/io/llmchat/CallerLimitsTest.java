@@ -38,7 +38,8 @@ class CallerLimitsTest {
     @BeforeAll
     static void start() throws Exception {
         limited = gateway("llmchat.limit.quotas", "model openai/settled-" + RUN + " tokensPerMinute=1500; model openai/failing-" + RUN
-                + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000");
+                + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
+                + " tokensPerMinute=100000");
     }
 
     @AfterAll
@@ -210,12 +211,24 @@ class CallerLimitsTest {
         assertEquals("1500", header(second, "x-ratelimit-limit-tokens"));
         assertEquals("\"model-tokens-per-minute\";q=1500;qu=\"tokens\";w=60", header(second, "ratelimit-policy"));
         running.close();
-        until("a caller who left has used nothing", () -> used(model) == 0);
+        // or whoever leaves, and asks again, would have the provider work for nothing
+        int left = Math.ceilDiv(streamed.length(), 4);
+        until("a caller who left has used what was asked", () -> used(model) == left);
 
         limited.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
         HttpResponse<String> third = ask(limited, whole.replace("{\"model\"", "{\"max_tokens\":20,\"model\""));
-        assertEquals(1_500 - 20 - Math.ceilDiv(whole.length() + 16, 4), tokensLeft(third));
-        until("it is what the provider counted", () -> used(model) == 5);
+        assertEquals(1_500 - left - 20 - Math.ceilDiv(whole.length() + 16, 4), tokensLeft(third));
+        until("it is what the provider counted", () -> used(model) == left + 5);
+    }
+
+    @Test
+    void theLargestAnswerThatMayComeIsTakenForEachOfItsChoices() throws Exception {
+        String model = "choices-" + RUN;
+        String body = chat("openai/" + model, true).replace("{\"model\"", "{\"n\":3,\"max_completion_tokens\":20,\"max_tokens\":50,\"model\"");
+        limited.provider().on(model, Call::hang);
+        try (Sse running = new Sse(limited.port(), PATH, body)) {
+            until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 150);
+        }
     }
 
     @Test
@@ -227,16 +240,48 @@ class CallerLimitsTest {
     }
 
     @Test
+    void theModelThatAnswersIsCountedAndNotTheOneInWhosePlaceItDid() throws Exception {
+        String model = "failing-" + RUN;
+        String spare = "breaking-" + RUN;
+        long before = Math.max(0, used(spare));
+        limited.provider().on(model, call -> call.error(500, "no"));
+        limited.provider().on(spare, call -> call.json(200, FakeProvider.completion("Hello")));
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"" + model + "\",\"fallbacks\":[\"openai/" + spare + "\"]", "{}");
+        assertEquals(200, ask(limited, chat(agent, false)).statusCode());
+        until("the fallback's are used", () -> used(spare) == before + 5);
+        assertEquals(0, used(model));
+        // nor does the first need to have a quota, or any other limit to be met
+        limited.provider().on("without", call -> call.error(500, "no"));
+        String other = agent(limited, "\"provider\":\"openai\",\"model\":\"without\",\"fallbacks\":[\"openai/" + spare + "\"]", "{}");
+        assertEquals(200, ask(limited, chat(other, false)).statusCode());
+        until("they are used again", () -> used(spare) == before + 10);
+    }
+
+    @Test
     void anAnswerThatBrokeOffIsPaidAsFarAsItCame() throws Exception {
         String model = "breaking-" + RUN;
         String body = chat("openai/" + model, true);
+        long before = Math.max(0, used(model));
         limited.provider().on(model, call -> {
             call.sse();
             call.text("x".repeat(4_000));
             call.cut();
         });
         ask(limited, body);
-        until("it is settled", () -> used(model) == Math.ceilDiv(body.length(), 4) + 1_000);
+        until("it is settled", () -> used(model) == before + Math.ceilDiv(body.length(), 4) + 1_000);
+    }
+
+    @Test
+    void countingTokensUsesNone() throws Exception {
+        String agent = agent(limited, "\"provider\":\"anthropic\",\"model\":\"counting\"", "{\"tokensPerDay\":1000}");
+        limited.provider().on("counting", call -> call.json(200, "{\"input_tokens\":14}"));
+        HttpResponse<String> counted = limited.post("/v1/messages/count_tokens",
+                "{\"model\":\"" + agent + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "X-Forwarded-For", caller);
+        assertEquals(200, counted.statusCode());
+        String row = "SELECT count(*) FROM usage_records WHERE agent_id = '" + agent + "'";
+        until("it is written down", () -> limited.count(row) == 1);
+        assertEquals(1, limited.count(row + " AND total_tokens IS NULL AND cost_usd IS NULL"));
+        assertFalse(limited.bean(RedissonClient.class).getMap("llmchat:limit:AGENT:" + agent + ":tokens-per-day").isExists());
     }
 
     @Test

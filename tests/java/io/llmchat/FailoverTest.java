@@ -143,6 +143,17 @@ class FailoverTest {
     }
 
     @Test
+    void aProviderThatAsksForADayIsLeftAloneForAMinute() throws Exception {
+        provider.on(model, call -> call.error(429, "slow_down", "Retry-After: 86400"));
+        for (String told : new String[] {"86400", "60"}) {
+            HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, false));
+            assertEquals(429, response.statusCode());
+            assertEquals(told, response.headers().firstValue("retry-after").orElseThrow());
+        }
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
     void aRequestAtFaultIsNotTakenToTheFallback() throws Exception {
         agentWithFallback("demo");
         provider.on(model, call -> call.error(400, "bad"));

@@ -11,6 +11,7 @@ import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.util.concurrent.ThreadLocalRandom;
 import org.junit.jupiter.api.Test;
 
 /** How many requests get in: in a window of time, and at once. */
@@ -36,6 +37,45 @@ class LimitsTest {
             assertEquals("RATE_LIMIT_EXCEEDED",
                     json(gateway.post("/api/chat/completions", nativeChat("demo", false)).body()).path("code").asText());
             assertEquals(200, gateway.get("/health").statusCode(), "only chats are limited");
+        }
+    }
+
+    @Test
+    void whoIsTurnedAwayIsToldWhenTheNextPlaceIsFree() throws Exception {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-requests", "1", "llmchat.admit.window", "4000")) {
+            assertEquals(200, gateway.post(PATH, chat("demo", false)).statusCode());
+            until("the window moves on", () -> {
+                HttpResponse<String> refused = gateway.post(PATH, chat("demo", false));
+                String seconds = refused.headers().firstValue("retry-after").orElse("");
+                assertEquals("\"global-requests\";r=0;t=" + seconds, refused.headers().firstValue("ratelimit").orElseThrow());
+                assertEquals("\"global-requests\";q=1;w=4", refused.headers().firstValue("ratelimit-policy").orElseThrow());
+                return "2".equals(seconds);
+            });
+        }
+    }
+
+    @Test
+    void whoIsOverHisOwnLimitUsesNothingOfTheInstances() throws Exception {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-requests", "5", "llmchat.limit.points", "2",
+                "llmchat.http.trusted-proxies", "127.0.0.1")) {
+            String caller = "10.1." + ThreadLocalRandom.current().nextInt(256) + "." + ThreadLocalRandom.current().nextInt(256);
+            for (int i = 0; i < 2; i++) {
+                assertEquals(200, gateway.post(PATH, chat("demo", false), "X-Forwarded-For", caller).statusCode());
+            }
+            // the first refusal is Redis's
+            for (int i = 0; i < 20; i++) {
+                HttpResponse<String> over = gateway.post(PATH, chat("demo", false), "X-Forwarded-For", caller, "Idempotency-Key", "k" + i);
+                assertEquals(429, over.statusCode());
+                String seconds = over.headers().firstValue("retry-after").orElseThrow();
+                assertEquals("\"default\";r=0;t=" + seconds, over.headers().firstValue("ratelimit").orElseThrow());
+                assertEquals("0", over.headers().firstValue("x-ratelimit-remaining-requests").orElseThrow());
+                assertEquals("This is over the limit of this caller, 2 requests in 60 s. Try again in " + seconds + " s.",
+                        json(over.body()).path("error").path("message").asText());
+            }
+            assertEquals(20, gateway.metric("llmchat_limiter_decisions_total{decision=\"refused\",scope=\"caller\"}"));
+            for (int i = 0; i < 2; i++) {
+                assertEquals(200, gateway.post(PATH, chat("demo", false), "X-Forwarded-For", "192.0.2.77").statusCode());
+            }
         }
     }
 

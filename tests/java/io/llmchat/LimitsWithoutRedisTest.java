@@ -5,6 +5,7 @@ import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.http.HttpResponse;
@@ -82,6 +83,22 @@ class LimitsWithoutRedisTest {
             } finally {
                 signal("CONT");
             }
+        }
+    }
+
+    @Test
+    void aBudgetThatIsSpentStaysSpent() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.quotas", "model openai/gpt-4o budgetPerDay=0.001")) {
+            String body = chat("openai/gpt-4o", false);
+            gateway.provider().on("gpt-4o", call -> call.json(200, FakeProvider.completion("Hello")
+                    .replace("\"completion_tokens\":2", "\"completion_tokens\":200")));
+            assertEquals(200, gateway.post("/v1/chat/completions", body).statusCode());
+            assertEquals(429, gateway.post("/v1/chat/completions", body).statusCode());
+            signal("KILL");
+            HttpResponse<String> alone = gateway.post("/v1/chat/completions", body);
+            assertEquals(429, alone.statusCode());
+            assertTrue(alone.body().contains("$0.001 per day"), alone.body());
+            assertTrue(gateway.metric("llmchat_limiter_local_total") > 0, "it is this instance that has refused");
         }
     }
 

@@ -33,6 +33,8 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.redisson.api.RedissonClient;
+import org.redisson.client.codec.StringCodec;
 
 /** A stream breaks off after its first token: who goes on, how, and what the caller gets when nobody can. */
 class MidstreamTest {
@@ -543,6 +545,43 @@ class MidstreamTest {
     }
 
     @Test
+    void whatWasAskedIsUsedThoughNothingCameInTime() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, Call::hang);
+        for (boolean streamed : new boolean[] {true, false}) {
+            String body = TestGateway.chat(agent, streamed);
+            HttpResponse<String> late = gateway.post("/v1/chat/completions", body);
+            assertEquals(504, late.statusCode());
+            wroteDown(new Answer(late), "prompt_tokens = " + Math.ceilDiv(body.length(), 4) + " AND completion_tokens = 0 AND usage_estimated");
+        }
+    }
+
+    @Test
+    void whatWasAskedOfOneWhoWasTooLateIsUsedBesideWhatAnotherAnswered() throws Exception {
+        asks(gateway, "openai/" + first, "ollama/" + second);
+        on("openai/" + first, Call::hang);
+        on("ollama/" + second, call -> {
+            call.sse();
+            call.text("Hello");
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        });
+        String body = TestGateway.chat(agent, true).replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"");
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", body));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":110,"), "the caller is told of its answer: " + answer.body());
+        wroteDown(answer, "prompt_tokens = " + (110 + Math.ceilDiv(body.length(), 4)) + " AND completion_tokens = 2 AND usage_estimated");
+    }
+
+    @Test
+    void aProviderThatFailsHasUsedNothing() throws Exception {
+        asks(gateway, "openai/" + first);
+        on("openai/" + first, Call::reset);
+        wroteDown(stream(), "prompt_tokens IS NULL AND outcome = 'UPSTREAM_ERROR'");
+    }
+
+    @Test
     void thoughtsAreUsedTooWhereNothingElseWasSaid() throws Exception {
         asks(gateway, "openai/" + first);
         on("openai/" + first, call -> {
@@ -552,6 +591,27 @@ class MidstreamTest {
             call.reset();
         });
         wroteDown(stream(), "completion_tokens = 100 AND usage_estimated AND prompt_tokens > 0");
+    }
+
+    /** gpt-4o costs 2.5 and 10 dollars for a million tokens, Ollama's models nothing. */
+    @ParameterizedTest
+    @CsvSource({"openai/gpt-4o,ollama/other,2.5 * (prompt_tokens - 110) + 10 * 100", "ollama/other,openai/gpt-4o,2.5 * 110 + 10 * 2"})
+    void whoeverGoesOnEachOfThemCostsItsOwnPrice(String from, String to, String millionths) throws Exception {
+        asks(gateway, from, to);
+        assertEquals(200, gateway.send("PUT", "/api/agents/" + agent, "{\"rateLimit\":{\"budgetPerDay\":5}}").statusCode());
+        on(from, breaks(List.of("x".repeat(400)), Call::reset));
+        on(to, call -> {
+            call.sse();
+            call.text((call.prefill().isEmpty() ? "x".repeat(400) : "") + "the end");
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        });
+        Answer answer = stream();
+        wroteDown(answer, "abs(cost_usd * 1000000 - (" + millionths + ")) < 0.001");
+        long billionths = gateway.count("SELECT round(cost_usd * 1000000000) FROM usage_records WHERE agent_id = '" + agent + "'");
+        until("so much of the budget is spent", () -> Long.toString(billionths).equals(gateway.bean(RedissonClient.class)
+                .getMap("llmchat:limit:AGENT:" + agent + ":budget-per-day", StringCodec.INSTANCE).get("n")));
     }
 
     @Test

@@ -11,6 +11,7 @@ import io.llmchat.limit.Limit.Scope;
 import io.llmchat.store.Redis;
 import io.llmchat.support.TestGateway;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
@@ -43,6 +44,7 @@ class LocalLimitsTest {
                     new Limit(Scope.AGENT, who, Kind.BUDGET_PER_DAY, 3_000_000_000L, Limit.UTC_DAY, 0),
                     new Limit(Scope.GLOBAL, who, Kind.BUDGET_PER_MONTH, 9_000_000_000_000_000L, Limit.UTC_MONTH, 0));
             long now = Instant.parse("2027-01-31T23:50:00Z").toEpochMilli();
+            List<Decision> unsettled = new ArrayList<>();
             for (int i = 0; i < 100; i++) {
                 now += random.nextInt(10) == 0 ? random.nextInt(90_000) : random.nextInt(2_000);
                 List<Limit> some = all.stream().filter(l -> random.nextInt(4) > 0).toList();
@@ -54,10 +56,15 @@ class LocalLimitsTest {
                 assertArrayEquals(shared.used(), own.used(), at);
                 assertArrayEquals(shared.resets(), own.resets(), at);
                 assertEquals(shared.now(), own.now(), at);
-                if (own.allowed() && random.nextBoolean()) {
-                    long[] more = random.longs(some.size(), -500, 500).toArray();
-                    redis.settle(some, shared.resets(), more).get(1, TimeUnit.SECONDS);
-                    local.settle(some, own.resets(), more);
+                if (own.allowed()) {
+                    unsettled.add(own);
+                }
+                // some at once, some when their windows are over
+                while (!unsettled.isEmpty() && random.nextBoolean()) {
+                    Decision taken = unsettled.remove(random.nextInt(unsettled.size()));
+                    long[] more = random.longs(taken.limits().size(), -500, 500).toArray();
+                    redis.settle(taken.limits(), taken.resets(), more, now).get(1, TimeUnit.SECONDS);
+                    local.settle(taken.limits(), taken.resets(), more, now);
                 }
             }
         }
@@ -104,8 +111,36 @@ class LocalLimitsTest {
         Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 100, 60_000, 0);
         Decision first = take(0, new Need(1, 50, 0), tokens);
         take(60_000, new Need(1, 40, 0), tokens);
-        local.settle(first.limits(), first.resets(), new long[] {-50});
+        local.settle(first.limits(), first.resets(), new long[] {-50}, 60_001);
         assertEquals(50, take(60_001, new Need(1, 10, 0), tokens).used()[0]);
+    }
+
+    @Test
+    void whatWasUsedTooMuchIsTakenFromALaterWindow() {
+        Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 1_000, 60_000, 0);
+        Decision first = take(0, new Need(1, 50, 0), tokens);
+        take(60_000, new Need(1, 40, 0), tokens);
+        local.settle(first.limits(), first.resets(), new long[] {300}, 60_001);
+        assertEquals(350, take(60_002, new Need(1, 10, 0), tokens).used()[0]);
+        // and where none has begun since, one begins
+        local.settle(first.limits(), first.resets(), new long[] {300}, 200_000);
+        assertArrayEquals(new long[] {310, 260_000}, new long[] {take(200_001, new Need(1, 10, 0), tokens).used()[0],
+            take(200_002, new Need(1, 0, 0), tokens).resets()[0]});
+    }
+
+    @Test
+    void itGoesOnFromItsShareOfWhatRedisHasTold() {
+        Limit requests = limit(Kind.REQUESTS, 10, 60_000, 60_000);
+        Limit tokens = limit(Kind.TOKENS_PER_DAY, 900, 86_400_000, 0);
+        long redisNow = 1_000_000;
+        // a Redis whose clock is another one
+        local.goOn(new Decision(List.of(requests, tokens), new long[] {1, 50}, new long[] {10, 600}, new long[] {redisNow + 5_000, redisNow + 9_000},
+                redisNow, 0, 0, false), 3, 0);
+        assertFalse(take(4_999, Need.REQUEST, requests.share(3)).allowed());
+        assertTrue(take(5_000 + 60_000, Need.REQUEST, requests.share(3)).allowed());
+        assertArrayEquals(new long[] {300}, take(1, new Need(1, 100, 0), tokens.share(3)).used());
+        assertFalse(take(8_999, new Need(1, 1, 0), tokens.share(3)).allowed());
+        assertTrue(take(9_000, new Need(1, 1, 0), tokens.share(3)).allowed());
     }
 
     @Test

@@ -23,9 +23,9 @@ class RedisLimitsTest {
             RedisLimits limits = new RedisLimits(gateway.bean(Redis.class));
             List<Limit> limit = List.of(new Limit(Limit.Scope.CALLER, "c", Limit.Kind.REQUESTS, 1_000, 3_600_000, 0));
             long ends = limits.take(limit, new Need(100, 0, 0), 0, 0).join().resets()[0];
-            limits.settle(limit, new long[] {ends}, new long[] {0}).get();
+            limits.settle(limit, new long[] {ends}, new long[] {0}, 0).get();
             stores.pauseRedis();
-            var settled = limits.settle(limit, new long[] {ends}, new long[] {-10});
+            var settled = limits.settle(limit, new long[] {ends}, new long[] {-10}, 0);
             try {
                 TestGateway.until("it is given up", settled::isDone);
             } finally {

@@ -1,6 +1,8 @@
 package io.llmchat.llm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import io.llmchat.support.FakeProvider;
@@ -116,8 +118,11 @@ class HttpUpstreamTest {
                     .setAbsoluteURI("http://127.0.0.1:" + server.actualPort() + "/");
             for (boolean stream : List.of(true, false)) {
                 Stream answer = new Stream(stream);
-                new HttpUpstream(vertx, client, options, Buffer.buffer("{}"), false).start(answer);
+                HttpUpstream call = new HttpUpstream(vertx, client, options, Buffer.buffer("{}"), false);
+                assertFalse(call.sent());
+                call.start(answer);
                 MultiMap head = answer.get(10, TimeUnit.SECONDS);
+                assertTrue(call.sent());
                 assertEquals(stream ? 1 : 3, head.size());
                 assertEquals("close", head.get("Connection"));
             }

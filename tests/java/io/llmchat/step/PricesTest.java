@@ -5,9 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.chat.Charge;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
 import java.math.BigDecimal;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -39,6 +41,17 @@ class PricesTest {
         prices.setTable("openai/gpt 2 2\n");
         assertEquals(0, new BigDecimal("0.000002").compareTo(cost("openai/gpt", new Usage(1, 0))));
         assertEquals(0, new BigDecimal("0.000001").compareTo(cost("openai/other", new Usage(1, 0))));
+    }
+
+    @Test
+    void callsTogetherCostWhatEachOfThemDoes() {
+        prices.setTable("openai/gpt 2 8\nollama/* 1 1\n");
+        Charge dear = new Charge(Target.parse("openai/gpt"), new Usage(10, 1));
+        Charge cheap = new Charge(Target.parse("ollama/x"), new Usage(10, 1));
+        Charge free = new Charge(Target.parse("other/x"), new Usage(10, 1));
+        assertEquals(0, new BigDecimal("0.000039").compareTo(prices.cost(List.of(dear, free, cheap))));
+        assertNull(prices.cost(List.of(free)));
+        assertNull(prices.cost(List.of()));
     }
 
     @Test

@@ -7,6 +7,7 @@ import io.llmchat.http.Ids;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import org.apache.camel.Exchange;
@@ -35,10 +36,13 @@ public final class Chat {
     private Target target;
     private int asked;
     private final StringBuilder attempts = new StringBuilder();
-    /** Of the call at hand. */
+    /** Of the call at hand, and whom it asks. */
     private Usage usage;
+    private Target called;
     /** Of those that began the stream which it goes on with; null: nobody did. */
     private Usage before;
+    /** Of all calls before the one at hand. */
+    private List<Charge> charges = List.of();
     private String finishReason;
     private String outcome;
     private ChatException failure;
@@ -158,12 +162,17 @@ public final class Chat {
         this.asked = times;
     }
 
-    /** A call begins: what an earlier one has told of its end is over, and of its usage, if the caller got nothing of it. */
+    /**
+     * A call of the target begins: what an earlier one has told of its end is over, and of its usage what the caller is
+     * told, if the caller got nothing of it.
+     */
     public void calling() {
         finishReason = null;
+        charges = charges();
         if (client.committed()) {
             before = usage();
         }
+        called = target;
         usage = null;
     }
 
@@ -321,6 +330,21 @@ public final class Chat {
     /** What all calls have used whose answers the caller got, or null. */
     public Usage usage() {
         return before == null ? usage : usage == null ? before : before.plus(usage);
+    }
+
+    /** What each of all calls has used of whom, the first first, as far as that is known. */
+    public List<Charge> charges() {
+        // nobody is paid for counting
+        if (usage == null || request.operation() == Operation.COUNT_TOKENS) {
+            return charges;
+        }
+        Charge last = new Charge(called, usage);
+        if (charges.isEmpty()) {
+            return List.of(last);
+        }
+        List<Charge> all = new ArrayList<>(charges);
+        all.add(last);
+        return all;
     }
 
     /** What the call at hand has used, or null. */

@@ -6,7 +6,6 @@ import org.apache.camel.AsyncCallback;
 import org.apache.camel.Exchange;
 import org.apache.camel.Traceable;
 import org.apache.camel.processor.BaseProcessorSupport;
-import org.apache.camel.processor.ThrottlerRejectedExecutionException;
 import org.apache.camel.spi.IdAware;
 import org.apache.camel.spi.RouteIdAware;
 
@@ -36,22 +35,28 @@ final class ThrottleProcessor extends BaseProcessorSupport implements Traceable,
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (!letIn()) {
-            exchange.setException(new ThrottlerRejectedExecutionException("Exchange rejected: more than " + times.length + " in the window"));
+        long wait = letIn();
+        if (wait > 0) {
+            exchange.setException(new Throttled(times.length, Math.ceilDiv(wait, TimeUnit.MILLISECONDS.toNanos(1))));
         }
         callback.done(true);
         return true;
     }
 
-    private synchronized boolean letIn() {
+    /** How many nanoseconds there is no room yet; 0: it is let in. */
+    private synchronized long letIn() {
+        if (times.length == 0) {
+            return window;
+        }
         // in here: times of several threads would not be in order
         long now = System.nanoTime();
-        if (times.length == 0 || now - times[next] < window) {
-            return false;
+        long wait = window - (now - times[next]);
+        if (wait > 0) {
+            return wait;
         }
         times[next] = now;
         next = next + 1 == times.length ? 0 : next + 1;
-        return true;
+        return 0;
     }
 
     @Override

@@ -16,7 +16,6 @@ import java.util.concurrent.TimeUnit;
  */
 final class Ahead {
 
-    private static final Need NOTHING = new Need(0, 0, 0);
     private static final long KEEP_MILLIS = 100;
     private static final long SHARE = 64;
     private static final long KEEP = TimeUnit.MILLISECONDS.toNanos(KEEP_MILLIS);
@@ -149,7 +148,7 @@ final class Ahead {
             }
             if (more > 0) {
                 // for those who come next: this one does not wait for it
-                ask(limits, of, NOTHING, more, now);
+                ask(limits, of, Need.NOTHING, more, now);
             }
             return CompletableFuture.completedFuture(own);
         }
@@ -203,7 +202,7 @@ final class Ahead {
         if (unused > 0) {
             long[] back = new long[limits.size()];
             Arrays.fill(back, -unused);
-            shared.settle(limits, granted.resets(), back);
+            shared.settle(limits, granted.resets(), back, 0);
         }
     }
 }

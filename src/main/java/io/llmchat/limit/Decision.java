@@ -16,6 +16,9 @@ import java.util.function.Predicate;
  */
 public record Decision(List<Limit> limits, long[] taken, long[] used, long[] resets, long now, int refused, long ahead, boolean local) {
 
+    /** Of a request that meets no limit. */
+    public static final Decision FREE = new Decision(List.of(), new long[0], new long[0], new long[0], 0, -1, 0, false);
+
     public boolean allowed() {
         return refused < 0;
     }
@@ -23,6 +26,11 @@ public record Decision(List<Limit> limits, long[] taken, long[] used, long[] res
     /** The limit that refused. */
     Limit refusing() {
         return limits.get(refused);
+    }
+
+    /** The same refusal by that one of the limits, so many milliseconds later. */
+    Decision refusedBy(int i, long later) {
+        return new Decision(limits, taken, used, resets, now + later, i, 0, local);
     }
 
     /** The limit that refused, in plain words. */

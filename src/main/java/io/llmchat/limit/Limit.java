@@ -78,6 +78,11 @@ public record Limit(Scope scope, String name, Kind kind, long max, long window, 
         return dollars.movePointRight(9).min(BigDecimal.valueOf(MAX_EXACT)).longValue();
     }
 
+    /** Whether it is that of whoever asks, and of nobody else. */
+    boolean isOwn() {
+        return scope == Scope.CALLER || scope == Scope.USER;
+    }
+
     /** Under which name Redis keeps its state. */
     String key() {
         return "llmchat:limit:" + scope + ":" + name + ":" + kind.name;

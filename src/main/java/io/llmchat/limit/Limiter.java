@@ -6,13 +6,26 @@ import io.micrometer.core.instrument.MeterRegistry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 
 /**
  * Says whether a request may have what it needs: by Redis, for all instances together, or, while Redis does not answer,
  * by this instance's share of each limit. Safe for all threads.
  */
 public final class Limiter {
+
+    /** Callers without a key are as many as there are addresses. */
+    private static final int MAX_REFUSALS = 10_000;
+    /** Then Redis is asked again: what it keeps may have been removed. */
+    private static final long REMEMBERED_MILLIS = 60_000;
+
+    /** What a limit has refused with. */
+    private record Refusal(Decision decision, long at, long until) {
+    }
 
     private final RedisLimits shared;
     private final Ahead ahead;
@@ -21,6 +34,10 @@ public final class Limiter {
     private final Counter localDecisions;
     private final Counter allowed;
     private final Counter[] refused = new Counter[Limit.Scope.values().length];
+    /** By the limit itself: one that was changed is another one. */
+    private final Map<Limit, Refusal> refusals = new ConcurrentHashMap<>();
+    /** When the last of them is over. */
+    private volatile long refusing = System.nanoTime();
 
     /** @param instances among how many gateways a limit is divided while Redis is away */
     public Limiter(Redis redis, MeterRegistry meters, int instances) {
@@ -57,7 +74,13 @@ public final class Limiter {
      */
     public CompletableFuture<Decision> take(List<Limit> limits, Need need) {
         boolean requests = need.equals(Need.REQUEST) && limits.stream().allMatch(l -> l.kind() == Limit.Kind.REQUESTS);
-        return (requests ? ahead.take(limits) : shared.take(limits, need, 0, 0)).handle((decision, away) -> counted(away == null ? decision : alone(limits, need)));
+        return (requests ? ahead.take(limits) : shared.take(limits, need, 0, 0)).handle((decision, away) -> {
+            if (away == null && !(requests && decision.allowed())) {
+                // should Redis be away next, a budget that is spent, or a block, must not be forgotten
+                own.goOn(decision, instances, System.currentTimeMillis());
+            }
+            return counted(away == null ? decision : alone(limits, need));
+        });
     }
 
     private Decision alone(List<Limit> limits, Need need) {
@@ -66,35 +89,88 @@ public final class Limiter {
     }
 
     private Decision counted(Decision decision) {
-        (decision.allowed() ? allowed : refused[decision.refusing().scope().ordinal()]).increment();
+        if (decision.allowed()) {
+            allowed.increment();
+            return decision;
+        }
+        refused[decision.refusing().scope().ordinal()].increment();
+        // of one without Redis, which may be back at any moment, nothing is remembered
+        for (int i = 0; i < decision.taken().length && !decision.local(); i++) {
+            Limit limit = decision.limits().get(i);
+            if (limit.isOwn() && limit.kind() == Limit.Kind.REQUESTS && decision.taken()[i] > 0 && decision.remaining(i) == 0) {
+                remember(limit, decision.refusedBy(i, 0));
+            }
+        }
         return decision;
     }
 
-    /** Puts right what was taken by estimate, once it is known what was used; does not wait for Redis. */
-    public void settle(Decision taken, Need used) {
-        if (!taken.allowed()) {
-            return;
+    /** What other instances hold of it may still come back (see {@link Ahead}); whoever is that much too fast does without. */
+    private void remember(Limit limit, Decision decision) {
+        long now = System.nanoTime();
+        long until = now + TimeUnit.MILLISECONDS.toNanos(Math.min(decision.millisLeft(decision.refused()), REMEMBERED_MILLIS));
+        if (refusals.size() >= MAX_REFUSALS || refusing - now <= 0) {
+            refusals.clear();
         }
+        refusals.put(limit, new Refusal(decision, now, until));
+        if (until - refusing > 0) {
+            refusing = until;
+        }
+    }
+
+    /** Whether there are limits that refuse all requests for now; without them {@link #refusal} need not be asked. */
+    public boolean refuses() {
+        return refusing - System.nanoTime() > 0;
+    }
+
+    /**
+     * The refusal that a request of somebody with these limits can only meet, because an earlier one did, or null.
+     *
+     * @param own limits of requests that are a caller's or its user's
+     */
+    public Decision refusal(List<Limit> own) {
+        long now = System.nanoTime();
+        for (Limit limit : own) {
+            Refusal known = refusals.get(limit);
+            if (known != null && known.until - now > 0) {
+                refused[limit.scope().ordinal()].increment();
+                return known.decision.refusedBy(known.decision.refused(), TimeUnit.NANOSECONDS.toMillis(now - known.at));
+            }
+        }
+        return null;
+    }
+
+    /**
+     * Puts right what was taken by estimate, once it is known what was used; does not wait for Redis. Requests are what
+     * they were.
+     *
+     * @param taken of a request that was allowed
+     * @param others from which nothing was taken, and is now, whether they have so much or not
+     * @param used of each of the limits
+     */
+    public void settle(Decision taken, List<Limit> others, Function<Limit, Need> used) {
         List<Limit> limits = new ArrayList<>();
         List<long[]> changes = new ArrayList<>();
         for (int i = 0; i < taken.taken().length; i++) {
             Limit limit = taken.limits().get(i);
-            long more = used.of(limit.kind()) - taken.taken()[i];
-            // requests are what they were
-            if (more != 0 && limit.kind() != Limit.Kind.REQUESTS) {
-                limits.add(limit);
-                changes.add(new long[] {taken.resets()[i], more});
-            }
+            change(limit, taken.resets()[i], used.apply(limit).of(limit.kind()) - taken.taken()[i], limits, changes);
         }
+        others.forEach(limit -> change(limit, 0, used.apply(limit).of(limit.kind()), limits, changes));
         if (limits.isEmpty()) {
             return;
         }
         long[] ends = changes.stream().mapToLong(c -> c[0]).toArray();
         long[] more = changes.stream().mapToLong(c -> c[1]).toArray();
         if (taken.local()) {
-            own.settle(limits, ends, more);
+            own.settle(limits, ends, more, System.currentTimeMillis());
         } else {
-            shared.settle(limits, ends, more);
+            shared.settle(limits, ends, more, 0);
+        }
+    }
+
+    private static void change(Limit limit, long end, long more, List<Limit> limits, List<long[]> changes) {
+        if (more != 0 && limit.kind() != Limit.Kind.REQUESTS) {
+            limits.add(limit);
+            changes.add(new long[] {end, more});
         }
     }
 }

@@ -8,8 +8,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * The limits of this instance alone, for while Redis is away: the same algorithm as {@code limit.lua}, in memory. Keeps
- * {@value #MAX_KEPT} limits, of which those go first that were not used for longest. Safe for all threads.
+ * The limits of this instance alone, for while Redis is away: the same algorithm as {@code limit.lua}, in memory, beginning
+ * with what Redis has told last of budgets, tokens and refusals. Keeps {@value #MAX_KEPT} limits, of which those go first
+ * that were not used for longest. Safe for all threads.
  */
 final class LocalLimits {
 
@@ -70,12 +71,26 @@ final class LocalLimits {
         return new Decision(limits, taken, used, resets, now, refused, 0, true);
     }
 
-    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same. */
-    synchronized void settle(List<Limit> limits, long[] ends, long[] more) {
+    /** From now on goes on from what Redis has told, as far as it is the share of one of so many instances. */
+    synchronized void goOn(Decision told, int instances, long now) {
+        for (int i = 0; i < told.used().length; i++) {
+            Window w = windows.computeIfAbsent(told.limits().get(i).key(), k -> new Window());
+            // who may have nothing more of the whole has nothing more of the share
+            w.used = Math.ceilDiv(told.used()[i], (long) instances);
+            w.ends = now + told.millisLeft(i);
+            w.blocked = 0;
+        }
+    }
+
+    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same: as {@code limit-settle.lua}. */
+    synchronized void settle(List<Limit> limits, long[] ends, long[] more, long now) {
         for (int i = 0; i < more.length; i++) {
-            Window w = windows.get(limits.get(i).key());
-            if (w != null && w.ends == ends[i]) {
+            Window w = windows.computeIfAbsent(limits.get(i).key(), k -> new Window());
+            if (w.ends > now && (more[i] > 0 || w.ends == ends[i])) {
                 w.used = Math.max(0, w.used + more[i]);
+            } else if (w.ends <= now && more[i] > 0) {
+                w.used = more[i];
+                w.ends = end(limits.get(i).window(), now);
             }
         }
     }

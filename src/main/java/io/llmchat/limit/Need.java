@@ -9,6 +9,12 @@ public record Need(long requests, long tokens, long cost) {
 
     /** A request that no provider is asked for. */
     public static final Need REQUEST = new Need(1, 0, 0);
+    public static final Need NOTHING = new Need(0, 0, 0);
+
+    /** Both together. */
+    public Need plus(Need other) {
+        return new Need(requests + other.requests, tokens + other.tokens, cost + other.cost);
+    }
 
     long of(Limit.Kind kind) {
         return switch (kind) {

@@ -72,15 +72,30 @@ public final class Quotas {
         }
     }
 
+    /** Whether any model has one. */
+    public boolean ofModels() {
+        return !models.isEmpty();
+    }
+
+    /** Whose quota is that of this model: its own name, or that of all others of its provider; null: it has none. */
+    public String name(Target target) {
+        String name = target.toString();
+        if (!models.containsKey(name)) {
+            name = target.provider() + "/*";
+        }
+        return models.containsKey(name) ? name : null;
+    }
+
     /** Adds the limits that all callers share; {@code target} may be null: it is not known whom is asked. */
     public void add(Target target, List<Limit> to) {
         if (target != null && !models.isEmpty()) {
-            String name = target.toString();
-            if (!models.containsKey(name)) {
-                name = target.provider() + "/*";
-            }
-            Limit.add(models.get(name), Limit.Scope.MODEL, name, to);
+            addModel(name(target), to);
         }
         Limit.add(global, Limit.Scope.GLOBAL, "all", to);
+    }
+
+    /** Adds those of the quota of this name; null: none. */
+    public void addModel(String name, List<Limit> to) {
+        Limit.add(models.get(name), Limit.Scope.MODEL, name, to);
     }
 }

@@ -140,14 +140,23 @@ final class RedisLimits {
         return new Decision(asking.limits, asking.taken, used, resets, reply.get(0), reply.get(1).intValue() - 1, reply.get(2), false);
     }
 
-    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same; does not wait. */
-    RFuture<Object> settle(List<Limit> limits, long[] ends, long[] more) {
+    /**
+     * Adds to what was taken, or, what is less than 0, gives back, where the window is still the same; does not wait.
+     *
+     * @param ends of the windows from which was taken; 0: nothing was
+     * @param now milliseconds; 0: by Redis's clock
+     */
+    RFuture<Object> settle(List<Limit> limits, long[] ends, long[] more, long now) {
         List<Object> keys = new ArrayList<>(limits.size());
-        Object[] args = new Object[2 * more.length];
+        Object[] args = new Object[2 + 3 * more.length];
+        args[0] = Long.toString(now);
+        args[1] = limits.stream().anyMatch(l -> l.window() == Limit.UTC_MONTH)
+                ? Long.toString(LocalLimits.endOfMonth(now == 0 ? System.currentTimeMillis() : now, 0)) : "0";
         for (int i = 0; i < more.length; i++) {
             keys.add(limits.get(i).key());
-            args[2 * i] = Long.toString(ends[i]);
-            args[2 * i + 1] = Long.toString(more[i]);
+            args[3 * i + 2] = Long.toString(ends[i]);
+            args[3 * i + 3] = Long.toString(more[i]);
+            args[3 * i + 4] = Long.toString(limits.get(i).window());
         }
         return scripts.evalAsync(RScript.Mode.READ_WRITE, SETTLE, RScript.ReturnType.VALUE, keys, args);
     }

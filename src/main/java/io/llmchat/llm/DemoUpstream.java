@@ -140,6 +140,11 @@ final class DemoUpstream implements Upstream {
     }
 
     @Override
+    public boolean sent() {
+        return receiver != null;
+    }
+
+    @Override
     public void pause() {
         paused = true;
     }

@@ -140,6 +140,11 @@ final class HttpUpstream implements Upstream {
     }
 
     @Override
+    public boolean sent() {
+        return request != null;
+    }
+
+    @Override
     public void pause() {
         if (receiver == null) {
             return;

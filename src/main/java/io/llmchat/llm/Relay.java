@@ -504,6 +504,11 @@ final class Relay implements Upstream.Receiver {
                 ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
+    /** Whether it was not the provider who ended the call. */
+    private static boolean givenUp(RuntimeException failure) {
+        return failure instanceof ClientGone || failure instanceof ProviderFailure late && "UPSTREAM_TIMEOUT".equals(late.code());
+    }
+
     private void finish(RuntimeException failure) {
         if (ended) {
             return;
@@ -512,8 +517,8 @@ final class Relay implements Upstream.Receiver {
             // what has come is the caller's
             flush();
         }
-        if (failure != null && begun && streams) {
-            // it was made and is paid for, whoever has left whom
+        if (failure != null && (begun && streams || givenUp(failure) && upstream.sent())) {
+            // it was made and is paid for, whoever has left whom; where nothing came, at least what was asked
             chat.usage(count().brokenOff(length));
         }
         ended = true;

@@ -21,6 +21,9 @@ public interface Upstream {
 
     void start(Receiver receiver);
 
+    /** Whether the provider was told the request: what comes of it is paid for. */
+    boolean sent();
+
     /** Asks for no more data until {@link #resume()}. */
     void pause();
 

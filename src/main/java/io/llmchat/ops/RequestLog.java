@@ -1,6 +1,7 @@
 package io.llmchat.ops;
 
 import io.llmchat.chat.Caller;
+import io.llmchat.chat.Charge;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.Usage;
 import io.llmchat.http.ClientStream;
@@ -31,7 +32,7 @@ public final class RequestLog implements Processor {
         RequestLine line = line(client.request(), client.requestId(), client.gone() ? CALLER_LEFT : client.status());
         Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
         if (chat != null) {
-            Usage usage = chat.usage();
+            Usage usage = Charge.sum(chat.charges());
             line.tell(Field.OUTCOME, chat.outcome()).tell(Field.AGENT, chat.agent() == null ? null : chat.agent().id())
                     .tell(Field.MODEL, chat.target())
                     .tell(Field.ATTEMPTS, chat.attempts().isEmpty() ? null : chat.attempts())

@@ -2,6 +2,7 @@ package io.llmchat.step;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.chat.Caller;
+import io.llmchat.chat.Charge;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
@@ -9,6 +10,7 @@ import io.llmchat.chat.Operation;
 import io.llmchat.chat.Quota;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
+import io.llmchat.eip.Throttled;
 import io.llmchat.http.ClientAddress;
 import io.llmchat.http.ClientStream;
 import io.llmchat.limit.Decision;
@@ -18,9 +20,12 @@ import io.llmchat.limit.Need;
 import io.llmchat.limit.Quotas;
 import io.llmchat.limit.RateLimitHeaders;
 import io.vertx.core.Context;
+import io.vertx.core.http.HttpServerRequest;
 import java.math.BigDecimal;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
@@ -33,8 +38,10 @@ public final class Limits {
 
     /** The exchange property that says that the request was counted. */
     private static final String COUNTED = "counted";
-    /** The exchange property with what was taken and is to be settled; absent: nothing. */
+    /** The exchange property with what was taken and is to be settled; absent: nothing can be. */
     private static final String TAKEN = "taken";
+    /** The exchange property with how long whoever is turned away should wait. */
+    private static final String RETRY_AFTER = "retryAfterMillis";
 
     private static final List<String> MAX_TOKENS = List.of("max_completion_tokens", "max_tokens", "max_output_tokens");
     private static final long MOST_TOKENS = 100_000_000;
@@ -56,6 +63,25 @@ public final class Limits {
         this.quotas = new Quotas(quotas);
         this.perCaller = new Quota(points, duration, blockDuration, 0, 0, null, null);
         this.answerTokens = answerTokens;
+    }
+
+    /**
+     * A step before anything that callers share: who was over a limit of requests of its own, or of its user, is refused
+     * until that is over.
+     */
+    public Processor refuseAgain() {
+        return exchange -> {
+            if (!limiter.refuses()) {
+                return;
+            }
+            List<Limit> own = new ArrayList<>();
+            addOwn(caller(exchange), ClientStream.of(exchange).request(), own);
+            Decision decision = limiter.refusal(own);
+            if (decision != null) {
+                RateLimitHeaders.add(decision, ClientStream.of(exchange));
+                throw refusal(decision);
+            }
+        };
     }
 
     /**
@@ -96,8 +122,11 @@ public final class Limits {
         exchange.setProperty(COUNTED, true);
         Chat chat = Chat.of(exchange);
         Target target = chat.nextTarget();
-        List<Limit> limits = limits(exchange.getProperty("caller", Caller.ANONYMOUS, Caller.class), chat, target);
+        List<Limit> limits = limits(caller(exchange), chat, target);
         if (limits.isEmpty()) {
+            if (quotas.ofModels()) {
+                exchange.setProperty(TAKEN, Decision.FREE);
+            }
             return null;
         }
         boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
@@ -105,17 +134,20 @@ public final class Limits {
         if (counted && !more) {
             return null;
         }
-        Need need = more ? estimate(exchange, chat, target) : Need.REQUEST;
-        return limiter.take(limits, counted ? new Need(0, need.tokens(), need.cost()) : need);
+        if (!more) {
+            return limiter.take(limits, Need.REQUEST);
+        }
+        Need need = estimate(exchange, chat, target);
+        return limiter.take(limits, counted ? need : need.plus(Need.REQUEST));
     }
 
-    private static void decided(Exchange exchange, Decision decision) {
+    private void decided(Exchange exchange, Decision decision) {
         try {
             RateLimitHeaders.add(decision, ClientStream.of(exchange));
             if (!decision.allowed()) {
                 throw refusal(decision);
             }
-            if (decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
+            if (quotas.ofModels() || decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
                 exchange.setProperty(TAKEN, decision);
             }
         } catch (RuntimeException e) {
@@ -125,9 +157,7 @@ public final class Limits {
 
     private List<Limit> limits(Caller caller, Chat chat, Target target) {
         List<Limit> limits = new ArrayList<>(4);
-        Quota own = caller.quota() == null ? perCaller : caller.quota();
-        Limit.add(own, Limit.Scope.CALLER, caller.keyId() != null ? "key " + caller.keyId() : addresses.of(chat.client().request()), limits);
-        Limit.add(caller.userQuota(), Limit.Scope.USER, caller.userId(), limits);
+        addOwn(caller, chat.client().request(), limits);
         if (chat.agent() != null && chat.agent().rateLimit() != null) {
             Limit.add(Quota.read(chat.agent().rateLimit(), "rateLimit"), Limit.Scope.AGENT, chat.agent().id(), limits);
         }
@@ -135,27 +165,43 @@ public final class Limits {
         return limits;
     }
 
+    private void addOwn(Caller caller, HttpServerRequest request, List<Limit> to) {
+        Quota own = caller.quota() == null ? perCaller : caller.quota();
+        Limit.add(own, Limit.Scope.CALLER, caller.keyId() != null ? "key " + caller.keyId() : addresses.of(request), to);
+        Limit.add(caller.userQuota(), Limit.Scope.USER, caller.userId(), to);
+    }
+
+    private static Caller caller(Exchange exchange) {
+        return exchange.getProperty(Caller.PROPERTY, Caller.ANONYMOUS, Caller.class);
+    }
+
     private Need estimate(Exchange exchange, Chat chat, Target target) {
         ChatRequest request = chat.request();
         long prompt = Math.ceilDiv(request.body().length, 4L);
         long answer = request.operation() == Operation.CHAT ? longest(chat) : 0;
-        Usage usage = new Usage(prompt, answer);
-        return new Need(1, usage.totalTokens(), cost(exchange, target, usage));
+        return need(exchange, target, new Usage(prompt, answer));
     }
 
+    /** As many tokens as the answer may get: of several names the largest number, for each of its choices. */
     private long longest(Chat chat) {
+        long most = -1;
         for (String name : MAX_TOKENS) {
-            JsonNode said = chat.request().member(name);
-            if (said != null && said.isNumber()) {
-                return Math.clamp(said.asLong(), 0, MOST_TOKENS);
-            }
+            most = Math.max(most, number(chat, name, -1));
         }
-        return chat.agent() != null && chat.agent().maxTokens() != null ? chat.agent().maxTokens() : answerTokens;
+        if (most < 0) {
+            most = chat.agent() != null && chat.agent().maxTokens() != null ? chat.agent().maxTokens() : answerTokens;
+        }
+        return Math.min(MOST_TOKENS, most * Math.max(1, number(chat, "n", 1)));
     }
 
-    private static long cost(Exchange exchange, Target target, Usage usage) {
+    private static long number(Chat chat, String name, long absent) {
+        JsonNode said = chat.request().member(name);
+        return said != null && said.isNumber() ? Math.clamp(said.asLong(), 0, MOST_TOKENS) : absent;
+    }
+
+    private static Need need(Exchange exchange, Target target, Usage usage) {
         BigDecimal dollars = exchange.getContext().getRegistry().lookupByNameAndType("prices", Prices.class).cost(target, usage);
-        return dollars == null ? 0 : Limit.billionths(dollars);
+        return new Need(0, usage.totalTokens(), dollars == null ? 0 : Limit.billionths(dollars));
     }
 
     private static ChatException refusal(Decision decision) {
@@ -164,13 +210,19 @@ public final class Limits {
                 .retryAfter(seconds);
     }
 
-    /** A step for a request that this instance's own guard has turned away: its headers tell that limit. */
+    /**
+     * A step for a request that this instance's own guard has turned away: its headers tell that limit, and when there is
+     * room again, which is before the whole window is over.
+     */
     public Processor tellInstance() {
         return exchange -> {
             long max = exchange.getProperty("limitOfInstance", Long.class);
-            long window = exchange.getProperty("retryAfterMillis", Long.class);
+            long window = exchange.getProperty(RETRY_AFTER, Long.class);
+            long left = exchange.getProperty(Exchange.EXCEPTION_CAUGHT) instanceof Throttled throttled
+                    ? Math.max(1_000, throttled.retryAfterMillis()) : window;
+            exchange.setProperty(RETRY_AFTER, left);
             List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, max, window, 0));
-            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {window}, 0, 0, 0, true), ClientStream.of(exchange));
+            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {left}, 0, 0, 0, true), ClientStream.of(exchange));
         };
     }
 
@@ -182,9 +234,21 @@ public final class Limits {
                 return;
             }
             exchange.removeProperty(TAKEN);
-            Chat chat = Chat.of(exchange);
-            Usage usage = chat.usage();
-            limiter.settle(taken, usage == null ? Need.REQUEST : new Need(1, usage.totalTokens(), cost(exchange, chat.target(), usage)));
+            // by the names of their quotas; null: those that have none
+            Map<String, Need> ofModels = new HashMap<>();
+            for (Charge charge : Chat.of(exchange).charges()) {
+                ofModels.merge(quotas.name(charge.target()), need(exchange, charge.target(), charge.usage()), Need::plus);
+            }
+            Need all = ofModels.values().stream().reduce(Need.NOTHING, Need::plus);
+            // of a model that was asked in the place of the first nothing was taken yet
+            List<Limit> others = new ArrayList<>();
+            for (String model : ofModels.keySet()) {
+                if (taken.limits().stream().noneMatch(l -> l.scope() == Limit.Scope.MODEL && l.name().equals(model))) {
+                    quotas.addModel(model, others);
+                }
+            }
+            limiter.settle(taken, others,
+                    limit -> limit.scope() == Limit.Scope.MODEL ? ofModels.getOrDefault(limit.name(), Need.NOTHING) : all);
         };
     }
 }

@@ -1,11 +1,13 @@
 package io.llmchat.step;
 
+import io.llmchat.chat.Charge;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -38,6 +40,16 @@ public final class Prices {
             BigDecimal prompt = new BigDecimal(words[1]);
             prices.put(words[0], new Price(prompt, new BigDecimal(words[2]), words.length == 4 ? new BigDecimal(words[3]) : prompt));
         });
+    }
+
+    /** The US dollars that calls cost together, each by the price of its own model; null if none of these has one. */
+    public BigDecimal cost(List<Charge> charges) {
+        BigDecimal sum = null;
+        for (Charge charge : charges) {
+            BigDecimal cost = cost(charge.target(), charge.usage());
+            sum = sum == null ? cost : cost == null ? sum : sum.add(cost);
+        }
+        return sum;
     }
 
     /** The US dollars that an answer cost; null if the model has no price. */

@@ -23,6 +23,8 @@ public final class Retry {
 
     /** Callers choose model names. */
     private static final int MAX_LEFT_ALONE = 10_000;
+    /** Milliseconds: some providers say a day, and take requests again long before. */
+    private static final long MOST_LEFT_ALONE = 60_000;
 
     /** Providers' models that have said when they take requests again, and when that is. */
     private final Map<Target, Long> leftAloneUntil = new ConcurrentHashMap<>();
@@ -106,7 +108,7 @@ public final class Retry {
                 if (leftAloneUntil.size() >= MAX_LEFT_ALONE) {
                     leftAloneUntil.clear();
                 }
-                leftAloneUntil.put(chat.target(), System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(wait));
+                leftAloneUntil.put(chat.target(), System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(Math.min(wait, MOST_LEFT_ALONE)));
             }
             return wait;
         }

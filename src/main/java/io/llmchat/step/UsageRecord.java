@@ -1,6 +1,7 @@
 package io.llmchat.step;
 
 import io.llmchat.chat.Caller;
+import io.llmchat.chat.Charge;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
@@ -8,6 +9,7 @@ import io.llmchat.json.Json;
 import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
+import java.util.List;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
@@ -27,7 +29,8 @@ public final class UsageRecord implements Processor {
     public void process(Exchange exchange) {
         Chat chat = Chat.of(exchange);
         Target target = chat.target();
-        Usage usage = chat.usage();
+        List<Charge> charges = chat.charges();
+        Usage usage = Charge.sum(charges);
         StringBuilder row = new StringBuilder(720).append('{');
         tell(row, "answer_id", chat.answerId());
         tell(row, "created_at", Instant.now().toString());
@@ -51,7 +54,7 @@ public final class UsageRecord implements Processor {
             tell(row, "reasoning_tokens", usage.reasoningTokens());
         }
         tell(row, "usage_estimated", usage != null && usage.estimated());
-        tell(row, "cost_usd", usage == null || target == null ? null : prices.cost(target, usage));
+        tell(row, "cost_usd", prices.cost(charges));
         tell(row, "first_token_ms", chat.firstTokenMillis());
         tell(row, "duration_ms", chat.durationMillis());
         row.setCharAt(row.length() - 1, '}');

@@ -18,8 +18,8 @@ import org.redisson.client.codec.StringCodec;
 
 /**
  * What was read lately, kept in this process, behind it in Redis for all instances, behind that where it comes from.
- * A change made by any instance drops it everywhere within half a second. Where Redis is away, what is older than a
- * second is read again; where that fails too, what there is is used. One thread at a time reads the same thing, the
+ * A change made by any instance drops it everywhere within half a second. Where Redis is away, or full, what is older than
+ * a second is read again; where that fails too, what there is is used. One thread at a time reads the same thing, the
  * others wait for it. What is not there is not kept. Safe for all threads; a hit waits for nobody.
  *
  * @param <V> what is kept; immutable
@@ -142,7 +142,12 @@ public final class NearCache<V> {
 
     private boolean isFresh(Kept<V> kept) {
         long age = System.nanoTime() - kept.atNanos;
-        return age < (watch.available() && !behind.get() ? TimeUnit.SECONDS.toNanos(ttlSeconds) : UNWATCHED_NANOS);
+        return age < (isTold() ? TimeUnit.SECONDS.toNanos(ttlSeconds) : UNWATCHED_NANOS);
+    }
+
+    /** Whether what has changed is no longer kept, here and in Redis. */
+    private boolean isTold() {
+        return watch.tellsChanges() && !behind.get();
     }
 
     private V await(CompletableFuture<V> others) throws Exception {
@@ -158,13 +163,15 @@ public final class NearCache<V> {
         String place = instance + places.incrementAndGet();
         boolean placed = false;
         try {
-            String text = watch.ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.VALUE, keys,
-                    id, place, PLACE_TTL));
-            if (text != null) {
-                shared.increment();
-                return keep(id, text, before);
+            if (isTold()) {
+                String text = watch.ask(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.VALUE, keys,
+                        id, place, PLACE_TTL));
+                if (text != null) {
+                    shared.increment();
+                    return keep(id, text, before);
+                }
+                placed = true;
             }
-            placed = true;
         } catch (RedisAway e) {
             // then without it
         }

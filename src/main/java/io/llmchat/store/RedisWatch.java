@@ -1,6 +1,7 @@
 package io.llmchat.store;
 
 import io.netty.util.concurrent.EventExecutor;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Queue;
@@ -15,6 +16,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
 import java.util.function.Supplier;
+import org.redisson.api.RBucket;
 import org.redisson.api.RFuture;
 import org.redisson.api.RStream;
 import org.redisson.api.RedissonClient;
@@ -48,10 +50,14 @@ public final class RedisWatch {
     private static final int LOOK_SLICES = 50;
 
     private final RStream<String, String> changes;
+    /** Written to see whether there is room again. */
+    private final RBucket<String> room;
     private final List<BiConsumer<String, String>> listeners = new CopyOnWriteArrayList<>();
     private final List<Runnable> gaps = new CopyOnWriteArrayList<>();
     private final List<Runnable> looked = new CopyOnWriteArrayList<>();
     private volatile boolean available = true;
+    /** Whether it answers, but takes nothing new. */
+    private volatile boolean full;
     /** When anybody last got an answer. */
     private volatile long answeredAt = System.nanoTime();
     private volatile boolean running = true;
@@ -68,6 +74,7 @@ public final class RedisWatch {
     RedisWatch(RedissonClient client, Iterable<EventExecutor> loops) {
         this.loops = loops;
         changes = client.getStream("llmchat:changes", StringCodec.INSTANCE);
+        room = client.getBucket("llmchat:room", StringCodec.INSTANCE);
     }
 
     void start() {
@@ -85,6 +92,14 @@ public final class RedisWatch {
     /** Whether Redis has answered lately. */
     public boolean available() {
         return available;
+    }
+
+    /**
+     * Whether changes that others make are told here. They are not while Redis is away, nor, as far as this instance has
+     * met it in a write of its own, while it is full.
+     */
+    public boolean tellsChanges() {
+        return available && !full;
     }
 
     /** How long Redis took for the last read of the changes, which comes four times a second. */
@@ -143,6 +158,9 @@ public final class RedisWatch {
             }
             if (cause instanceof RedisConnectionException || cause instanceof RedisTimeoutException) {
                 away(cause.getMessage());
+            } else if (!full && String.valueOf(cause.getMessage()).contains("command not allowed when used memory > 'maxmemory'")) {
+                full = true;
+                LOG.warn("Redis is full, and takes nothing new; this instance relies on nothing that is kept for longer than a second");
             }
             waiting.completeExceptionally(new RedisAway("Redis failed: " + cause));
         });
@@ -251,12 +269,26 @@ public final class RedisWatch {
                     available = true;
                     gaps.forEach(Runnable::run);
                 }
+                if (full && hasRoom()) {
+                    LOG.info("Redis takes new entries again");
+                    full = false;
+                    gaps.forEach(Runnable::run);
+                }
                 looked.forEach(Runnable::run);
             } catch (InterruptedException e) {
                 return;
             } catch (RuntimeException e) {
                 away(e.getMessage());
             }
+        }
+    }
+
+    private boolean hasRoom() {
+        try {
+            await(watched(() -> room.setAsync("", Duration.ofSeconds(1)), LOOK_SLICES));
+            return true;
+        } catch (RedisAway e) {
+            return false;
         }
     }
 
