@@ -69,6 +69,15 @@ class ProcessTest {
     }
 
     @Test
+    void itsDataMayBeInAFolderWithBlanksAndQuotesInItsName() throws Exception {
+        Process gateway = GatewayProcess.start(folder.resolve("my \"own\" data's"), Map.of("PORT", Integer.toString(freePort())));
+        readTo(gateway, "curl -N");
+        assertTrue(Files.exists(folder.resolve("my \"own\" data's/redis/redis.pid")));
+        gateway.destroy();
+        assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
+    }
+
+    @Test
     void afterAKillItStartsAgainWithItsData() throws Exception {
         int port = freePort();
         Process first = start(Map.of("PORT", Integer.toString(port)));
