@@ -152,6 +152,10 @@ class EngineTest {
             route("chooses", "none").choice().when(body().isEqualTo("x")).process(say("x")).to("direct:plain").otherwise().process(say("never")).end()
                     .filter(body().isEqualTo("y")).process(say("y")).end().process(say("z"));
             route("left-out", "none").process(say("never")).disabled().process(say("b"));
+            route("left-out-throttle", "none").throttle(0).mode("TotalRequests").rejectExecution(true).disabled().process(say("b"));
+            route("left-out-kamelet", "none").to("kamelet:says").disabled().process(say("b"));
+            route("left-out-breaker", "none").circuitBreaker().process(say("never")).end().disabled().process(say("b"));
+            routeTemplate("says").from("kamelet:source").process(say("never"));
             route("completes", "none").process(e -> e.getExchangeExtension().addOnCompletion(new RouteNotes())).to("direct:plain").process(say("z"));
             route("receives", "none").toV("direct:plain", null, "got").setBody(simple("${variable.got}")).process(say("z"));
         }
@@ -197,7 +201,8 @@ class EngineTest {
     static Stream<String> routes() {
         return Stream.of("plain", "fails", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
                 "stops-in-try", "rolls-back", "try", "try-well", "try-in-try", "try-in-catch", "catch-fails", "catch-once", "finally", "dynamic", "dynamic-nobody",
-                "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "completes", "receives");
+                "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "left-out-throttle", "left-out-kamelet",
+                "left-out-breaker", "completes", "receives");
     }
 
     /** All that a caller can see of what became of it. */
