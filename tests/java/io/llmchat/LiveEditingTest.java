@@ -26,6 +26,9 @@ import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -125,6 +128,47 @@ class LiveEditingTest {
             untilLoaded(gateway, 2);
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void aStepThatWaitsMayBeAddedToAChat() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            String ask = "- to: \"sql:SELECT 42 AS answer?outputType=SelectOne&outputHeader=answer\"\n";
+            routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - to: direct:limit\n        " + ask);
+            untilLoaded(gateway, 2);
+            assertEquals(1, new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, true))).ends());
+            routes.edit("providers/openai.camel.yaml", "            steps:\n", "            steps:\n              " + ask);
+            untilLoaded(gateway, 3);
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+        }
+    }
+
+    @Test
+    void aThrottleThatKeepsChatsWaitingKeepsNobodyElse() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - throttle: {expression: {constant: {expression: \"1\"}}}\n        - to: direct:limit\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            CountDownLatch go = new CountDownLatch(1);
+            gateway.provider().on(model, FakeProvider.waits("one", go, "two"));
+            ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor();
+            Future<HttpResponse<String>> first = callers.submit(() -> gateway.post("/v1/chat/completions", chat("openai/" + model, true)));
+            until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
+            List<Future<HttpResponse<String>>> others = new ArrayList<>();
+            for (int i = 0; i < 8; i++) {
+                others.add(callers.submit(() -> gateway.post("/v1/chat/completions", chat("demo", false))));
+            }
+            for (int i = 0; i < 8; i++) {
+                assertEquals(200, gateway.get("/health").statusCode());
+            }
+            assertTrue(others.stream().noneMatch(Future::isDone));
+            go.countDown();
+            assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
+            for (Future<HttpResponse<String>> other : others) {
+                assertEquals(200, other.get(10, TimeUnit.SECONDS).statusCode());
+            }
+            callers.shutdownNow();
         }
     }
 

@@ -92,6 +92,9 @@ class BreakerProcessorTest {
 
     @AfterEach
     void stop() {
+        while (!calls.open.isEmpty()) {
+            calls.end(null);
+        }
         context.stop();
     }
 

@@ -67,7 +67,7 @@ public final class Authenticate {
 
     /** A step that lets callers pass, and says who they are: the owner of the key, or, where none is needed, anybody. */
     public Processor caller() {
-        return new MayWait(exchange -> enter(exchange, identify(exchange)));
+        return exchange -> enter(exchange, identify(exchange));
     }
 
     /** A step that lets administrators pass, and says from where: every change that they make is noted with that. */

@@ -45,7 +45,7 @@ public final class Targets {
      * cache, or by the route {@code enrich-agent}.
      */
     public Processor name() {
-        return new MayWait(exchange -> {
+        return exchange -> {
             String given = Chat.of(exchange).request().model();
             boolean unknown = given == null || given.isBlank()
                     || Target.parse(given) != null && providers(exchange).provider(Target.parse(given).provider()) == null;
@@ -62,7 +62,7 @@ public final class Targets {
                 }
                 chat.name(defaultModel);
             }
-        });
+        };
     }
 
     private Agent agent(Exchange exchange, String id) throws Exception {
