@@ -69,10 +69,10 @@ class ProcessTest {
     }
 
     @Test
-    void itsDataMayBeInAFolderWithBlanksAndQuotesInItsName() throws Exception {
-        Process gateway = GatewayProcess.start(folder.resolve("my \"own\" data's"), Map.of("PORT", Integer.toString(freePort())));
+    void itsDataMayBeInAFolderWithBlanksInItsName() throws Exception {
+        Process gateway = GatewayProcess.start(folder.resolve("my own data"), Map.of("PORT", Integer.toString(freePort())));
         readTo(gateway, "curl -N");
-        assertTrue(Files.exists(folder.resolve("my \"own\" data's/redis/redis.pid")));
+        assertTrue(Files.exists(folder.resolve("my own data/redis/redis.pid")));
         gateway.destroy();
         assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
     }
@@ -174,6 +174,18 @@ class ProcessTest {
         assertEquals(200, ask(port).statusCode());
         first.destroy();
         assertTrue(first.waitFor(30, TimeUnit.SECONDS));
+    }
+
+    @Test
+    void whoIsToldToEndWhileItStartsLeavesNoStoreBehind() throws Exception {
+        Process gateway = start(Map.of("PORT", Integer.toString(freePort())));
+        readTo(gateway, "Creating PostgreSQL in ");
+        gateway.destroy();
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(0, gateway.exitValue());
+        assertTrue(Files.exists(folder.resolve("data/postgres/data/PG_VERSION")), "it was made");
+        String data = folder.resolve("data").toString();
+        until("no process has its data", () -> ProcessHandle.allProcesses().noneMatch(p -> p.info().commandLine().orElse("").contains(data)));
     }
 
     @Test

@@ -65,14 +65,15 @@ final class Generation {
                 throw new RoutesRefused(loose != null ? loose : new Fault(null, 0, "There is no table of errors (errors.camel.yaml)."), null);
             }
             gate.catchErrors(http.router(), () -> errors, maxBody);
-        } catch (Exception e) {
+        } catch (Throwable e) {
+            // an error too: of a class that a bean needs, and of whatever else is of this version only
             RoutesRefused refused = refused(files, e);
             main.stop();
             throw refused;
         }
     }
 
-    private RoutesRefused refused(RouteFiles files, Exception e) {
+    private RoutesRefused refused(RouteFiles files, Throwable e) {
         if (e instanceof RoutesRefused refused) {
             return refused;
         }
