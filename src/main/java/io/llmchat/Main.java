@@ -38,7 +38,8 @@ public final class Main {
             gateway.start();
         } catch (BindException e) {
             fail("Cannot listen on " + setting("HOST", "127.0.0.1") + ":" + setting("PORT", "3001")
-                    + ": " + e.getMessage() + ". Choose another PORT, or stop what uses it.");
+                    + ": " + e.getMessage() + (e.getMessage().contains("in use") ? ". Choose another PORT, or stop what uses it."
+                            : ". HOST takes an address of this machine, and PORT one that is allowed."));
         } catch (RoutesRefused e) {
             fail(e.getMessage());
         } catch (Exception e) {

@@ -1,5 +1,6 @@
 package io.llmchat.host;
 
+import io.llmchat.chat.Target;
 import io.llmchat.http.Connections;
 import io.llmchat.http.Drain;
 import io.llmchat.http.ErrorTable;
@@ -130,7 +131,18 @@ public final class Gateway {
         // what is saved while they are read is a change
         atFirst = files.versions();
         current.set(generation());
+        checkDefaultModel();
         bean(RouteVersions.class).loaded(current.get().files());
+    }
+
+    private void checkDefaultModel() {
+        String model = property("llmchat.enrich.default-model");
+        Target target = Target.parse(model);
+        Set<String> providers = current.get().providers();
+        if (target != null && !providers.contains(target.provider())) {
+            throw new IllegalArgumentException("DEFAULT_MODEL is '" + model + "'; it takes an agent's id, or <provider>/<model> of one of "
+                    + String.join(", ", providers) + ".");
+        }
     }
 
     /** Starts what all versions of the routes share; they find it in {@link #registry}. */

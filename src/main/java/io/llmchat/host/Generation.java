@@ -3,11 +3,16 @@ package io.llmchat.host;
 import io.llmchat.eip.Eips;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.llm.LlmComponent;
+import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.store.Statements;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
 import org.apache.camel.CamelContext;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
@@ -95,6 +100,12 @@ final class Generation {
     /** How many requests it has taken and not finished. */
     int requests() {
         return http.requests();
+    }
+
+    /** The names of its providers. */
+    Set<String> providers() {
+        return main.getCamelContext().getComponent("llm", LlmComponent.class).providers().stream().map(LlmEndpoint::getProvider)
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     /** From how many files its routes are. */
