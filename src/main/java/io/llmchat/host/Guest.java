@@ -1,9 +1,12 @@
 package io.llmchat.host;
 
+import io.llmchat.Settings;
 import io.llmchat.eip.Eips;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.step.Authenticate;
 import io.vertx.core.Vertx;
+import java.util.List;
 import java.util.Map;
 import org.apache.camel.CamelConfiguration;
 import org.apache.camel.CamelContext;
@@ -27,6 +30,10 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
 
     @Override
     public void configure(CamelContext context) throws Exception {
+        List<String> faults = Settings.faults(System.getenv());
+        if (!faults.isEmpty()) {
+            throw new IllegalArgumentException(String.join("\n", faults));
+        }
         gateway.startBeans();
         DefaultRegistry registry = (DefaultRegistry) context.getRegistry();
         registry.addBeanRepository(gateway.registry());
@@ -49,6 +56,10 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
             @Override
             protected void doStart() throws Exception {
                 gateway.listen(routes::router, () -> errors(context));
+                String adminKey = gateway.bean(Authenticate.class).generatedAdminKey();
+                if (adminKey != null) {
+                    System.out.println("The admin key, made for this run and not shown again: " + adminKey);
+                }
             }
         };
     }
