@@ -109,6 +109,15 @@ class LauncherTest {
         assertTrue(Files.isDirectory(here.resolve("stores/postgres")), said::toString);
     }
 
+    /** As it is for services that have no home. */
+    @Test
+    void nothingElseIsNeededToFindTheJdk() throws Exception {
+        Process check = new ProcessBuilder("env", "-i", "PATH=" + System.getenv("PATH"), "JAVA_HOME=" + System.getProperty("java.home"),
+                home.resolve("llmchat").toString(), "routes", "check", home.toString()).redirectErrorStream(true).start();
+        List<String> said = check.inputReader().lines().toList();
+        assertTrue(said.getLast().startsWith("There are no route files"), said::toString);
+    }
+
     private Process launch(String command, Map<String, String> settings) throws IOException {
         return launch(Path.of("").toAbsolutePath(), command, settings);
     }

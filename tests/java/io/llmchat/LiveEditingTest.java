@@ -18,7 +18,9 @@ import io.llmchat.support.TestGateway;
 import java.lang.management.ManagementFactory;
 import java.net.http.HttpClient;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
@@ -26,9 +28,13 @@ import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -43,6 +49,15 @@ class LiveEditingTest {
     Path temp;
 
     private final String model = "m-" + UUID.randomUUID();
+
+    /** A bean whose class cannot be used. */
+    public static final class Faulty {
+        static {
+            if (true) {
+                throw new NoClassDefFoundError("a library of this version");
+            }
+        }
+    }
 
     private static JsonNode routes(TestGateway gateway) throws Exception {
         return json(gateway.get("/health/detailed").body()).path("routes");
@@ -84,6 +99,47 @@ class LiveEditingTest {
             routes.delete("providers/extra.camel.yaml");
             untilLoaded(gateway, 5);
             assertEquals(404, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
+
+            routes.edit("chat.camel.yaml", "routeConfigurationId: entry", "routeConfigurationId: ent*,inner");
+            untilLoaded(gateway, 6);
+        }
+    }
+
+    /** As Kubernetes mounts it: a link for each file, through one of the folder, which is exchanged for another one. */
+    @Test
+    void aMountedConfigMapIsExchangedAsOneChange() throws Exception {
+        RouteFolder before = RouteFolder.in(temp.resolve("..before"));
+        RouteFolder after = RouteFolder.in(temp.resolve("..after"));
+        after.edit("chat.camel.yaml", "From a request", "From the request");
+        after.edit("limit.camel.yaml", "description: ", "description: Now, ");
+        Path mounted = Files.createDirectory(temp.resolve("mounted"));
+        Files.createSymbolicLink(mounted.resolve("..data"), before.folder());
+        for (String name : List.of(".", "providers", "kamelets")) {
+            Path folder = Files.createDirectories(mounted.resolve(name).normalize());
+            try (Stream<Path> files = Files.list(before.folder().resolve(name))) {
+                for (Path file : files.filter(Files::isRegularFile).toList()) {
+                    Files.createSymbolicLink(folder.resolve(file.getFileName()), mounted.resolve("..data").resolve(name).resolve(file.getFileName()));
+                }
+            }
+        }
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", mounted.toString())) {
+            Path next = Files.createSymbolicLink(mounted.resolve("..data_tmp"), after.folder());
+            Files.move(next, mounted.resolve("..data"), StandardCopyOption.ATOMIC_MOVE);
+            untilLoaded(gateway, 2);
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void aFileThatCannotBeReadIsRefusedAndDoesNotHideLaterChanges() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            Files.createSymbolicLink(routes.folder().resolve("more.camel.yaml"), temp.resolve("nowhere"));
+            until("it is refused", () -> gateway.metric("llmchat_routes_reloads_total{result=\"refused\"}") == 1);
+            assertEquals("more.camel.yaml cannot be read.", routes(gateway).path("lastError").path("reason").asText());
+            routes.delete("more.camel.yaml");
+            untilLoaded(gateway, 2);
         }
     }
 
@@ -104,6 +160,9 @@ class LiveEditingTest {
                     new Broken(good.replace("direct:admit", "direkt:admit"), 10, "No endpoint could be found for: direkt://admit"),
                     new Broken(good.replace("direct:admit", "direct:nowhere"), 10, "there is no route from direct:nowhere"),
                     new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
+                    new Broken(good.replace("Id: entry", "Id: entry,exit"), 2, "there is no routeConfiguration 'exit'"),
+                    new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
+                    new Broken(good + "- beans:\n    - {name: broken, type: \"io.llmchat.LiveEditingTest$Faulty\"}\n", 0, "of this version"),
                     new Broken(good + "- route:\n    id: enrich\n    from: {uri: direct:enrich, steps: [{stop: {}}]}\n", 0, "The id 'enrich' is used twice"),
                     new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?baseUrl=http://x\n",
                             lines + 6, "mandatory parameters must be provided: provider"),
@@ -125,6 +184,47 @@ class LiveEditingTest {
             untilLoaded(gateway, 2);
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void aStepThatWaitsMayBeAddedToAChat() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            String ask = "- to: \"sql:SELECT 42 AS answer?outputType=SelectOne&outputHeader=answer\"\n";
+            routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - to: direct:limit\n        " + ask);
+            untilLoaded(gateway, 2);
+            assertEquals(1, new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, true))).ends());
+            routes.edit("providers/openai.camel.yaml", "            steps:\n", "            steps:\n              " + ask);
+            untilLoaded(gateway, 3);
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+        }
+    }
+
+    @Test
+    void aThrottleThatKeepsChatsWaitingKeepsNobodyElse() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - throttle: {expression: {constant: {expression: \"1\"}}}\n        - to: direct:limit\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            CountDownLatch go = new CountDownLatch(1);
+            gateway.provider().on(model, FakeProvider.waits("one", go, "two"));
+            ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor();
+            Future<HttpResponse<String>> first = callers.submit(() -> gateway.post("/v1/chat/completions", chat("openai/" + model, true)));
+            until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
+            List<Future<HttpResponse<String>>> others = new ArrayList<>();
+            for (int i = 0; i < 8; i++) {
+                others.add(callers.submit(() -> gateway.post("/v1/chat/completions", chat("demo", false))));
+            }
+            for (int i = 0; i < 8; i++) {
+                assertEquals(200, gateway.get("/health").statusCode());
+            }
+            assertTrue(others.stream().noneMatch(Future::isDone));
+            go.countDown();
+            assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
+            for (Future<HttpResponse<String>> other : others) {
+                assertEquals(200, other.get(10, TimeUnit.SECONDS).statusCode());
+            }
+            callers.shutdownNow();
         }
     }
 

@@ -12,14 +12,19 @@ import io.llmchat.chat.Operation;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
 import io.llmchat.ops.ChatMeters;
+import io.llmchat.ops.RouteVersions;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.Living;
+import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
 import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
+import java.nio.file.Path;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What is measured of chats and of the stores. */
 class MetricsTest {
@@ -128,5 +133,26 @@ class MetricsTest {
                     && l.contains("routeId=\"complete\"")), () -> "no times of the route complete");
         }
         assertFalse(TestGateway.shared().get("/metrics").body().contains("routeId=\"complete\""));
+    }
+
+    @Test
+    void theTimesOfRoutesGoOnWhenTheyAreEdited(@TempDir Path folder) throws Exception {
+        RouteFolder routes = RouteFolder.in(folder.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.health.route-times", "true", "llmchat.routes.dir", routes.folder().toString())) {
+            gateway.post("/v1/chat/completions", chat("demo", false));
+            Class<?> generation = Class.forName("io.llmchat.host.Generation");
+            int generations = Living.objects(generation);
+            for (int edits = 1; edits <= 2; edits++) {
+                int expected = 1 + edits;
+                routes.edit("admit.camel.yaml", "description: ", "description: Now, ");
+                until("it serves", () -> gateway.bean(RouteVersions.class).generation() == expected);
+                gateway.post("/v1/chat/completions", chat("demo", false));
+            }
+            // Camel's sum over all routes keeps the first one
+            until("the version before has ended", () -> Living.objects(generation) == generations + 1);
+            String times = gateway.get("/metrics").body().lines()
+                    .filter(l -> l.startsWith("camel_route_policy_seconds_count{") && l.contains("routeId=\"complete\"")).findFirst().orElse("none");
+            assertTrue(times.endsWith("} 3"), times);
+        }
     }
 }

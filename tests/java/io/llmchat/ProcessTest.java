@@ -32,6 +32,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The gateway as a process: what it says at its start, and that it leaves nothing behind at its end. */
 class ProcessTest {
@@ -97,6 +99,15 @@ class ProcessTest {
             assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
         }
         assertEquals(0, gateway.exitValue());
+    }
+
+    @Test
+    void itsDataMayBeInAFolderWithBlanksInItsName() throws Exception {
+        Process gateway = GatewayProcess.start(folder.resolve("my own data"), Map.of("PORT", Integer.toString(freePort())));
+        readTo(gateway, "curl -N");
+        assertTrue(Files.exists(folder.resolve("my own data/redis/redis.pid")));
+        gateway.destroy();
+        assertTrue(gateway.waitFor(30, TimeUnit.SECONDS));
     }
 
     @Test
@@ -199,6 +210,18 @@ class ProcessTest {
     }
 
     @Test
+    void whoIsToldToEndWhileItStartsLeavesNoStoreBehind() throws Exception {
+        Process gateway = start(Map.of("PORT", Integer.toString(freePort())));
+        readTo(gateway, "Creating PostgreSQL in ");
+        gateway.destroy();
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(0, gateway.exitValue());
+        assertTrue(Files.exists(folder.resolve("data/postgres/data/PG_VERSION")), "it was made");
+        String data = folder.resolve("data").toString();
+        until("no process has its data", () -> ProcessHandle.allProcesses().noneMatch(p -> p.info().commandLine().orElse("").contains(data)));
+    }
+
+    @Test
     void aPortInUseIsSaidInOneSentenceAndNothingIsLeftRunning() throws Exception {
         try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             Process gateway = start(Map.of("PORT", Integer.toString(taken.getLocalPort())));
@@ -218,6 +241,19 @@ class ProcessTest {
         assertEquals(2, gateway.exitValue());
         assertEquals(List.of("REQUEST_TIMEOUT is 'soon'; it takes a whole number from 1 to 3600000."),
                 gateway.inputReader().lines().filter(l -> !l.startsWith("WARNING")).toList());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "HOST          | no.such.host.invalid | The gateway does not start: HOST is 'no.such.host.invalid', which cannot be resolved.",
+        "HOST          | 203.0.113.1          | Cannot listen on 203.0.113.1:3001: Cannot assign requested address. HOST takes an address of this machine, and PORT one that is allowed.",
+        "DEFAULT_MODEL | grok/4               | The gateway does not start: DEFAULT_MODEL is 'grok/4'; it takes an agent's id, or <provider>/<model> of one of "})
+    void aValueThatIsFoundToBeOfNoUseLaterStopsTheStartWithASentenceToo(String name, String value, String said) throws Exception {
+        Process gateway = start(Map.of(name, value));
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(1, gateway.exitValue());
+        String last = gateway.inputReader().lines().toList().getLast();
+        assertTrue(last.startsWith(said), last);
     }
 
     @Test

@@ -52,6 +52,8 @@ class SettingsTest {
         "OLLAMA_BASE_URL               | //localhost:1/v1    | an http or https URL",
         "OLLAMA_BASE_URL               | http:// /v1         | an http or https URL",
         "FRONTEND_URL                  | *                   | a comma-separated list of origins, such as https://chat.example.com",
+        "FRONTEND_URL                  | https://A.example   | a comma-separated list of origins, such as https://chat.example.com",
+        "FRONTEND_URL                  | localhost:5173      | a comma-separated list of origins, such as https://chat.example.com",
         "FRONTEND_URL                  | https://a.example/  | a comma-separated list of origins, such as https://chat.example.com",
         "DEFAULT_FALLBACKS             | openai/a,gpt        | a comma-separated list of <provider>/<model>"})
     void aFaultNamesTheVariableItsValueAndWhatItTakes(String name, String value, String takes) {
@@ -64,7 +66,8 @@ class SettingsTest {
         "RETRY_MAX_RETRIES | 0", "RETRY_BACKOFF_FACTOR | 1.5", "RATE_LIMIT_MAX_REQUESTS | 0", "TRUSTED_PROXIES | 10.0.0.0/8, ::1",
         "LIMITS | global points=9 duration=60; model openai/* budgetPerMonth=99.5", "OPENAI_BASE_URL | HTTPS://api.example.com/v1/",
         "OLLAMA_BASE_URL | http://[::1]:11434/v1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef",
-        "FRONTEND_URL | https://a.example,http://localhost:5173"})
+        "FRONTEND_URL | https://a.example,http://localhost:5173",
+        "FRONTEND_URL | app://localhost, tauri://localhost,capacitor://localhost, chrome-extension://abcdefghijklmnop"})
     void whatCanBeUsedIsNoFault(String name, String value) {
         assertEquals(List.of(), faults(name, value));
     }

@@ -9,6 +9,7 @@ import io.llmchat.step.Authenticate;
 import java.net.BindException;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
 import sun.misc.Signal;
 
@@ -31,17 +32,27 @@ public final class Main {
             System.exit(2);
         }
         Gateway gateway = new Gateway(Map.of());
+        CountDownLatch begun = new CountDownLatch(1);
+        endWhenTold(gateway, begun);
         try {
             gateway.start();
         } catch (BindException e) {
             fail("Cannot listen on " + setting("HOST", "127.0.0.1") + ":" + setting("PORT", "3001")
-                    + ": " + e.getMessage() + ". Choose another PORT, or stop what uses it.");
+                    + ": " + e.getMessage() + (e.getMessage().contains("in use") ? ". Choose another PORT, or stop what uses it."
+                            : ". HOST takes an address of this machine, and PORT one that is allowed."));
         } catch (RoutesRefused e) {
             fail(e.getMessage());
         } catch (Exception e) {
             org.slf4j.LoggerFactory.getLogger(Main.class).debug("The start failed", e);
             fail("The gateway does not start: " + Cause.of(e));
         }
+        begun.countDown();
+        EarlyCollection.begin();
+        welcome(gateway, (System.nanoTime() - started) / 1_000_000);
+    }
+
+    /** @param begun until then it starts; who tells it to end meanwhile is heard after that, so that no store is left behind */
+    private static void endWhenTold(Gateway gateway, CountDownLatch begun) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             gateway.stop();
             org.apache.logging.log4j.LogManager.shutdown();
@@ -51,16 +62,20 @@ public final class Main {
             Signal.handle(new Signal(signal), s -> {
                 if (ending.getAndSet(true)) {
                     gateway.hurry();
-                } else {
-                    Thread.ofPlatform().name("drain").start(() -> {
-                        gateway.drain(signal.equals("TERM"));
-                        System.exit(0);
-                    });
+                    return;
                 }
+                boolean serves = begun.getCount() == 0;
+                Thread.ofPlatform().name("drain").start(() -> {
+                    try {
+                        begun.await();
+                        gateway.drain(serves && signal.equals("TERM"));
+                    } catch (InterruptedException e) {
+                        Thread.currentThread().interrupt();
+                    }
+                    System.exit(0);
+                });
             });
         }
-        EarlyCollection.begin();
-        welcome(gateway, (System.nanoTime() - started) / 1_000_000);
     }
 
     private static String setting(String name, String otherwise) {

@@ -17,6 +17,9 @@ public final class Settings {
         String refuse(String value);
     }
 
+    /** As browsers write it: of a page, or of what is installed with a scheme of its own, an extension or a desktop application. */
+    private static final String ORIGIN = "(https?://[a-z0-9.\\[\\]:-]+|(?!https?:)[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+)";
+
     private static final Map<String, Check> CHECKS = new LinkedHashMap<>();
 
     static {
@@ -41,7 +44,7 @@ public final class Settings {
         number("MAX_CONCURRENT_REQUESTS", 1, 100_000);
         number("MAX_BODY_BYTES", 1_024, 1_073_741_824);
         number("MAX_CONNECTIONS", 1, 1_000_000);
-        text("FRONTEND_URL", "|ORIGIN(\\s*,\\s*ORIGIN)*".replace("ORIGIN", "https?://[a-z0-9.\\[\\]:-]+"),
+        text("FRONTEND_URL", "|ORIGIN(\\s*,\\s*ORIGIN)*".replace("ORIGIN", ORIGIN),
                 "a comma-separated list of origins, such as https://chat.example.com");
         text("STORE_MESSAGES", "true|false", "true or false");
         number("RETENTION_DAYS", 0, 36_500);

@@ -16,6 +16,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
@@ -31,6 +32,7 @@ class JbangTest {
 
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
     private final int port;
+    private String adminKey = "";
 
     JbangTest() throws IOException {
         port = GatewayProcess.freePort();
@@ -38,7 +40,7 @@ class JbangTest {
 
     private Answer ask(boolean stream) throws Exception {
         return new Answer(client.send(HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/v1/chat/completions"))
-                .POST(HttpRequest.BodyPublishers.ofString(chat("demo", stream))).build(), HttpResponse.BodyHandlers.ofString()));
+                .header("Authorization", "Bearer " + adminKey).POST(HttpRequest.BodyPublishers.ofString(chat("demo", stream))).build(), HttpResponse.BodyHandlers.ofString()));
     }
 
     private void until(String what, Process cli, Callable<Boolean> holds) throws Exception {
@@ -61,15 +63,29 @@ class JbangTest {
     }
 
     @Test
+    void aSettingThatCannotBeUsedIsTold() throws Exception {
+        ProcessBuilder command = new ProcessBuilder("./llmchat", "jbang");
+        command.environment().putAll(Map.of("REQUEST_TIMEOUT", "soon", "DATA_DIR", temp.resolve("data").toString(), "JAVA_HOME", System.getProperty("java.home")));
+        Process cli = command.redirectErrorStream(true).start();
+        GatewayProcess.readTo(cli, "REQUEST_TIMEOUT is 'soon'; it takes a whole number from 1 to 3600000.");
+        assertTrue(cli.waitFor(30, TimeUnit.SECONDS));
+    }
+
+    @Test
     void itAnswersStreamsTakesEditsAndLeavesNothingBehind() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        // whatever a file is called
+        Files.move(routes.folder().resolve("admit.camel.yaml"), routes.folder().resolve("before.camel.yaml"));
         ProcessBuilder command = new ProcessBuilder("./llmchat", "jbang", "--dev");
         command.environment().put("PORT", Integer.toString(port));
         command.environment().put("DATA_DIR", temp.resolve("data").toString());
         command.environment().put("ROUTES_DIR", routes.folder().toString());
         command.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        command.environment().put("AUTH_MODE", "keys");
         Process cli = command.redirectErrorStream(true).redirectOutput(log().toFile()).start();
         try {
+            until("it shows its admin key", cli, () -> Files.readString(log()).contains("not shown again: "));
+            adminKey = Files.readString(log()).replaceAll("(?s).*not shown again: (\\S+).*", "$1");
             until("it answers", cli, () -> ask(false).status() == 200);
             Answer stream = ask(true);
             assertEquals(1, stream.ends());

@@ -17,7 +17,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -107,6 +109,26 @@ class MonitoringTest {
             assertTrue(path.matches(leftOut), path);
         }
         assertTrue(!"/api/chat/history".matches(leftOut) && !"/api/agents".matches(leftOut), leftOut);
+    }
+
+    /** What ends takes no connections, and no scrapes, while its streams come to their end. */
+    @Test
+    void aGatewayThatDrainsWakesNobodyAndManyThatAreGoneDo() throws Exception {
+        Map<String, JsonNode> down = new TreeMap<>();
+        new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).at("/groups/0/rules").forEach(rule -> {
+            if (metrics(rule.path("expr").asText()).equals(Set.of("up"))) {
+                down.put(rule.path("alert").asText(), rule);
+            }
+        });
+        String grace = Files.readString(Path.of("application.properties")).replaceAll("(?s).*DRAIN_GRACE:(\\d+).*", "$1");
+        assertTrue(seconds(down.get("GatewayDown")) * 1000 > Long.parseLong(grace));
+        assertTrue(seconds(down.get("GatewaysDown")) <= 60);
+        assertEquals(2, down.size());
+    }
+
+    private static long seconds(JsonNode rule) {
+        String time = rule.path("for").asText();
+        return Long.parseLong(time.replaceAll("\\D", "")) * (time.endsWith("m") ? 60 : 1);
     }
 
     @Test

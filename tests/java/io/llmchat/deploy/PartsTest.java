@@ -99,6 +99,12 @@ class PartsTest {
         "deploy/Dockerfile                             | COPY src/main ./src/main           | COPY src ./src",
         ".dockerignore                                 | !kamelets                          | !docs",
         "deploy/nginx/nginx.conf                       | proxy_read_timeout 300s            | proxy_read_timeout 60s",
+        "deploy/kubernetes/base/settings.env           | RATE_LIMIT_MAX_REQUESTS=0          | RATE_LIMIT_MAX_REQUESTS=1000",
+        "deploy/camel-k/settings.env                   | RATE_LIMIT_MAX_REQUESTS=0          | RATE_LIMIT_MAX_REQUESTS=1000",
+        "deploy/compose.yaml                           | RATE_LIMIT_MAX_REQUESTS: \"0\"       | RATE_LIMIT_MAX_REQUESTS: \"1000\"",
+        "deploy/nginx/nginx.conf                       | Host $http_host                    | Host $host",
+        "deploy/nginx/upstream.compose.conf            | gateway-2:3001 resolve             | gateway-2:3001",
+        "deploy/nginx/upstream.compose.conf            | resolver 127.0.0.11                | resolver 9.9.9.9",
         "deploy/nginx/nginx.conf                       | embeddings                         | embedding",
         "deploy/postgres/postgresql.conf               | max_connections = 200              | max_connections = 100"})
     void whatDoesNotFitIsFound(String file, String text, String other) throws IOException {
@@ -139,6 +145,7 @@ class PartsTest {
         Map<String, String> settings = deployed.env(BASE.resolve("settings.env"));
         settings.putAll(deployed.env(PRODUCTION.resolve("settings.env")));
         settings("Kubernetes", settings);
+        oneOfSeveral("Kubernetes", settings);
         must(container.at("/ports/0/containerPort").asText().equals(settings.get("PORT")), "the container's port is not PORT");
         must(deployment.at("/spec/template/metadata/annotations").path("prometheus.io/port").asText().equals(settings.get("PORT")),
                 "Prometheus is sent to another port");
@@ -204,6 +211,7 @@ class PartsTest {
         JsonNode container = spec.at("/template/spec/containers/0");
         Map<String, String> settings = deployed.env(CAMEL_K.resolve("settings.env"));
         settings("Camel K", settings);
+        oneOfSeveral("Camel K", settings);
         String port = settings.get("PORT");
         must(traits.at("/container/port").asText().equals(port), "the Integration's port is not PORT");
         must(traits.at("/container/name").asText().equals(container.path("name").asText()), "settings of a container that is not there");
@@ -240,6 +248,7 @@ class PartsTest {
         must(gateway.path("env_file").asText().equals(".env"), "what stands in deploy/.env is not for the gateways");
         settings.values().removeIf(v -> v.startsWith("$"));
         settings("compose.yaml", settings);
+        oneOfSeveral("compose.yaml", settings);
         Map<String, String> suggested = new TreeMap<>();
         Matches.of(deployed.text(COMPOSE_ENV), "(?m)^#([A-Z_]+)=(.+)$").forEach(m -> suggested.put(m.get(0), m.get(1)));
         settings("compose.env.example", suggested);
@@ -258,12 +267,21 @@ class PartsTest {
             pinned(image.asText());
         }
         must(Files.isRegularFile(Path.of(gateway.at("/build/dockerfile").asText())), "compose.yaml builds from a file that is not there");
-        Matches.of(deployed.text(Path.of("deploy/nginx/upstream.compose.conf")), "server ([^:]+):(\\d+)").forEach(m -> {
+        String upstream = deployed.text(Path.of("deploy/nginx/upstream.compose.conf"));
+        must(upstream.contains("    resolver 127.0.0.11 "), "nginx asks somebody else than Docker for names");
+        Matches.of(upstream, "server ([^:]+):(\\d+)( resolve)?").forEach(m -> {
+            must(m.get(2) != null, "nginx does not notice when " + m.get(0) + " gets another address");
             must(compose.path("services").has(m.get(0)), "nginx asks " + m.get(0));
             must(m.get(1).equals(settings.get("PORT")), "nginx asks port " + m.get(1));
         });
+        must(deployed.text(NGINX).contains("proxy_set_header Host $http_host;"), "the gateway takes nginx's own pages for those of another origin");
         long read = Matches.of(deployed.text(NGINX), "proxy_read_timeout (\\d+)s").stream().mapToLong(m -> Long.parseLong(m.get(0))).max().orElse(0);
         must(read * 1000 >= Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")), "nginx gives streams less time than the gateway");
+    }
+
+    /** An instance does not refuse what another one, there or to be added, could take. */
+    private void oneOfSeveral(String where, Map<String, String> settings) {
+        must("0".equals(settings.get("RATE_LIMIT_MAX_REQUESTS")), where + ": an instance refuses before another one is added");
     }
 
     /** Every path on which a provider is asked is one where nginx waits for it, and keeps nothing back. */

@@ -3,17 +3,32 @@ package io.llmchat.eip;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.resilience4j.bulkhead.BulkheadFullException;
 import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
+import io.github.resilience4j.circuitbreaker.CircuitBreaker;
+import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
+import io.llmchat.chat.Candidate;
+import io.llmchat.chat.Chat;
+import io.llmchat.chat.Target;
+import io.llmchat.llm.Breakers;
+import io.llmchat.support.TestGateway;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.ArrayDeque;
 import java.util.Deque;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
 import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
+import org.apache.camel.model.Resilience4jConfigurationDefinition;
 import org.apache.camel.support.AsyncProcessorSupport;
 import org.apache.camel.support.DefaultExchange;
 import org.junit.jupiter.api.AfterEach;
@@ -43,7 +58,8 @@ class BreakerProcessorTest {
         }
     }
 
-    private final DefaultCamelContext context = EipsTest.context();
+    private final Breakers breakers = new Breakers(60_000, new SimpleMeterRegistry());
+    private final DefaultCamelContext context = EipsTest.context(breakers);
     private final Calls calls = new Calls();
 
     @BeforeEach
@@ -55,10 +71,20 @@ class BreakerProcessorTest {
                         .circuitBreaker().resilience4jConfiguration().slidingWindowSize(2).minimumNumberOfCalls(2).failureRateThreshold(100)
                         .ignoreException(IllegalArgumentException.class).bulkheadEnabled(true).bulkheadMaxConcurrentCalls(3).bulkheadMaxWaitDuration(0)
                         .end().process(calls).end();
+                routeTemplate("fake-chat-action").from("kamelet:source").errorHandler(noErrorHandler()).process(calls);
+                model("direct:model", 2).ignoreException(IllegalArgumentException.class).end().to("kamelet:fake-chat-action").end();
+                model("direct:patient", 4).waitDurationInOpenState(1).end().filter(constant(true)).to("kamelet:fake-chat-action").end().end();
                 from("direct:fallback").errorHandler(noErrorHandler())
                         .circuitBreaker().process(e -> {
                             throw new IllegalStateException("no");
                         }).onFallback().setBody(constant("instead")).end();
+            }
+
+            /** As in the files of providers: so many failures in a row open it, and three probes close it. */
+            private Resilience4jConfigurationDefinition model(String uri, int failures) {
+                return from(uri).errorHandler(noErrorHandler()).circuitBreaker().resilience4jConfiguration()
+                        .slidingWindowSize(failures).minimumNumberOfCalls(failures).failureRateThreshold(100).permittedNumberOfCallsInHalfOpenState(3)
+                        .throwExceptionWhenHalfOpenOrOpenState(true);
             }
         });
         context.start();
@@ -66,6 +92,9 @@ class BreakerProcessorTest {
 
     @AfterEach
     void stop() {
+        while (!calls.open.isEmpty()) {
+            calls.end(null);
+        }
         context.stop();
     }
 
@@ -103,6 +132,126 @@ class BreakerProcessorTest {
         assertInstanceOf(CallNotPermittedException.class, begin("direct:guarded", ended).getException());
         assertEquals(true, ended[0]);
         assertEquals(0, calls.open.size(), "nobody was asked");
+    }
+
+    /** A chat that asks this model, through the route of its provider; false: it is not let through. */
+    private boolean ask(String route, String model, Exception failure) throws Exception {
+        Exchange exchange = beginChat(route, model);
+        if (calls.open.isEmpty()) {
+            assertInstanceOf(CallNotPermittedException.class, exchange.getException());
+            return false;
+        }
+        calls.end(failure);
+        assertEquals(failure, exchange.getException());
+        return true;
+    }
+
+    private Exchange beginChat(String route, String model) throws Exception {
+        Exchange exchange = new DefaultExchange(context);
+        Chat chat = new Chat(null);
+        if (model != null) {
+            chat.candidates(List.of(new Candidate(Target.parse(model), 0, false)));
+            chat.nextCandidate();
+        }
+        exchange.setProperty(Chat.PROPERTY, chat);
+        AsyncProcessor producer = context.getEndpoint(route).createAsyncProducer();
+        ((org.apache.camel.Service) producer).start();
+        producer.process(exchange, sync -> { });
+        return exchange;
+    }
+
+    private CircuitBreaker.State state(String model) {
+        return breakers.state(Target.parse(model));
+    }
+
+    private void open(String route, String model) throws Exception {
+        while (ask(route, model, new IllegalStateException("down"))) {
+            assertTrue(calls.open.isEmpty());
+        }
+    }
+
+    /** What the time that it stays open ends with. */
+    private CircuitBreaker halfOpen(String model) {
+        CircuitBreaker breaker = breakers.of(Target.parse(model), breakers.rules(rules(2, 2, 3), false));
+        breaker.transitionToHalfOpenState();
+        return breaker;
+    }
+
+    private static CircuitBreakerConfig rules(int window, int minimum, int probes) {
+        return CircuitBreakerConfig.custom().slidingWindowSize(window).minimumNumberOfCalls(minimum).failureRateThreshold(100)
+                .permittedNumberOfCallsInHalfOpenState(probes).build();
+    }
+
+    @Test
+    void eachModelHasABreakerOfItsOwn() throws Exception {
+        open("direct:model", "fake/a");
+        assertEquals(CircuitBreaker.State.OPEN, state("fake/a"));
+        assertTrue(ask("direct:model", "fake/b", null));
+        assertEquals(CircuitBreaker.State.CLOSED, state("fake/b"));
+    }
+
+    @Test
+    void aBreakerAroundSomethingElseIsNotTheModels() throws Exception {
+        assertNull(beginChat("direct:guarded", null).getException(), "no model is known yet");
+        calls.end(null);
+        for (int i = 0; i < 2; i++) {
+            assertTrue(ask("direct:guarded", "fake/c", new IllegalStateException("down")));
+        }
+        assertFalse(ask("direct:guarded", "fake/c", null));
+        assertFalse(ask("direct:guarded", "fake/d", null), "it is the same for all models");
+        assertEquals(Map.of(), breakers.states());
+    }
+
+    @Test
+    void allProbesMustBeWellToCloseItAlsoWhereFewerFailuresOpenIt() throws Exception {
+        open("direct:model", "fake/e");
+        halfOpen("fake/e");
+        for (int i = 0; i < 3; i++) {
+            assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/e"));
+            assertTrue(ask("direct:model", "fake/e", null));
+        }
+        assertEquals(CircuitBreaker.State.CLOSED, state("fake/e"));
+    }
+
+    @Test
+    void oneFailureOfAProbeOpensItAgain() throws Exception {
+        open("direct:model", "fake/f");
+        halfOpen("fake/f");
+        assertTrue(ask("direct:model", "fake/f", null));
+        assertTrue(ask("direct:model", "fake/f", new IllegalArgumentException("not its fault")));
+        assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/f"));
+        assertTrue(ask("direct:model", "fake/f", new IllegalStateException("down still")));
+        assertEquals(CircuitBreaker.State.OPEN, state("fake/f"));
+    }
+
+    @Test
+    void aNewVersionOfTheRouteChangesTheRulesAndNotTheState() throws Exception {
+        open("direct:model", "fake/g");
+        // as after an edit: the same breaker by other rules, one of them how long it stays open
+        assertFalse(ask("direct:patient", "fake/g", null));
+        assertEquals(CircuitBreaker.State.OPEN, state("fake/g"));
+        TestGateway.until("its own time is over", () -> ask("direct:patient", "fake/g", null));
+        assertTrue(ask("direct:patient", "fake/g", null));
+        assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/g"));
+        assertTrue(ask("direct:model", "fake/g", null));
+        assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/g"));
+    }
+
+    @Test
+    void rulesThatSayTheSameLeaveWhatWasCounted() {
+        Target model = Target.parse("fake/h");
+        CircuitBreaker breaker = breakers.of(model, breakers.rules(rules(2, 2, 3), false));
+        assertSame(breaker, breakers.of(model, breakers.rules(rules(2, 2, 3), false)));
+        assertNotSame(breaker, breakers.of(model, breakers.rules(rules(4, 4, 3), false)));
+    }
+
+    @Test
+    void longAnswersAreNoFailures() {
+        CircuitBreaker breaker = breakers.of(Target.parse("fake/i"), breakers.rules(rules(2, 2, 3), false));
+        for (int i = 0; i < 5; i++) {
+            breaker.onSuccess(10, TimeUnit.HOURS);
+        }
+        assertEquals(CircuitBreaker.State.CLOSED, breaker.getState());
     }
 
     @Test

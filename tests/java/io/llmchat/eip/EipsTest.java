@@ -46,8 +46,12 @@ class EipsTest {
 
     /** One whose EIPs are ours. */
     static DefaultCamelContext context() {
+        return context(new Breakers(60_000, new SimpleMeterRegistry()));
+    }
+
+    static DefaultCamelContext context(Breakers breakers) {
         DefaultCamelContext context = new DefaultCamelContext();
-        new Eips(new Breakers(60_000, new SimpleMeterRegistry())).in(context);
+        new Eips(breakers).in(context);
         return context;
     }
 

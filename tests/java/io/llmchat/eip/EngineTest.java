@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.store.MustWait;
+import io.vertx.core.Vertx;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -15,6 +17,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.apache.camel.AsyncCallback;
+import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
 import org.apache.camel.MessageHistory;
 import org.apache.camel.Processor;
@@ -29,6 +32,7 @@ import org.apache.camel.support.AsyncProcessorSupport;
 import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.ExchangeHelper;
 import org.apache.camel.support.SynchronizationAdapter;
+import org.apache.camel.support.service.ServiceHelper;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -152,6 +156,10 @@ class EngineTest {
             route("chooses", "none").choice().when(body().isEqualTo("x")).process(say("x")).to("direct:plain").otherwise().process(say("never")).end()
                     .filter(body().isEqualTo("y")).process(say("y")).end().process(say("z"));
             route("left-out", "none").process(say("never")).disabled().process(say("b"));
+            route("left-out-throttle", "none").throttle(0).mode("TotalRequests").rejectExecution(true).disabled().process(say("b"));
+            route("left-out-kamelet", "none").to("kamelet:says").disabled().process(say("b"));
+            route("left-out-breaker", "none").circuitBreaker().process(say("never")).end().disabled().process(say("b"));
+            routeTemplate("says").from("kamelet:source").process(say("never"));
             route("completes", "none").process(e -> e.getExchangeExtension().addOnCompletion(new RouteNotes())).to("direct:plain").process(say("z"));
             route("receives", "none").toV("direct:plain", null, "got").setBody(simple("${variable.got}")).process(say("z"));
         }
@@ -197,7 +205,8 @@ class EngineTest {
     static Stream<String> routes() {
         return Stream.of("plain", "fails", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
                 "stops-in-try", "rolls-back", "try", "try-well", "try-in-try", "try-in-catch", "catch-fails", "catch-once", "finally", "dynamic", "dynamic-nobody",
-                "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "completes", "receives");
+                "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "left-out-throttle", "left-out-kamelet",
+                "left-out-breaker", "completes", "receives");
     }
 
     /** All that a caller can see of what became of it. */
@@ -364,6 +373,71 @@ class EngineTest {
         ours.start();
         assertNull(send(ours, "direct:seen").getException());
         assertEquals(List.of("a", "b"), seen);
+    }
+
+    /** The threads on which the exchange was, those of a route that an event loop has begun, or what it has failed with. */
+    private static List<Object> onLoop(DefaultCamelContext context, Vertx vertx, String route) throws Exception {
+        AsyncProcessor producer = context.getEndpoint(route).createAsyncProducer();
+        ServiceHelper.startService(producer);
+        Exchange exchange = new DefaultExchange(context);
+        CompletableFuture<Exchange> end = new CompletableFuture<>();
+        vertx.runOnContext(v -> producer.process(exchange, sync -> end.complete(exchange)));
+        assertNull(end.get(10, TimeUnit.SECONDS).getException());
+        return List.copyOf(exchange.getProperty("threads", List.class));
+    }
+
+    @SuppressWarnings("unchecked")
+    private static void noteThread(Exchange exchange) {
+        if (exchange.getProperty("threads") == null) {
+            exchange.setProperty("threads", Collections.synchronizedList(new ArrayList<>()));
+        }
+        exchange.getProperty("threads", List.class).add(Thread.currentThread().isVirtual() ? "virtual" : "loop");
+    }
+
+    @Test
+    void aStepThatMustWaitIsRunOnceMoreOnAThreadOfItsOwnAndTheRouteGoesOnThere() throws Exception {
+        Processor note = EngineTest::noteThread;
+        Processor waits = e -> {
+            MustWait.here();
+            noteThread(e);
+        };
+        Processor wrapped = e -> {
+            try {
+                waits.process(e);
+            } catch (MustWait raised) {
+                throw new IllegalStateException("in something else", raised);
+            }
+        };
+        Processor thrown = new AsyncProcessorSupport() {
+            @Override
+            public boolean process(Exchange exchange, AsyncCallback callback) {
+                MustWait.here();
+                noteThread(exchange);
+                callback.done(true);
+                return true;
+            }
+        };
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:inner").errorHandler(noErrorHandler()).process(note).process(wrapped).process(note);
+                from("direct:entry").onException(Exception.class).handled(true).process(fail("never")).end()
+                        .process(note).process(thrown).process(note);
+                from("direct:nested").errorHandler(noErrorHandler()).process(note)
+                        .doTry().filter(constant(true)).process(note).process(waits).end().process(thrown).endDoTry().doCatch(Exception.class).process(fail("never")).end()
+                        .to("direct:inner");
+                from("direct:throttled").errorHandler(noErrorHandler()).process(note).throttle(1).process(note);
+            }
+        });
+        Vertx vertx = Vertx.vertx();
+        try {
+            assertEquals(List.of("loop", "virtual", "virtual"), onLoop(ours, vertx, "direct:inner"));
+            assertEquals(List.of("loop", "virtual", "virtual"), onLoop(ours, vertx, "direct:entry"));
+            assertEquals(List.of("loop", "loop", "virtual", "virtual", "virtual", "virtual", "virtual"), onLoop(ours, vertx, "direct:nested"));
+            assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:throttled"));
+        } finally {
+            vertx.close();
+        }
     }
 
     @Test

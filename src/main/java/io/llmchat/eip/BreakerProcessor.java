@@ -8,10 +8,12 @@ import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.Target;
 import io.llmchat.llm.Breakers;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.CamelContext;
@@ -20,6 +22,12 @@ import org.apache.camel.Exchange;
 import org.apache.camel.Navigate;
 import org.apache.camel.Processor;
 import org.apache.camel.component.resilience4j.ResilienceProcessor;
+import org.apache.camel.model.CircuitBreakerDefinition;
+import org.apache.camel.model.ProcessorDefinition;
+import org.apache.camel.model.ProcessorDefinitionHelper;
+import org.apache.camel.model.Resilience4jConfigurationDefinition;
+import org.apache.camel.model.SendDefinition;
+import org.apache.camel.model.ToDynamicDefinition;
 import org.apache.camel.processor.BaseProcessorSupport;
 import org.apache.camel.spi.IdAware;
 import org.apache.camel.spi.RouteIdAware;
@@ -28,29 +36,51 @@ import org.apache.camel.support.service.ServiceHelper;
 
 /**
  * The {@code circuitBreaker} EIP around a call that nobody waits for. Camel's own keeps a thread while what it guards
- * works, and makes a copy of the exchange; this one judges the call when it has ended. A chat has the breaker of the
- * model that it asks, so that the outage of one model does not shut its provider's others. What is raised passes, also
- * what the breaker does not count; a full bulkhead is a {@link ProviderRefusal}.
+ * works, and makes a copy of the exchange; this one judges the call when it has ended. Where it guards a call of a model,
+ * a chat has the breaker of the model that it asks, so that the outage of one model does not shut its provider's others;
+ * there one failure of a probe opens it again. What else it guards has the breaker of the definition, as Camel documents
+ * it. What is raised passes, also what the breaker does not count; a full bulkhead before a model is a
+ * {@link ProviderRefusal}.
  *
  * <p>A breaker with {@code onFallback}, a time limit or a bulkhead that is waited for is left to Camel's, on a thread of
  * its own.
  */
 final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Processor>, CamelContextAware, IdAware, RouteIdAware {
 
+    /** The kamelets of providers, by what their names end with, and what is in them. */
+    private static final Pattern MODEL = Pattern.compile("kamelet:(//)?[^/?]+-chat-action([/?].*)?|llm:.*");
+
     private final ResilienceProcessor configured;
+    private final CircuitBreakerDefinition definition;
+    /** Null: no model is asked. */
     private final Breakers breakers;
     private final AsyncProcessor guarded;
     private final boolean waits;
-    private CircuitBreakerConfig config;
+    /** Which failures count. */
+    private CircuitBreakerConfig counts;
+    /** What the breakers of models go by; null: no model is asked. */
+    private CircuitBreakerConfig rules;
     private Bulkhead bulkhead;
 
-    /** @param configured as Camel has made it of the route's definition */
-    BreakerProcessor(ResilienceProcessor configured, Breakers breakers) {
+    /**
+     * @param configured as Camel has made it of the route's definition
+     * @param breakers of all models
+     */
+    BreakerProcessor(ResilienceProcessor configured, CircuitBreakerDefinition definition, Breakers breakers) {
         this.configured = configured;
-        this.breakers = breakers;
+        this.definition = definition;
+        this.breakers = asksModel(definition) ? breakers : null;
         List<Processor> children = configured.next();
         this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
         this.waits = children.size() > 1 || configured.isTimeoutEnabled() || configured.getBulkheadMaxWaitDuration() > 0;
+        setDisabled(configured.isDisabled());
+    }
+
+    private static boolean asksModel(CircuitBreakerDefinition guard) {
+        return ProcessorDefinitionHelper.filterTypeInOutputs(guard.getOutputs(), ProcessorDefinition.class).stream().anyMatch(step -> {
+            String uri = step instanceof SendDefinition<?> to ? to.getUri() : step instanceof ToDynamicDefinition to ? to.getUri() : null;
+            return uri != null && MODEL.matcher(uri).matches();
+        });
     }
 
     @Override
@@ -86,7 +116,11 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
     @Override
     protected void doStart() throws Exception {
         ServiceHelper.startService(configured);
-        config = configured.getCircuitBreaker().getCircuitBreakerConfig();
+        counts = configured.getCircuitBreaker().getCircuitBreakerConfig();
+        if (breakers != null) {
+            Resilience4jConfigurationDefinition said = definition.getResilience4jConfiguration();
+            rules = breakers.rules(counts, said != null && said.getWaitDurationInOpenState() != null);
+        }
         bulkhead = !configured.isBulkheadEnabled() ? null : Bulkhead.of(configured.getId(), BulkheadConfig.custom()
                 .maxConcurrentCalls(configured.getBulkheadMaxConcurrentCalls()).maxWaitDuration(Duration.ZERO).build());
     }
@@ -117,18 +151,19 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             Thread.startVirtualThread(() -> configured.process(exchange, sync -> callback.done(false)));
             return false;
         }
-        Chat chat = Chat.of(exchange);
-        CircuitBreaker breaker = chat == null ? configured.getCircuitBreaker() : breakers.of(chat.target(), config);
+        Chat chat = breakers == null ? null : Chat.of(exchange);
+        Target model = chat == null ? null : chat.target();
+        CircuitBreaker breaker = model == null ? configured.getCircuitBreaker() : breakers.of(model, rules);
         if (!breaker.tryAcquirePermission()) {
             exchange.setException(CallNotPermittedException.createCallNotPermittedException(breaker));
         } else if (bulkhead != null && !bulkhead.tryAcquirePermission()) {
             breaker.releasePermission();
-            exchange.setException(chat == null ? BulkheadFullException.createBulkheadFullException(bulkhead)
-                    : ProviderRefusal.full(chat.target().provider()));
+            exchange.setException(model == null ? BulkheadFullException.createBulkheadFullException(bulkhead)
+                    : ProviderRefusal.full(model.provider()));
         } else {
             long started = breaker.getCurrentTimestamp();
             return guarded.process(exchange, sync -> {
-                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started);
+                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, model != null);
                 callback.done(sync);
             });
         }
@@ -136,15 +171,18 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         return true;
     }
 
-    private void judge(Exception failure, CircuitBreaker breaker, long took) {
+    private void judge(Exception failure, CircuitBreaker breaker, long took, boolean ofModel) {
         if (bulkhead != null) {
             bulkhead.onComplete();
         }
         TimeUnit unit = breaker.getTimestampUnit();
-        if (failure == null) {
+        if (failure != null && counts.getIgnoreExceptionPredicate().test(failure)) {
+            breaker.releasePermission();
+        } else if (failure == null || !counts.getRecordExceptionPredicate().test(failure)) {
             breaker.onSuccess(took, unit);
+        } else if (ofModel && breaker.getState() == CircuitBreaker.State.HALF_OPEN) {
+            breaker.transitionToOpenState();
         } else {
-            // it knows itself what it does not count
             breaker.onError(took, unit, failure);
         }
     }

@@ -8,6 +8,7 @@ import org.apache.camel.Processor;
 import org.apache.camel.Route;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.component.resilience4j.ResilienceProcessor;
+import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.ExpressionNode;
 import org.apache.camel.model.ThrottleDefinition;
 import org.apache.camel.model.ToDefinition;
@@ -55,10 +56,11 @@ public final class Eips extends DefaultProcessorFactory {
                     new TryFirst(route.getCamelContext(), (TryProcessor) ProcessorReifier.reifier(route, block).createProcessor());
             // a wireTap is one too
             case ToDynamicDefinition to when to.getClass() == ToDynamicDefinition.class -> dynamicCall(route, to);
-            default -> {
-                Processor made = super.createProcessor(route, definition);
-                yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, breakers) : made;
+            case CircuitBreakerDefinition guard -> {
+                Processor made = super.createProcessor(route, guard);
+                yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, guard, breakers) : made;
             }
+            default -> super.createProcessor(route, definition);
         };
     }
 
@@ -69,7 +71,9 @@ public final class Eips extends DefaultProcessorFactory {
             int max = camels.getMaximumRequestsExpression().evaluate(new DefaultExchange(route.getCamelContext()), Integer.class);
             // its threads, which would let in later what waits
             ServiceHelper.stopAndShutdownService(camels);
-            return new ThrottleProcessor(max, camels.getTimePeriodMillis());
+            ThrottleProcessor ours = new ThrottleProcessor(max, camels.getTimePeriodMillis());
+            ours.setDisabled(camels.isDisabled());
+            return ours;
         }
         return made;
     }
@@ -79,7 +83,7 @@ public final class Eips extends DefaultProcessorFactory {
         // a kamelet's route ends with kamelet:sink, which goes back to its caller
         return made instanceof SendProcessor send && send.getDestination() instanceof KameletEndpoint kamelet
                 && !kamelet.getEndpointKey().startsWith("kamelet://sink") && send.getVariableSend() == null && send.getVariableReceive() == null
-                        ? new KameletProcessor(kamelet, send.getPattern()) : made;
+                        ? new KameletProcessor(send, kamelet) : made;
     }
 
     private static Processor dynamicCall(Route route, ToDynamicDefinition definition) throws Exception {

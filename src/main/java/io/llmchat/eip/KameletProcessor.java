@@ -3,7 +3,6 @@ package io.llmchat.eip;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
-import org.apache.camel.ExchangePattern;
 import org.apache.camel.Route;
 import org.apache.camel.ServiceStatus;
 import org.apache.camel.component.kamelet.KameletEndpoint;
@@ -18,8 +17,10 @@ final class KameletProcessor extends SendProcessor {
 
     private volatile DefaultConsumer inside;
 
-    KameletProcessor(KameletEndpoint kamelet, ExchangePattern pattern) {
-        super(kamelet, pattern);
+    /** @param camels as Camel has made it of the route's definition */
+    KameletProcessor(SendProcessor camels, KameletEndpoint kamelet) {
+        super(kamelet, camels.getPattern());
+        setDisabled(camels.isDisabled());
     }
 
     @Override

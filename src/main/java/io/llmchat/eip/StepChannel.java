@@ -1,5 +1,7 @@
 package io.llmchat.eip;
 
+import io.llmchat.store.MustWait;
+import io.vertx.core.Context;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.CamelContext;
@@ -9,11 +11,13 @@ import org.apache.camel.ExchangeExtension;
 import org.apache.camel.Processor;
 import org.apache.camel.RuntimeCamelException;
 import org.apache.camel.impl.engine.DefaultChannel;
+import org.apache.camel.processor.Throttler;
 import org.apache.camel.processor.errorhandler.NoErrorHandler;
 import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
 import org.apache.camel.spi.CamelInternalProcessorAdvice;
 import org.apache.camel.spi.ShutdownStrategy;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
+import org.apache.camel.support.AsyncProcessorSupport;
 import org.apache.camel.support.ExchangeHelper;
 import org.apache.camel.support.processor.DelegateSyncProcessor;
 
@@ -22,6 +26,9 @@ import org.apache.camel.support.processor.DelegateSyncProcessor;
  * the step where nothing is woven around it (no tracer, debugger, message history, interceptor, delayer, stream cache),
  * and notes which step it is. What fails names it still when it is over: Camel's forgets it. An error handler that does
  * not redeliver is called for what has failed, not around what may.
+ *
+ * <p>An event loop must not wait. A step that ends there with {@link MustWait}, or a throttle that keeps waiting, is run
+ * on a virtual thread, and what follows goes on there.
  */
 final class StepChannel extends DefaultChannel {
 
@@ -67,6 +74,9 @@ final class StepChannel extends DefaultChannel {
         }
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
+        if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()) {
+            step = new OffLoop(step);
+        }
     }
 
     @Override
@@ -83,17 +93,59 @@ final class StepChannel extends DefaultChannel {
         } catch (Exception e) {
             throw RuntimeCamelException.wrapRuntimeException(e);
         }
+        try {
+            // a run of steps looks itself at what each has ended with
+            return step.process(exchange, handler == null && callback instanceof Steps.Run ? callback : sync -> ended(exchange, callback, sync));
+        } catch (MustWait e) {
+            processOffLoop(exchange, callback);
+            return false;
+        }
+    }
+
+    private void ended(Exchange exchange, AsyncCallback callback, boolean sync) {
+        if (mustWait(exchange)) {
+            processOffLoop(exchange, callback);
+            return;
+        }
         ExchangeExtension extension = exchange.getExchangeExtension();
-        return step.process(exchange, handler == null ? callback : sync -> {
-            if (extension.isInterrupted()) {
-                exchange.setRouteStop(true);
-                callback.done(sync);
-            } else if (exchange.getException() == null || extension.isRedeliveryExhausted() || ExchangeHelper.isFailureHandled(exchange)) {
-                callback.done(sync);
-            } else {
-                // it begins with the failure that it finds
-                handler.process(exchange, callback);
+        if (handler == null) {
+            callback.done(sync);
+        } else if (extension.isInterrupted()) {
+            exchange.setRouteStop(true);
+            callback.done(sync);
+        } else if (exchange.getException() == null || extension.isRedeliveryExhausted() || ExchangeHelper.isFailureHandled(exchange)) {
+            callback.done(sync);
+        } else {
+            // it begins with the failure that it finds
+            handler.process(exchange, callback);
+        }
+    }
+
+    /** Whether a step has ended, before it had begun anything, because an event loop must not wait for what it needs. */
+    static boolean mustWait(Exchange exchange) {
+        return exchange.getException() != null && exchange.getException(MustWait.class) != null && Context.isOnEventLoopThread();
+    }
+
+    private void processOffLoop(Exchange exchange, AsyncCallback callback) {
+        exchange.setException(null);
+        Thread.startVirtualThread(() -> process(exchange, sync -> callback.done(false)));
+    }
+
+    /** A step that waits, not on an event loop. */
+    private static final class OffLoop extends AsyncProcessorSupport {
+        private final AsyncProcessor step;
+
+        OffLoop(AsyncProcessor step) {
+            this.step = step;
+        }
+
+        @Override
+        public boolean process(Exchange exchange, AsyncCallback callback) {
+            if (!Context.isOnEventLoopThread()) {
+                return step.process(exchange, callback);
             }
-        });
+            Thread.startVirtualThread(() -> step.process(exchange, sync -> callback.done(false)));
+            return false;
+        }
     }
 }

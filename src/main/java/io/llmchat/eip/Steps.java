@@ -36,7 +36,7 @@ final class Steps extends RoutePipeline {
     }
 
     /** An exchange on its way, as long as one thread goes on with it. */
-    private static final class Run implements AsyncCallback {
+    static final class Run implements AsyncCallback {
         private final Thread thread = Thread.currentThread();
         private final AsyncProcessor[] steps;
         private final Exchange exchange;
@@ -67,6 +67,11 @@ final class Steps extends RoutePipeline {
                     inStep = false;
                     return;
                 }
+            }
+            if (StepChannel.mustWait(exchange)) {
+                exchange.setException(null);
+                Thread.startVirtualThread(new Run(steps, next - 1, exchange, callback)::go);
+                return;
             }
             ExchangeHelper.copyResults(exchange, exchange);
             callback.done(false);

@@ -21,6 +21,7 @@ import org.apache.camel.model.ProcessorDefinition;
 import org.apache.camel.model.ProcessorDefinitionHelper;
 import org.apache.camel.model.RouteDefinition;
 import org.apache.camel.model.SendDefinition;
+import org.apache.camel.support.PatternHelper;
 import org.snakeyaml.engine.v2.exceptions.Mark;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 
@@ -46,7 +47,7 @@ final class FaultFinder {
     }
 
     /** What an exception says that was thrown while the routes were started. */
-    Fault of(Exception thrown) throws IOException {
+    Fault of(Throwable thrown) throws IOException {
         StringBuilder messages = new StringBuilder();
         Throwable root = thrown;
         FailedToCreateRouteException failed = null;
@@ -106,9 +107,9 @@ final class FaultFinder {
         Set<Endpoint> there = new HashSet<>();
         context.getRoutes().forEach(route -> there.add(route.getEndpoint()));
         for (RouteDefinition route : model().getRouteDefinitions()) {
-            String policy = route.getRouteConfigurationId();
-            if (policy != null && model().getRouteConfigurationDefinition(policy) == null) {
-                return at(route, "Route '" + route.getRouteId() + "': there is no routeConfiguration '" + policy + "'.");
+            String missing = missingConfiguration(route);
+            if (missing != null) {
+                return at(route, "Route '" + route.getRouteId() + "': there is no routeConfiguration '" + missing + "'.");
             }
             for (SendDefinition<?> to : calls(route).toList()) {
                 if (context.hasEndpoint(to.getUri()) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers()
@@ -118,6 +119,14 @@ final class FaultFinder {
             }
         }
         return null;
+    }
+
+    /** What a route names as its configurations, as Camel reads it: ids and patterns of ids, a comma between them. */
+    private String missingConfiguration(RouteDefinition route) {
+        String named = route.getRouteConfigurationId();
+        return Stream.of(named == null ? new String[0] : context.resolvePropertyPlaceholders(named).split(","))
+                .filter(id -> model().getRouteConfigurationDefinitions().stream().noneMatch(there -> PatternHelper.matchPattern(there.getId(), id)))
+                .findFirst().orElse(null);
     }
 
     private Model model() {

@@ -1,5 +1,6 @@
 package io.llmchat.host;
 
+import io.llmchat.chat.Target;
 import io.llmchat.http.Connections;
 import io.llmchat.http.Drain;
 import io.llmchat.http.ErrorTable;
@@ -34,7 +35,7 @@ import org.slf4j.LoggerFactory;
 
 /**
  * The whole gateway in this process: the beans of {@code beans.camel.yaml}, the HTTP server, and the routes, which
- * can be exchanged for another version while the server serves. Start and stop are called once each.
+ * can be exchanged for another version while the server serves. It is started once.
  */
 public final class Gateway {
 
@@ -63,9 +64,11 @@ public final class Gateway {
     private final AtomicReference<Generation> current = new AtomicReference<>();
     private final Set<Generation> old = ConcurrentHashMap.newKeySet();
     private RouteFiles files;
+    private Map<Path, String> atFirst;
     private RouteWatch watch;
     private HttpServer server;
     private volatile boolean hurried;
+    private boolean stopped;
 
     /** @param overrides property values that come before those of application.properties */
     public Gateway(Map<String, String> overrides) {
@@ -78,12 +81,12 @@ public final class Gateway {
      * @throws RoutesRefused if the route files cannot be used
      * @throws Exception why else it cannot; nothing is left running then
      */
-    public void start() throws Exception {
+    public synchronized void start() throws Exception {
         try {
             startRoutes();
             listen(() -> current.get().router(), () -> current.get().errors());
             if (files.editable()) {
-                watch = new RouteWatch(files, this::reload);
+                watch = new RouteWatch(files, atFirst, this::reload);
             }
         } catch (ExecutionException e) {
             stop();
@@ -125,8 +128,21 @@ public final class Gateway {
 
     private void startRoutes() throws Exception {
         startBeans();
+        // what is saved while they are read is a change
+        atFirst = files.versions();
         current.set(generation());
+        checkDefaultModel();
         bean(RouteVersions.class).loaded(current.get().files());
+    }
+
+    private void checkDefaultModel() {
+        String model = property("llmchat.enrich.default-model");
+        Target target = Target.parse(model);
+        Set<String> providers = current.get().providers();
+        if (target != null && !providers.contains(target.provider())) {
+            throw new IllegalArgumentException("DEFAULT_MODEL is '" + model + "'; it takes an agent's id, or <provider>/<model> of one of "
+                    + String.join(", ", providers) + ".");
+        }
     }
 
     /** Starts what all versions of the routes share; they find it in {@link #registry}. */
@@ -267,8 +283,15 @@ public final class Gateway {
                 ((SingleThreadEventLoop) loop).registeredChannelsIterator().forEachRemaining(Channel::close)).syncUninterruptibly());
     }
 
-    /** Stops serving, ends the routes, and stops everything that was started; what still runs is cut. */
-    public void stop() {
+    /**
+     * Stops serving, ends the routes, and stops everything that was started; what still runs is cut. A start comes to its
+     * end first: half a store cannot be stopped. A second call does nothing.
+     */
+    public synchronized void stop() {
+        if (stopped) {
+            return;
+        }
+        stopped = true;
         if (watch != null) {
             watch.stop();
         }

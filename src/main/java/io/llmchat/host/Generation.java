@@ -3,11 +3,16 @@ package io.llmchat.host;
 import io.llmchat.eip.Eips;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.llm.LlmComponent;
+import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.store.Statements;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
 import org.apache.camel.CamelContext;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
@@ -65,14 +70,15 @@ final class Generation {
                 throw new RoutesRefused(loose != null ? loose : new Fault(null, 0, "There is no table of errors (errors.camel.yaml)."), null);
             }
             gate.catchErrors(http.router(), () -> errors, maxBody);
-        } catch (Exception e) {
+        } catch (Throwable e) {
+            // an error too: of a class that a bean needs, and of whatever else is of this version only
             RoutesRefused refused = refused(files, e);
             main.stop();
             throw refused;
         }
     }
 
-    private RoutesRefused refused(RouteFiles files, Exception e) {
+    private RoutesRefused refused(RouteFiles files, Throwable e) {
         if (e instanceof RoutesRefused refused) {
             return refused;
         }
@@ -94,6 +100,12 @@ final class Generation {
     /** How many requests it has taken and not finished. */
     int requests() {
         return http.requests();
+    }
+
+    /** The names of its providers. */
+    Set<String> providers() {
+        return main.getCamelContext().getComponent("llm", LlmComponent.class).providers().stream().map(LlmEndpoint::getProvider)
+                .collect(Collectors.toCollection(TreeSet::new));
     }
 
     /** From how many files its routes are. */

@@ -1,9 +1,12 @@
 package io.llmchat.host;
 
+import io.llmchat.Settings;
 import io.llmchat.eip.Eips;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
+import io.llmchat.step.Authenticate;
 import io.vertx.core.Vertx;
+import java.util.List;
 import java.util.Map;
 import org.apache.camel.CamelConfiguration;
 import org.apache.camel.CamelContext;
@@ -11,7 +14,6 @@ import org.apache.camel.Service;
 import org.apache.camel.main.HttpManagementServerConfigurationProperties;
 import org.apache.camel.main.HttpServerConfigurationProperties;
 import org.apache.camel.main.MainHttpServerFactory;
-import org.apache.camel.spi.ProcessorFactory;
 import org.apache.camel.support.DefaultRegistry;
 import org.apache.camel.support.LifecycleStrategySupport;
 import org.apache.camel.support.service.ServiceSupport;
@@ -28,10 +30,14 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
 
     @Override
     public void configure(CamelContext context) throws Exception {
+        List<String> faults = Settings.faults(System.getenv());
+        if (!faults.isEmpty()) {
+            throw new IllegalArgumentException(String.join("\n", faults));
+        }
         gateway.startBeans();
         DefaultRegistry registry = (DefaultRegistry) context.getRegistry();
         registry.addBeanRepository(gateway.registry());
-        context.getCamelContextExtension().addContextPlugin(ProcessorFactory.class, gateway.bean(Eips.class));
+        gateway.bean(Eips.class).in(context);
         long maxBody = Long.parseLong(gateway.property("llmchat.http.max-body"));
         routes = new HttpRoutes(registry, gateway.bean(Vertx.class), maxBody);
         gateway.bean(Gate.class).catchErrors(routes.router(), () -> errors(context), maxBody);
@@ -50,6 +56,10 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
             @Override
             protected void doStart() throws Exception {
                 gateway.listen(routes::router, () -> errors(context));
+                String adminKey = gateway.bean(Authenticate.class).generatedAdminKey();
+                if (adminKey != null) {
+                    System.out.println("The admin key, made for this run and not shown again: " + adminKey);
+                }
             }
         };
     }

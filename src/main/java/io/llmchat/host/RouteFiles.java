@@ -1,6 +1,7 @@
 package io.llmchat.host;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -20,6 +21,7 @@ final class RouteFiles {
 
     static final String BEANS = "beans.camel.yaml";
 
+    private static final String UNREADABLE = "unreadable";
     private static final String PACKAGED = "classpath:routes/*.camel.yaml,classpath:routes/providers/*.camel.yaml";
     private static final String PACKAGED_KAMELETS = "classpath:kamelets";
 
@@ -45,9 +47,22 @@ final class RouteFiles {
         return editable() && Files.exists(folder.resolve(BEANS)) ? "file:" + folder.resolve(BEANS) : "classpath:routes/" + BEANS;
     }
 
-    /** Where Camel finds the routes; one by one, so that what editors leave beside them is none. */
+    /**
+     * Where Camel finds the routes; one by one, so that what editors leave beside them is none.
+     *
+     * @throws IOException if there are none, or one that cannot be read: Camel would do without it
+     */
     String routes() throws IOException {
-        return editable() ? routeFiles().stream().map(f -> "file:" + f).collect(Collectors.joining(",")) : PACKAGED;
+        if (!editable()) {
+            return PACKAGED;
+        }
+        List<Path> routes = routeFiles();
+        for (Path file : routes) {
+            if (!Files.isReadable(file)) {
+                throw new IOException(folder.relativize(file) + " cannot be read.");
+            }
+        }
+        return routes.stream().map(f -> "file:" + f).collect(Collectors.joining(","));
     }
 
     /** Where Camel finds the kamelets. */
@@ -87,14 +102,29 @@ final class RouteFiles {
         }
     }
 
-    /** What tells one version of each file from the next: a file that was saved by renaming another one is a new one. */
-    Map<Path, String> versions() throws IOException {
+    /**
+     * What tells one version of each file from the next: a file that was saved by renaming another one is a new one. What
+     * cannot be looked at, a file or the folders, is a version too.
+     */
+    Map<Path, String> versions() {
         Map<Path, String> versions = new TreeMap<>();
-        for (Path file : all()) {
-            BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
-            versions.put(file, now.lastModifiedTime().toMillis() + " " + now.size() + " " + now.fileKey());
+        try {
+            for (Path file : all()) {
+                versions.put(file, version(file));
+            }
+        } catch (IOException | UncheckedIOException e) {
+            versions.put(folder, UNREADABLE);
         }
         return versions;
+    }
+
+    private static String version(Path file) {
+        try {
+            BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
+            return now.lastModifiedTime().toMillis() + " " + now.size() + " " + now.fileKey();
+        } catch (IOException e) {
+            return UNREADABLE;
+        }
     }
 
     /** A file of the folder by the location that Camel has for it; null if it is none. */

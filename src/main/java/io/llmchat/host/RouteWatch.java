@@ -1,6 +1,5 @@
 package io.llmchat.host;
 
-import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -24,11 +23,13 @@ final class RouteWatch {
     private final Consumer<List<Path>> changed;
     private final Thread thread;
 
-    /** @param changed gets the files that were changed, added or removed */
-    RouteWatch(RouteFiles files, Consumer<List<Path>> changed) throws IOException {
+    /**
+     * @param loaded the versions of the files before they were read for the routes that serve
+     * @param changed gets the files that were changed, added or removed
+     */
+    RouteWatch(RouteFiles files, Map<Path, String> loaded, Consumer<List<Path>> changed) {
         this.files = files;
         this.changed = changed;
-        Map<Path, String> loaded = files.versions();
         thread = Thread.ofPlatform().daemon().name("route-watch").start(() -> watch(loaded));
         LOG.info("Changes of the route files in {} are put to work as they are saved", files);
     }
@@ -42,15 +43,15 @@ final class RouteWatch {
                 Map<Path, String> now = files.versions();
                 // twice the same: who saves has done so
                 if (now.equals(seen) && !now.equals(loaded)) {
-                    tell(loaded, now);
+                    Map<Path, String> before = loaded;
+                    // whatever comes of it, it is not tried again until something else is saved
                     loaded = now;
+                    tell(before, now);
                 }
                 seen = now;
             } catch (InterruptedException e) {
                 return;
-            } catch (IOException e) {
-                LOG.debug("A file went while it was looked at", e);
-            } catch (RuntimeException e) {
+            } catch (Throwable e) {
                 LOG.error("The changed routes could not be put to work", e);
             }
         }

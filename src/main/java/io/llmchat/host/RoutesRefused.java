@@ -5,7 +5,7 @@ public final class RoutesRefused extends Exception {
 
     private final transient Fault fault;
 
-    RoutesRefused(Fault fault, Exception cause) {
+    RoutesRefused(Fault fault, Throwable cause) {
         super(fault.toString(), cause);
         this.fault = fault;
     }

@@ -2,26 +2,74 @@ package io.llmchat.llm;
 
 import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
+import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig.SlidingWindowType;
 import io.llmchat.chat.Target;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.Meter;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The circuit breakers of this process: one for each provider and model, named {@code <provider>/<model>}, so that the
- * outage of one model does not shut the provider's others. They outlive the routes that use them, so that a new version
- * of the routes finds them as they are; each has its gauges, beside those of {@code all}, which count. Safe for all threads.
+ * outage of one model does not shut the provider's others. They outlive the routes that use them: a new version of the
+ * routes finds them as they are, and where it has other rules they are open still, if they were. Each has its gauges,
+ * beside those of {@code all}, which count. Which failures count is for whoever judges a call. Safe for all threads.
  */
 public final class Breakers {
 
     /** Callers choose model names: where there are too many, breakers that are closed make room. */
     private static final int MAX_BREAKERS = 1_000;
 
-    private record Guarded(CircuitBreaker breaker, Meter.Id open, Meter.Id halfOpen) {
+    /** How long an answer takes says nothing of its provider's health. */
+    private static final Duration NO_CALL_IS_SLOW = Duration.ofDays(365);
+
+    private static final class Guarded {
+        private volatile CircuitBreakerConfig rules;
+        private volatile CircuitBreaker breaker;
+        private Meter.Id open;
+        private Meter.Id halfOpen;
+
+        Guarded(String name, CircuitBreakerConfig rules) {
+            this.rules = rules;
+            this.breaker = CircuitBreaker.of(name, rules);
+        }
+
+        CircuitBreaker.State state() {
+            return breaker.getState();
+        }
+
+        CircuitBreaker by(CircuitBreakerConfig now) {
+            if (rules != now) {
+                change(now);
+            }
+            return breaker;
+        }
+
+        private synchronized void change(CircuitBreakerConfig now) {
+            if (!facts(rules).equals(facts(now))) {
+                CircuitBreaker next = CircuitBreaker.of(breaker.getName(), now);
+                CircuitBreaker.State state = state();
+                if (state != CircuitBreaker.State.CLOSED) {
+                    next.transitionToOpenState();
+                }
+                if (state == CircuitBreaker.State.HALF_OPEN) {
+                    next.transitionToHalfOpenState();
+                }
+                breaker = next;
+            }
+            rules = now;
+        }
+
+        /** What rules say; they themselves are never equal. */
+        private static List<Object> facts(CircuitBreakerConfig rules) {
+            return List.of(rules.getSlidingWindowType(), rules.getSlidingWindowSize(), rules.getMinimumNumberOfCalls(),
+                    rules.getFailureRateThreshold(), rules.getPermittedNumberOfCallsInHalfOpenState(),
+                    rules.getWaitIntervalFunctionInOpenState().apply(1), rules.isAutomaticTransitionFromOpenToHalfOpenEnabled());
+        }
     }
 
     private final Map<String, Guarded> breakers = new ConcurrentHashMap<>();
@@ -38,28 +86,50 @@ public final class Breakers {
     }
 
     private void all(String name, CircuitBreaker.State state) {
-        Gauge.builder(name, breakers, all -> all.values().stream().filter(g -> g.breaker.getState() == state).count())
+        Gauge.builder(name, breakers, all -> all.values().stream().filter(g -> g.state() == state).count())
                 .tag("breaker", "all").register(meters);
     }
 
-    /** The breaker of this target, which is made with this configuration if there is none. */
-    public CircuitBreaker of(Target target, CircuitBreakerConfig config) {
-        return breaker(target.toString(), config);
+    /**
+     * What the breakers of models go by where a route's definition says this: so many failures open them as it says, and
+     * all probes must be well to close them.
+     *
+     * @param ownReset whether the definition itself says how long a breaker stays open
+     */
+    public CircuitBreakerConfig rules(CircuitBreakerConfig definition, boolean ownReset) {
+        CircuitBreakerConfig.Builder rules = CircuitBreakerConfig.from(definition).slowCallDurationThreshold(NO_CALL_IS_SLOW)
+                .recordException(failure -> true).ignoreException(failure -> false);
+        if (!ownReset) {
+            rules.waitDurationInOpenState(reset);
+        }
+        // of calls it takes no more than there are in its window; of probes it would close by fewer than there are
+        if (definition.getSlidingWindowType() == SlidingWindowType.COUNT_BASED
+                && definition.getMinimumNumberOfCalls() >= definition.getSlidingWindowSize()) {
+            rules.minimumNumberOfCalls(Math.max(definition.getMinimumNumberOfCalls(), definition.getPermittedNumberOfCallsInHalfOpenState()));
+        }
+        return rules.build();
     }
 
-    private CircuitBreaker breaker(String name, CircuitBreakerConfig config) {
+    /**
+     * The breaker of this target.
+     *
+     * @param rules of {@link #rules}
+     */
+    public CircuitBreaker of(Target target, CircuitBreakerConfig rules) {
+        String name = target.toString();
         Guarded known = breakers.get(name);
         if (known != null) {
-            return known.breaker;
+            return known.by(rules);
         }
         if (breakers.size() >= MAX_BREAKERS) {
-            breakers.values().stream().filter(g -> g.breaker.getState() == CircuitBreaker.State.CLOSED).findAny().ifPresent(this::forget);
+            breakers.values().stream().filter(g -> g.state() == CircuitBreaker.State.CLOSED).findAny().ifPresent(this::forget);
         }
         return breakers.computeIfAbsent(name, n -> {
-            CircuitBreaker breaker = CircuitBreaker.of(n, CircuitBreakerConfig.from(config).waitDurationInOpenState(reset).build());
-            return new Guarded(breaker, state("circuit.breaker.open", breaker, CircuitBreaker.State.OPEN),
-                    state("circuit.breaker.half.open", breaker, CircuitBreaker.State.HALF_OPEN));
-        }).breaker;
+            Guarded made = new Guarded(n, rules);
+            made.open = gauge("circuit.breaker.open", n, made, CircuitBreaker.State.OPEN);
+            made.halfOpen = gauge("circuit.breaker.half.open", n, made, CircuitBreaker.State.HALF_OPEN);
+            return made;
+        }).by(rules);
     }
 
     private void forget(Guarded guarded) {
@@ -68,20 +138,20 @@ public final class Breakers {
         meters.remove(guarded.halfOpen);
     }
 
-    private Meter.Id state(String name, CircuitBreaker breaker, CircuitBreaker.State state) {
-        return Gauge.builder(name, breaker, b -> b.getState() == state ? 1 : 0).tag("breaker", breaker.getName()).register(meters).getId();
+    private Meter.Id gauge(String name, String breaker, Guarded guarded, CircuitBreaker.State state) {
+        return Gauge.builder(name, guarded, g -> g.state() == state ? 1 : 0).tag("breaker", breaker).register(meters).getId();
     }
 
     /** The state of a target's breaker; closed if it was never asked. */
     public CircuitBreaker.State state(Target target) {
         Guarded guarded = breakers.get(target.toString());
-        return guarded == null ? CircuitBreaker.State.CLOSED : guarded.breaker.getState();
+        return guarded == null ? CircuitBreaker.State.CLOSED : guarded.state();
     }
 
     /** The state of every breaker, by name. */
     public Map<String, CircuitBreaker.State> states() {
         Map<String, CircuitBreaker.State> states = new TreeMap<>();
-        breakers.forEach((name, guarded) -> states.put(name, guarded.breaker.getState()));
+        breakers.forEach((name, guarded) -> states.put(name, guarded.state()));
         return states;
     }
 }

@@ -2,6 +2,8 @@ package io.llmchat.ops;
 
 import org.apache.camel.CamelContext;
 import org.apache.camel.NamedNode;
+import org.apache.camel.Route;
+import org.apache.camel.component.micrometer.routepolicy.MicrometerRoutePolicy;
 import org.apache.camel.component.micrometer.routepolicy.MicrometerRoutePolicyFactory;
 import org.apache.camel.spi.RoutePolicy;
 
@@ -16,6 +18,16 @@ public final class RouteTimes extends MicrometerRoutePolicyFactory {
 
     @Override
     public RoutePolicy createRoutePolicy(CamelContext context, String routeId, NamedNode route) {
-        return enabled ? super.createRoutePolicy(context, routeId, route) : null;
+        if (!enabled) {
+            return null;
+        }
+        MicrometerRoutePolicy times = new MicrometerRoutePolicy(this) {
+            @Override
+            public void onRemove(Route removed) {
+                // its meters stay: the next version of the route has the same ones
+            }
+        };
+        times.setMeterRegistry(getMeterRegistry());
+        return times;
     }
 }

@@ -39,15 +39,22 @@ public final class Authenticate {
      * @param mode {@code open}, {@code keys}, or empty: open where {@code host} is a loopback address
      * @param adminKey may be empty; then one is made if keys are needed, or others than this machine can reach the gateway
      */
-    public Authenticate(String mode, String host, String adminKey, String metricsToken, KeyRing ring, ClientAddress addresses)
-            throws UnknownHostException {
-        boolean local = InetAddress.getByName(host).isLoopbackAddress();
+    public Authenticate(String mode, String host, String adminKey, String metricsToken, KeyRing ring, ClientAddress addresses) {
+        boolean local = isLoopback(host);
         this.keys = mode.isBlank() ? !local : mode.equals("keys");
         this.generated = (keys || !local) && adminKey.isBlank();
         this.adminKey = bytes(generated ? newKey() : adminKey);
         this.metricsToken = bytes(metricsToken);
         this.ring = ring;
         this.addresses = addresses;
+    }
+
+    private static boolean isLoopback(String host) {
+        try {
+            return InetAddress.getByName(host).isLoopbackAddress();
+        } catch (UnknownHostException e) {
+            throw new IllegalArgumentException("HOST is '" + host + "', which cannot be resolved.");
+        }
     }
 
     private static String newKey() {
@@ -67,7 +74,7 @@ public final class Authenticate {
 
     /** A step that lets callers pass, and says who they are: the owner of the key, or, where none is needed, anybody. */
     public Processor caller() {
-        return new MayWait(exchange -> enter(exchange, identify(exchange)));
+        return exchange -> enter(exchange, identify(exchange));
     }
 
     /** A step that lets administrators pass, and says from where: every change that they make is noted with that. */

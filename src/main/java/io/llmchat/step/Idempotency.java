@@ -54,7 +54,7 @@ public final class Idempotency {
      * key can be used by others and elsewhere. From here on a chat that waits for stores has a thread of its own.
      */
     public Processor readKey() {
-        return new MayWait(exchange -> {
+        return exchange -> {
             Chat chat = Chat.of(exchange);
             var headers = chat.client().request().headers();
             String given = headers.get("Idempotency-Key");
@@ -89,7 +89,7 @@ public final class Idempotency {
             if (given == null && (sdk || chat.request().resumable())) {
                 begin(chat);
             }
-        });
+        };
     }
 
     /** The answer is made here: it is kept while it is, for those who will ask for it. Who gets an earlier one makes none. */

@@ -44,7 +44,7 @@ public final class Targets {
      * cache, or by the route {@code enrich-agent}.
      */
     public Processor name() {
-        return new MayWait(exchange -> {
+        return exchange -> {
             String given = Chat.of(exchange).request().model();
             boolean unknown = given == null || given.isBlank() || given.indexOf('/') >= 0 && isUnknown(Target.parse(given), providers(exchange));
             String name = unknown && !defaultModel.isBlank() ? defaultModel : given;
@@ -60,7 +60,7 @@ public final class Targets {
                 }
                 chat.name(defaultModel);
             }
-        });
+        };
     }
 
     private Agent agent(Exchange exchange, String id) throws Exception {

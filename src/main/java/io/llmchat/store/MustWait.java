@@ -2,7 +2,10 @@ package io.llmchat.store;
 
 import io.vertx.core.Context;
 
-/** Raised where something would be waited for on an event loop, before anything is begun. */
+/**
+ * Raised where something would be waited for on an event loop, before anything is begun: the step is run once more, on a
+ * virtual thread. It must have changed nothing until then that it would change again.
+ */
 public final class MustWait extends RuntimeException {
 
     private static final long serialVersionUID = 1L;

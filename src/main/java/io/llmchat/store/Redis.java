@@ -130,13 +130,18 @@ public final class Redis {
         embedded = new RedisServerBuilder()
                 .executableProvider(() -> inItsOwnSession(server.get().toPath(), folder).toFile())
                 .port(free)
-                .setting("dir " + folder)
-                .setting("pidfile " + folder.resolve("redis.pid"))
+                .setting("dir " + quoted(folder))
+                .setting("pidfile " + quoted(folder.resolve("redis.pid")))
                 .setting("appendonly yes")
                 .setting("save \"\"")
                 .build();
         embedded.start();
         return free;
+    }
+
+    /** As redis.conf takes a path that may have blanks in it. */
+    private static String quoted(Path path) {
+        return '"' + path.toString().replace("\\", "\\\\").replace("\"", "\\\"") + '"';
     }
 
     private static boolean locked(FileChannel file) throws IOException {
@@ -150,7 +155,7 @@ public final class Redis {
     /** Ctrl-C goes to the whole process group of a terminal: the store must outlive the streams that are to end. */
     private static Path inItsOwnSession(Path server, Path folder) throws IOException {
         Path script = folder.resolve("start");
-        Files.writeString(script, "#!/bin/sh\nexec setsid '" + server + "' \"$@\"\n");
+        Files.writeString(script, "#!/bin/sh\nexec setsid '" + server.toString().replace("'", "'\\''") + "' \"$@\"\n");
         return Files.setPosixFilePermissions(script, PosixFilePermissions.fromString("rwx------"));
     }
 

@@ -1,0 +1,59 @@
+package io.llmchat.host;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.llmchat.support.TestGateway;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CopyOnWriteArrayList;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class RouteWatchTest {
+
+    @TempDir
+    Path folder;
+    private RouteFiles files;
+    private Path file;
+    private final List<List<Path>> told = new CopyOnWriteArrayList<>();
+
+    @BeforeEach
+    void makeFolder() throws IOException {
+        files = new RouteFiles(folder.toString());
+        file = Files.writeString(folder.resolve("a.camel.yaml"), "1");
+    }
+
+    @Test
+    void whatIsSavedWhileTheFilesAreReadIsTold() throws Exception {
+        Map<Path, String> before = files.versions();
+        Files.writeString(file, "while they are read");
+        RouteWatch watch = new RouteWatch(files, before, told::add);
+        try {
+            TestGateway.until("it is told", () -> !told.isEmpty());
+            assertEquals(List.of(List.of(file)), told);
+        } finally {
+            watch.stop();
+        }
+    }
+
+    @Test
+    void whatFailsIsToldOnceAndTheNextChangeAllTheSame() throws Exception {
+        RouteWatch watch = new RouteWatch(files, files.versions(), changed -> {
+            told.add(changed);
+            throw new NoClassDefFoundError("in a bean");
+        });
+        try {
+            Files.writeString(file, "another one");
+            TestGateway.until("it is told", () -> !told.isEmpty());
+            Path next = Files.writeString(folder.resolve("b.camel.yaml"), "1");
+            TestGateway.until("the next is told", () -> told.contains(List.of(next)));
+            assertEquals(2, told.size());
+        } finally {
+            watch.stop();
+        }
+    }
+}
