@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.net.SocketException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -93,6 +94,45 @@ class ConnectionsTest {
         try (RawHttp http = new RawHttp(gateway.port())) {
             http.send(POST + "Transfer-Encoding: chunked\r\n\r\n7fffffff\r\n{}");
             timedOut(http, "invalid_request_error");
+        }
+    }
+
+    @Test
+    void aBodyThatComesByteByByteHasItsTime() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(POST + "Content-Length: 1000\r\n\r\n");
+            Thread trickle = Thread.ofVirtual().start(() -> {
+                try {
+                    for (int i = 0; i < 1_000; i++) {
+                        http.send(" ");
+                        Thread.sleep(50);
+                    }
+                } catch (Exception e) {
+                    // the connection was closed, as it should be
+                }
+            });
+            assertEquals(408, http.read().status());
+            trickle.interrupt();
+        }
+    }
+
+    @Test
+    void aHeadOfLinesWithoutEndIsClosed() throws Exception {
+        for (String line : List.of("a:\r\n", " \r\n")) {
+            try (RawHttp http = new RawHttp(gateway.port())) {
+                http.send("GET /health HTTP/1.1\r\nHost: x\r\nX: y\r\n");
+                long begun = System.nanoTime();
+                try {
+                    for (int i = 0; i < 100; i++) {
+                        http.send(line.repeat(100));
+                        Thread.sleep(2);
+                    }
+                } catch (SocketException e) {
+                    // it was closed while more was sent
+                }
+                assertTrue(http.closed());
+                assertTrue(System.nanoTime() - begun < 350_000_000L, "not because its time is over");
+            }
         }
     }
 

@@ -435,6 +435,15 @@ class IdempotencyTest {
     }
 
     @Test
+    void aLongAnswerIsNotKeptForAnSdkThatMayAskAgain() throws Exception {
+        provider.on(model, FakeProvider.says(List.of("long ".repeat(60_000))));
+        for (String retry : List.of("0", "1")) {
+            assertEquals(200, gateway.post(PATH, chat("openai/" + model, false), "X-Stainless-Retry-Count", retry).statusCode());
+        }
+        assertEquals(2, provider.calls(model).size());
+    }
+
+    @Test
     void whatAnSdkRepeatsByItselfIsRecognisedWithoutAKey() throws Exception {
         HttpResponse<String> first = gateway.post(PATH, chat("openai/" + model, false), "X-Stainless-Retry-Count", "0");
         HttpResponse<String> same = gateway.post(PATH, chat("openai/" + model, false), "X-Stainless-Retry-Count", "0");

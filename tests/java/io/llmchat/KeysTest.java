@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.zaxxer.hikari.HikariDataSource;
 import io.llmchat.chat.Caller;
 import io.llmchat.store.KeyFile;
+import io.llmchat.chat.ChatException;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
 import io.llmchat.support.Logs;
@@ -37,6 +38,8 @@ import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import javax.sql.DataSource;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -104,6 +107,37 @@ class KeysTest {
     }
 
     // --- making, listing, revoking
+
+    @Test
+    void whoMakesUpKeysDoesNotGetAllConnections() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        KeyRing ring = gateway.bean(KeyRing.class);
+        KeyHash hash = gateway.bean(KeyHash.class);
+        CountDownLatch go = new CountDownLatch(1);
+        AtomicInteger reading = new AtomicInteger();
+        List<CompletableFuture<Object>> lookups = new ArrayList<>();
+        for (int i = 0; i < 6; i++) {
+            CompletableFuture<Object> lookup = new CompletableFuture<>();
+            lookups.add(lookup);
+            Thread.ofVirtual().start(() -> {
+                try {
+                    lookup.complete("found " + ring.find(hash.make(), id -> {
+                        reading.incrementAndGet();
+                        go.await(10, TimeUnit.SECONDS);
+                        return null;
+                    }));
+                } catch (Exception e) {
+                    lookup.complete(e);
+                }
+            });
+        }
+        TestGateway.until("two wait in vain", () -> lookups.stream().filter(l -> l.isDone() && l.join() instanceof ChatException).count() == 2);
+        assertEquals(4, reading.get());
+        go.countDown();
+        for (CompletableFuture<Object> lookup : lookups) {
+            assertTrue(lookup.get(10, TimeUnit.SECONDS) instanceof ChatException || lookup.join().equals("found null"));
+        }
+    }
 
     @Test
     void aKeyIsShownOnceAndLetsItsOwnerIn() throws Exception {

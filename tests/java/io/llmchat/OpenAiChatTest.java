@@ -5,11 +5,14 @@ import static io.llmchat.support.TestGateway.json;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.host.RoutesRefused;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.util.List;
@@ -44,6 +47,42 @@ class OpenAiChatTest {
         assertEquals("POST /v1/chat/completions", call.line());
         assertEquals("Bearer sk-of-the-gateway", call.header("Authorization"));
         assertEquals(model, call.body().path("model").asText());
+    }
+
+    @Test
+    void aBaseUrlMayHaveAQuery() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1/?api-version=1")) {
+            assertEquals(200, own.post(PATH, chat("openai/" + model, false)).statusCode());
+            assertEquals("POST /v1/chat/completions?api-version=1", provider.call(model).line());
+        }
+    }
+
+    @Test
+    void aKeyThatCannotBeOneIsNotShown() {
+        RoutesRefused refused = assertThrows(RoutesRefused.class, () -> TestGateway.with("llmchat.openai.api-key", "sk-of-a-file\n").close());
+        assertTrue(refused.getMessage().contains("provider-openai"), refused.getMessage());
+        assertFalse(refused.getMessage().contains("sk-of"), refused.getMessage());
+    }
+
+    @Test
+    void whyAProviderCannotBeReachedIsInTheLogOnce() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", "https://127.0.0.1:" + provider.port() + "/v1", "llmchat.retry.max", "0");
+                LogLines log = LogLines.text()) {
+            for (int i = 0; i < 2; i++) {
+                HttpResponse<String> answer = own.post(PATH, chat("openai/" + model, false));
+                assertEquals(502, answer.statusCode());
+                assertEquals("openai=connect", answer.headers().firstValue("X-LLMChat-Attempts").orElseThrow());
+            }
+            List<String> told = log.with("The provider 'openai' cannot be reached: ");
+            assertEquals(1, told.size(), told.toString());
+        }
+    }
+
+    @Test
+    void theDemoRepeatsNoMoreThanTheBeginning() throws Exception {
+        String text = "a ".repeat(100_000);
+        String answer = gateway.post(PATH, chat("demo", false).replace("\"content\":\"", "\"content\":\"" + text)).body();
+        assertTrue(answer.contains("a a a") && answer.length() < 5_000, () -> answer.length() + " bytes");
     }
 
     @Test

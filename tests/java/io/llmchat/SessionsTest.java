@@ -15,6 +15,7 @@ import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.sql.Connection;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
@@ -100,6 +101,21 @@ class SessionsTest {
     private static String first(String stream, String member) {
         int at = stream.indexOf("\"" + member + "\":\"") + member.length() + 4;
         return stream.substring(at, stream.indexOf('"', at));
+    }
+
+    @Test
+    void ofASessionThatIsVeryLongTheLatestIsTold() throws Exception {
+        String chatId = begin("the first");
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("UPDATE chat_messages SET content = content || repeat('x', 3000000) WHERE session_id = '" + chatId + "' AND role = 'user'");
+        }
+        gateway.post(PATH, ask(chatId, "the second", false));
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("UPDATE chat_messages SET content = content || repeat('y', 3000000) WHERE session_id = '" + chatId + "' AND content = 'the second'");
+        }
+        List<String> told = told(chatId);
+        assertEquals(3, told.size(), "all but the first question");
+        assertTrue(told.get(1).startsWith("user: the secondyyy"), "the latest question");
     }
 
     private static void notFound(HttpResponse<String> response) {

@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class SettingsTest {
 
     /** Variables that take any text: whether it is right only the store, the provider or the disk can say. */
-    private static final Set<String> FREE_TEXT = Set.of("ANTHROPIC_API_KEY", "DATA_DIR", "DEFAULT_MODEL", "DIFY_API_KEY", "FASTGPT_API_KEY", "KEYS_FILE", "OPENAI_API_KEY",
+    private static final Set<String> FREE_TEXT = Set.of("DATA_DIR", "DEFAULT_MODEL", "KEYS_FILE",
             "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "REDIS_HOST", "REDIS_PASSWORD", "ROUTES_DIR");
 
     private static List<String> faults(String name, String value) {
@@ -48,6 +48,7 @@ class SettingsTest {
         "LOG_LEVEL                     | loud                | trace, debug, info, warn or error",
         "HOST                          | a b                 | a host name or address",
         "OPENAI_BASE_URL               | ftp://host/v1       | an http or https URL",
+        "OPENAI_BASE_URL               | http://me:it@host/v1 | an http or https URL",
         "OPENAI_BASE_URL               | api.openai.com/v1   | an http or https URL",
         "OLLAMA_BASE_URL               | //localhost:1/v1    | an http or https URL",
         "OLLAMA_BASE_URL               | http:// /v1         | an http or https URL",
@@ -65,7 +66,8 @@ class SettingsTest {
         "PORT | 0", "PORT | 65535", "HOST | ::1", "HOST | gateway.example.com", "AUTH_MODE | keys", "LOG_LEVEL | DEBUG",
         "RETRY_MAX_RETRIES | 0", "RETRY_BACKOFF_FACTOR | 1.5", "RATE_LIMIT_MAX_REQUESTS | 0", "TRUSTED_PROXIES | 10.0.0.0/8, ::1",
         "LIMITS | global points=9 duration=60; model openai/* budgetPerMonth=99.5", "OPENAI_BASE_URL | HTTPS://api.example.com/v1/",
-        "OLLAMA_BASE_URL | http://[::1]:11434/v1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef",
+        "OLLAMA_BASE_URL | http://[::1]:11434/v1", "OLLAMA_BASE_URL | http://my_ollama:11434/v1",
+        "OPENAI_BASE_URL | https://api.example.com/v1?api-version=1", "DEFAULT_FALLBACKS | openai/a, ollama/org/b:free", "ADMIN_API_KEY | 0123456789abcdef",
         "FRONTEND_URL | https://a.example,http://localhost:5173",
         "FRONTEND_URL | app://localhost, tauri://localhost,capacitor://localhost, chrome-extension://abcdefghijklmnop"})
     void whatCanBeUsedIsNoFault(String name, String value) {

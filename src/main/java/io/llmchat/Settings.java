@@ -20,12 +20,19 @@ public final class Settings {
     /** As browsers write it: of a page, or of what is installed with a scheme of its own, an extension or a desktop application. */
     private static final String ORIGIN = "(https?://[a-z0-9.\\[\\]:-]+|(?!https?:)[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+)";
 
+    /** With any name that a host may have in the networks of containers, and without a user. */
+    private static final String URL = "(?i)https?://([a-z0-9._-]+|\\[[0-9a-f:.]+])(:\\d{1,5})?([/?][^#]*)?";
+
     private static final Map<String, Check> CHECKS = new LinkedHashMap<>();
 
     static {
         number("PORT", 0, 65_535);
         text("HOST", "[A-Za-z0-9.:_-]+", "a host name or address");
         text("AUTH_MODE", "|open|keys", "open or keys");
+        for (String provider : List.of("OPENAI", "ANTHROPIC", "DIFY", "FASTGPT")) {
+            // files and secrets often end with a line end
+            text(provider + "_API_KEY", "[\\x21-\\x7e]*", "visible characters only, and no line end");
+        }
         text("ADMIN_API_KEY", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
         text("METRICS_TOKEN", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
         text("KEY_HASH_SECRET", "|[\\x21-\\x7e]{32,}", "at least 32 visible characters, the same for all instances");
@@ -116,7 +123,8 @@ public final class Settings {
     private static void url(String name) {
         CHECKS.put(name, v -> {
             try {
-                return v.matches("(?i)https?:.*") && URI.create(v).getHost() != null ? null : "an http or https URL";
+                URI.create(v);
+                return v.matches(URL) ? null : "an http or https URL";
             } catch (IllegalArgumentException e) {
                 return "an http or https URL";
             }

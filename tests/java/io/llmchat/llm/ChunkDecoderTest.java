@@ -35,6 +35,7 @@ class ChunkDecoderTest {
         private final StringBuilder data = new StringBuilder();
         private final StringBuilder byCodec = new StringBuilder();
         private final List<String> told = new ArrayList<>();
+        private final List<String> pieces = new ArrayList<>();
         private final List<ByteBuf> received = new ArrayList<>();
 
         Connection() {
@@ -45,7 +46,7 @@ class ChunkDecoderTest {
         public void channelRead(ChannelHandlerContext ctx, Object message) {
             if (message instanceof HttpResponse head) {
                 boolean chunks = "chunked".equals(head.headers().get("Transfer-Encoding"));
-                boolean taken = chunks && decoder.take(bytes -> data.append(new String(bytes, StandardCharsets.UTF_8)));
+                boolean taken = chunks && decoder.take(this::taken);
                 if (!taken && head.status().code() >= 200) {
                     decoder.forget();
                 }
@@ -62,6 +63,12 @@ class ChunkDecoderTest {
                 decoder.expect();
             }
             ReferenceCountUtil.release(message);
+        }
+
+        private void taken(byte[] bytes) {
+            String piece = new String(bytes, StandardCharsets.UTF_8);
+            pieces.add(piece);
+            data.append(piece);
         }
 
         void receive(String... pieces) {
@@ -103,6 +110,12 @@ class ChunkDecoderTest {
             }
         }
         assertEquals(data, receiving(stream.split("")).data.toString());
+    }
+
+    @Test
+    void whatIsReadAtOnceIsHandedOnAtOnce() {
+        Connection connection = receiving(HEAD, chunk("a") + chunk("b") + chunk("c"), chunk("d") + "2\r\ne", "f\r\n0\r\n\r\n");
+        assertEquals(List.of("abc", "de", "f"), connection.pieces);
     }
 
     @Test

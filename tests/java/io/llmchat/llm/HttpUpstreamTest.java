@@ -3,20 +3,27 @@ package io.llmchat.llm;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
+import io.vertx.core.Context;
 import io.vertx.core.MultiMap;
 import io.vertx.core.Vertx;
+import io.vertx.core.VertxOptions;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
+import io.vertx.core.http.HttpClientResponse;
 import io.vertx.core.http.HttpMethod;
 import io.vertx.core.http.PoolOptions;
 import io.vertx.core.http.RequestOptions;
+import io.vertx.core.impl.VertxInternal;
 import io.vertx.core.net.NetServer;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
@@ -52,7 +59,7 @@ class HttpUpstreamTest {
         try (FakeProvider provider = new FakeProvider(); LogLines log = LogLines.text()) {
             HttpClient client = vertx.createHttpClient(new PoolOptions().setHttp1MaxSize(1));
             RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setAbsoluteURI(provider.url() + "/v1/chat/completions");
-            Upstream call = new HttpUpstream(vertx, client, options, Buffer.buffer("{}"), false);
+            Upstream call = new HttpUpstream(context -> client, options, Buffer.buffer("{}"), false);
             CompletableFuture<Void> givenUp = new CompletableFuture<>();
             // on an event loop, as all of its calls: so it cannot have a connection in between
             vertx.runOnContext(v -> {
@@ -103,6 +110,58 @@ class HttpUpstreamTest {
     }
 
     @Test
+    void thatItBrokeIsToldOnTheLoopThatAskedWhateverLoopHasTheConnection() throws Exception {
+        Vertx vertx = Vertx.vertx(new VertxOptions().setEventLoopPoolSize(2));
+        try (FakeProvider provider = new FakeProvider()) {
+            provider.on("m", call -> {
+                call.sse();
+                call.text("Hel");
+                Thread.sleep(200);
+                call.reset();
+            });
+            HttpClient client = vertx.httpClientBuilder().with(new PoolOptions().setHttp1MaxSize(1)).withConnectHandler(ChunkDecoder::on).build();
+            RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setAbsoluteURI(provider.url() + "/v1/chat/completions");
+            Context one = ((VertxInternal) vertx).createEventLoopContext();
+            CompletableFuture<Thread> makesIt = new CompletableFuture<>();
+            one.runOnContext(v -> client.request(options).compose(r -> r.send("{\"model\":\"other\"}")).compose(HttpClientResponse::body)
+                    .onComplete(answer -> makesIt.complete(Thread.currentThread())));
+            Thread first = makesIt.get(10, TimeUnit.SECONDS);
+            List<Thread> told = new CopyOnWriteArrayList<>();
+            CompletableFuture<Void> broken = new CompletableFuture<>();
+            ((VertxInternal) vertx).createEventLoopContext().runOnContext(v -> {
+                told.add(Thread.currentThread());
+                new HttpUpstream(context -> client, options, Buffer.buffer("{\"model\":\"m\",\"stream\":true}"), true).start(new Upstream.Receiver() {
+                    @Override
+                    public boolean head(int status, MultiMap headers) {
+                        return true;
+                    }
+
+                    @Override
+                    public void data(byte[] bytes) {
+                        told.add(Thread.currentThread());
+                    }
+
+                    @Override
+                    public void end() {
+                        fail("it ended well");
+                    }
+
+                    @Override
+                    public void broken(Throwable cause) {
+                        told.add(Thread.currentThread());
+                        broken.complete(null);
+                    }
+                });
+            });
+            broken.get(10, TimeUnit.SECONDS);
+            assertNotEquals(first, told.get(0), "two loops");
+            assertEquals(Set.of(told.get(0)), Set.copyOf(told));
+        } finally {
+            vertx.close().toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
+        }
+    }
+
+    @Test
     void ofTheHeadOfAStreamOnlyWhatSaysWhetherTheConnectionStaysIsKept() throws Exception {
         Vertx vertx = Vertx.vertx();
         try {
@@ -118,7 +177,7 @@ class HttpUpstreamTest {
                     .setAbsoluteURI("http://127.0.0.1:" + server.actualPort() + "/");
             for (boolean stream : List.of(true, false)) {
                 Stream answer = new Stream(stream);
-                HttpUpstream call = new HttpUpstream(vertx, client, options, Buffer.buffer("{}"), false);
+                HttpUpstream call = new HttpUpstream(context -> client, options, Buffer.buffer("{}"), false);
                 assertFalse(call.sent());
                 call.start(answer);
                 MultiMap head = answer.get(10, TimeUnit.SECONDS);

@@ -2,8 +2,10 @@ package io.llmchat.wire;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -44,6 +46,24 @@ class SseReaderTest {
             single[i] = new byte[] {bytes[i]};
         }
         assertEquals(List.of(expected), read(single), "byte by byte");
+    }
+
+    @Test
+    void aLongLineInSmallPiecesIsNotCopiedForEachOfThem() {
+        List<Integer> lengths = new ArrayList<>();
+        int length = 1_000_000;
+        for (Framing framing : List.of(new SseReader(2 * length, (type, bytes, from, to) -> lengths.add(to - from)),
+                new LineReader(2 * length, (type, bytes, from, to) -> lengths.add(to - from)))) {
+            framing.feed(utf8("data: "));
+            byte[] piece = {'x'};
+            assertTimeoutPreemptively(Duration.ofSeconds(10), () -> {
+                for (int i = 0; i < length; i++) {
+                    framing.feed(piece);
+                }
+            });
+            framing.feed(utf8("\n\n"));
+        }
+        assertEquals(List.of(length, length + 6), lengths);
     }
 
     @Test

@@ -48,13 +48,19 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
         int length = 0;
         String finish = null;
         String content = null;
+        StringBuilder longer = null;
         for (AnswerPart part : parts) {
             token |= !(part instanceof AnswerPart.Status);
             switch (part) {
                 case AnswerPart.Text t -> {
                     length += t.text().length();
-                    content = t.choice() > 0 ? content : content == null ? t.text() : content + t.text();
                     other |= t.choice() > 0;
+                    if (t.choice() == 0 && content == null) {
+                        content = t.text();
+                    } else if (t.choice() == 0) {
+                        longer = longer == null ? new StringBuilder(content) : longer;
+                        longer.append(t.text());
+                    }
                 }
                 case AnswerPart.Reasoning r -> length += r.text().length();
                 case AnswerPart.Refusal r -> length += r.text().length();
@@ -67,6 +73,6 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
                 default -> { }
             }
         }
-        return new ChatEvent(type, bytes, from, to, parts, content, tool, other, token, length, finish, usage, false);
+        return new ChatEvent(type, bytes, from, to, parts, longer == null ? content : longer.toString(), tool, other, token, length, finish, usage, false);
     }
 }

@@ -8,6 +8,11 @@ package io.llmchat.host;
  */
 public record Fault(String file, int line, String reason) {
 
+    /** Camel's reasons may show an address with a provider's key in it. */
+    public Fault {
+        reason = reason.replaceAll("RAW[({][^)}]*[)}]?", "RAW(***)");
+    }
+
     /** {@code file:line: reason}, as compilers say it. */
     @Override
     public String toString() {

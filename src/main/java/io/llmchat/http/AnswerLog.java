@@ -17,9 +17,15 @@ import java.util.function.Consumer;
  */
 public final class AnswerLog {
 
+    /** Bytes. */
+    private static final int MOST_SPARE = 262_144;
+
     private final String answerId;
     private final String owner;
     private final long graceNanos;
+    private final boolean spare;
+    private int length;
+    private boolean dropped;
     private final List<Buffer> chunks = new ArrayList<>();
     private final Set<Follower> followers = new HashSet<>();
     private boolean begun;
@@ -31,10 +37,12 @@ public final class AnswerLog {
     /**
      * @param owner the user whose answer it is
      * @param graceMillis how long it is made for nobody, once its caller and all followers have left
+     * @param spare whether it is not kept where it is long, or many are: nobody has said that it will be asked for again
      */
-    public AnswerLog(String answerId, String owner, long graceMillis) {
+    public AnswerLog(String answerId, String owner, long graceMillis, boolean spare) {
         this.answerId = answerId;
         this.owner = owner;
+        this.spare = spare;
         this.graceNanos = TimeUnit.MILLISECONDS.toNanos(graceMillis);
     }
 
@@ -57,9 +65,7 @@ public final class AnswerLog {
     /** More events. */
     void append(Buffer events) {
         if (events.length() > 0) {
-            synchronized (this) {
-                chunks.add(events.copy());
-            }
+            keep(events);
             wake();
         }
     }
@@ -69,18 +75,41 @@ public final class AnswerLog {
         synchronized (this) {
             begun = true;
             if (body != null) {
-                chunks.add(body.copy());
+                keep(body);
             }
-            over = true;
+            end();
         }
         wake();
+    }
+
+    private synchronized void keep(Buffer piece) {
+        if (dropped) {
+            return;
+        }
+        if (spare && (length + piece.length() > MOST_SPARE || !Memory.SPARE_ANSWERS.take(piece.length()))) {
+            Memory.SPARE_ANSWERS.give(length);
+            dropped = true;
+            chunks.clear();
+            length = 0;
+            return;
+        }
+        length += piece.length();
+        chunks.add(piece.copy());
+    }
+
+    private void end() {
+        if (spare && !over) {
+            // whoever keeps it from now on counts it
+            Memory.SPARE_ANSWERS.give(length);
+        }
+        over = true;
     }
 
     /** It will not be whole; followers of a stream that has begun have the error as its last event. */
     void fail(ChatException why) {
         synchronized (this) {
             failure = why;
-            over = true;
+            end();
         }
         wake();
     }
@@ -124,7 +153,12 @@ public final class AnswerLog {
 
     /** Whether it was given whole, and can be given again. */
     public synchronized boolean isComplete() {
-        return over && failure == null;
+        return over && failure == null && !dropped;
+    }
+
+    /** How many bytes of it are kept. */
+    public synchronized int length() {
+        return length;
     }
 
     /** Whether no more of it will come. */

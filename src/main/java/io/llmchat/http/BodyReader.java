@@ -6,19 +6,14 @@ import io.vertx.core.http.HttpServerRequest;
 import io.vertx.ext.web.RoutingContext;
 import io.vertx.ext.web.impl.RoutingContextInternal;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Reads a request body into memory, up to a limit; a longer one is answered with 413, and what comes of it still is
- * passed over, so that the connection stays usable. The bodies of all requests that are read or answered may have a quarter of
- * the heap: one for which there is no room is answered with 503. Does less than Vert.x' own handler, which also knows forms
+ * passed over, so that the connection stays usable. One for which there is no room in memory, beside those of all requests that
+ * are read or answered, is answered with 503. Does less than Vert.x' own handler, which also knows forms
  * and uploads.
  */
 public final class BodyReader implements Handler<RoutingContext> {
-
-    private static final long MAX_IN_MEMORY = Runtime.getRuntime().maxMemory() / 4;
-    /** Of all gateways of this process, as its heap is. */
-    private static final AtomicLong IN_MEMORY = new AtomicLong();
 
     private final long max;
     private final AtomicInteger requests;
@@ -42,8 +37,13 @@ public final class BodyReader implements Handler<RoutingContext> {
     static void answered(RoutingContext ctx) {
         Buffer body = ctx.body().buffer();
         if (body != null) {
-            IN_MEMORY.addAndGet(-body.length());
+            room(body.length()).give(body.length());
         }
+    }
+
+    /** Where a body of this length has its place. */
+    private static Memory room(int length) {
+        return length <= Memory.SMALL ? Memory.SMALL_BODIES : Memory.LARGE_BODIES;
     }
 
     private static boolean longer(String contentLength, long max) {
@@ -74,14 +74,21 @@ public final class BodyReader implements Handler<RoutingContext> {
             if (over) {
                 return;
             }
-            if (length() + bytes.length() > max) {
+            int before = length();
+            int length = before + bytes.length();
+            if (length > max) {
                 refuse(413);
-            } else if (IN_MEMORY.addAndGet(bytes.length()) > MAX_IN_MEMORY) {
-                IN_MEMORY.addAndGet(-bytes.length());
-                refuse(503);
-            } else {
-                body = body == null ? bytes : body.appendBuffer(bytes);
+                return;
             }
+            boolean moves = room(length) != room(before);
+            if (!room(length).take(moves ? length : bytes.length())) {
+                refuse(503);
+                return;
+            }
+            if (moves) {
+                room(before).give(before);
+            }
+            body = body == null ? bytes : body.appendBuffer(bytes);
         }
 
         private int length() {
@@ -105,7 +112,7 @@ public final class BodyReader implements Handler<RoutingContext> {
             if (!over) {
                 over = true;
                 requests.decrementAndGet();
-                IN_MEMORY.addAndGet(-length());
+                room(length()).give(length());
                 body = null;
             }
         }

@@ -50,6 +50,7 @@ public final class ClientStream {
     /** Takes what follows the head in chunks; null: that goes the way of the head. */
     private WriteTogether chunks;
     private boolean committed;
+    private long wroteAt = System.nanoTime();
     private volatile boolean gone;
 
     private ClientStream(HttpMessage message, Dialect dialect) {
@@ -187,6 +188,7 @@ public final class ClientStream {
 
     /** Sends events. */
     public void write(Buffer events) {
+        wroteAt = System.nanoTime();
         if (log != null) {
             log.append(events);
         }
@@ -204,12 +206,18 @@ public final class ClientStream {
 
     /** Sends a comment line, so that nobody between takes the stream for dead; those who follow the answer get one too. */
     public void keepAlive() {
+        wroteAt = System.nanoTime();
         if (log != null) {
             log.keepAlive();
         }
         if (!gone && !response.ended()) {
             response.write(COMMENT, null);
         }
+    }
+
+    /** When the caller, and those who follow, last got something. */
+    public long wroteAt() {
+        return wroteAt;
     }
 
     /** Whether the response is complete. */

@@ -14,6 +14,7 @@ import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.net.impl.ConnectionBase;
+import java.util.concurrent.TimeUnit;
 import java.util.function.BiFunction;
 
 /**
@@ -36,6 +37,10 @@ final class Connection extends ChannelDuplexHandler {
     /** Requests that may wait behind one another: each is kept, and one that is answered at once begins the next within it. */
     private static final int MAX_UNANSWERED = 32;
 
+    /** A body may be so often late, and take this long besides: 32 KiB a second, which a bad mobile link has. */
+    private static final int SLOW_PIECES = 5;
+    private static final long NANOS_PER_BYTE = TimeUnit.SECONDS.toNanos(1) / 32_768;
+
     private final Channel channel;
     private final Connections.Patience patience;
     private final BiFunction<String, String, FullHttpResponse> timedOut;
@@ -46,9 +51,13 @@ final class Connection extends ChannelDuplexHandler {
     /** Requests whose answers are not complete. */
     private int unanswered;
     private boolean reading;
+    /** Since when the body at hand is read, and how much of it has come. */
+    private long bodySince;
+    private long bodyBytes;
     private boolean begun;
     /** Whether the bytes that were read last have made a message. */
     private boolean made;
+    private int messages;
     /** Whether the request at hand is the last one of its connection. */
     private boolean last;
     /** Whether what still comes is nobody's: it is thrown away, where Vert.x would keep it or answer it. */
@@ -69,6 +78,11 @@ final class Connection extends ChannelDuplexHandler {
     @Override
     public void handlerAdded(ChannelHandlerContext ctx) {
         context = ctx;
+    }
+
+    /** How many messages, heads and pieces of bodies, its bytes have made. */
+    int messages() {
+        return messages;
     }
 
     /** The one of this connection, or null where connections are not looked at. */
@@ -97,6 +111,7 @@ final class Connection extends ChannelDuplexHandler {
     @Override
     public void channelRead(ChannelHandlerContext ctx, Object message) throws Exception {
         made = true;
+        messages++;
         if (deaf) {
             ReferenceCountUtil.release(message);
             return;
@@ -109,13 +124,16 @@ final class Connection extends ChannelDuplexHandler {
                 return;
             }
             reading = true;
+            bodySince = System.nanoTime();
+            bodyBytes = 0;
             begun = unanswered > 1;
             // RFC 9112, section 9.6: what follows a request that closes is not for us
             last = !HttpUtil.isKeepAlive(request);
             path = request.uri();
             requestId = request.headers().get(ClientStream.REQUEST_ID);
         }
-        if (message instanceof HttpContent) {
+        if (message instanceof HttpContent content) {
+            bodyBytes += content.content().readableBytes();
             reading &= !(message instanceof LastHttpContent);
             deaf |= last && !reading;
         }
@@ -147,7 +165,8 @@ final class Connection extends ChannelDuplexHandler {
     }
 
     private void settle() {
-        since = System.nanoTime();
+        // who sends a byte now and then is slower than anybody may be
+        since = reading ? Math.min(System.nanoTime(), bodySince + SLOW_PIECES * patience.body() + bodyBytes * NANOS_PER_BYTE) : System.nanoTime();
         waiting = reading ? Waiting.BODY : unanswered > 0 ? Waiting.ANSWER : Waiting.IDLE;
     }
 

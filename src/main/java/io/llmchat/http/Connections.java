@@ -76,7 +76,7 @@ public final class Connections {
         Connection connection = new Connection(channel, patience, this::timedOut);
         connections.add(connection);
         WriteTogether.on(accepted);
-        channel.pipeline().addBefore("handler", "patience", connection);
+        channel.pipeline().addBefore("handler", "patience", connection).addFirst("head-lines", new HeadLines(connection));
         channel.closeFuture().addListener(f -> {
             connections.remove(connection);
             open.decrementAndGet();

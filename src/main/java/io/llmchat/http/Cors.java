@@ -6,6 +6,7 @@ import io.vertx.core.http.HttpMethod;
 import io.vertx.core.http.HttpServerRequest;
 import java.util.HashSet;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /**
  * Lets pages of the named origins call from a browser (Fetch standard, "CORS protocol"), without cookies. A page of
@@ -16,13 +17,8 @@ public final class Cors {
 
     private static final CharSequence VARY = HttpHeaders.createOptimized("Origin");
     private static final CharSequence METHODS = HttpHeaders.createOptimized("GET, POST, PUT, DELETE");
-    /** What the routes read, and what the official SDKs send in a browser. */
-    private static final CharSequence HEADERS = HttpHeaders.createOptimized("Authorization, Content-Type, Idempotency-Key, "
-            + "Last-Event-ID, X-Api-Key, X-Request-Id, X-Resumable, Anthropic-Version, Anthropic-Beta, "
-            + "Anthropic-Dangerous-Direct-Browser-Access, OpenAI-Beta, OpenAI-Organization, OpenAI-Project, "
-            + "X-Stainless-Arch, X-Stainless-Async, X-Stainless-Helper, X-Stainless-Helper-Method, X-Stainless-Lang, "
-            + "X-Stainless-Os, X-Stainless-Package-Version, X-Stainless-Poll-Helper, X-Stainless-Retry-Count, "
-            + "X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout");
+    /** Names of headers, and not very many of them. */
+    private static final Pattern NAMES = Pattern.compile("[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,2000}");
     private static final CharSequence EXPOSED = HttpHeaders.createOptimized("X-Request-Id, Request-Id, Retry-After, RateLimit, "
             + "RateLimit-Policy, X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests, "
             + "X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Tokens, X-LLMChat-Attempts, "
@@ -65,8 +61,12 @@ public final class Cors {
             head.set(HttpHeaders.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
             return false;
         }
-        head.set(HttpHeaders.ACCESS_CONTROL_ALLOW_METHODS, METHODS).set(HttpHeaders.ACCESS_CONTROL_ALLOW_HEADERS, HEADERS)
-                .set(HttpHeaders.ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        head.set(HttpHeaders.ACCESS_CONTROL_ALLOW_METHODS, METHODS).set(HttpHeaders.ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        // whatever it means to send, as SDKs do: its origin is named, there are no cookies, and routes read what they know
+        String names = request.headers().get(HttpHeaders.ACCESS_CONTROL_REQUEST_HEADERS);
+        if (names != null && NAMES.matcher(names).matches()) {
+            head.set(HttpHeaders.ACCESS_CONTROL_ALLOW_HEADERS, names).add(HttpHeaders.VARY, HttpHeaders.ACCESS_CONTROL_REQUEST_HEADERS);
+        }
         return true;
     }
 }

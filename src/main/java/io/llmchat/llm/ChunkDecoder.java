@@ -12,6 +12,7 @@ import io.netty.util.internal.StringUtil;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.net.impl.ConnectionBase;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.function.Consumer;
 
 /**
@@ -25,6 +26,7 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     private static final String NAME = "chunk-decoder";
     /** Hexadecimal digits: a chunk of more than 256 MB is unusual. */
     private static final int MAX_DIGITS = 7;
+    private static final byte[] NOTHING = new byte[0];
 
     private enum Expected { ANYTHING, HEAD, SIZE, END_OF_SIZE, DATA, CR, LF }
 
@@ -33,6 +35,9 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     private boolean blank;
     private boolean atEndOfHead;
     private Consumer<byte[]> sink;
+    /** Data of what is being read, and how much of it there is: all that is read at once is handed on at once. */
+    private byte[] data = NOTHING;
+    private int length;
     /** Of the chunk at hand: how many digits its size has so far, and how much of it is to come. */
     private int digits;
     private int left;
@@ -112,6 +117,7 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
                     default -> frame(bytes);
                 }
             }
+            handOn();
         } finally {
             bytes.release();
         }
@@ -147,13 +153,26 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     }
 
     private void data(ByteBuf bytes) {
-        byte[] piece = new byte[Math.min(left, bytes.readableBytes())];
-        bytes.readBytes(piece);
-        left -= piece.length;
+        int piece = Math.min(left, bytes.readableBytes());
+        if (length + piece > data.length) {
+            // the first one often is all; after a second one there is room for whatever follows
+            data = Arrays.copyOf(data, length + (length == 0 ? piece : bytes.readableBytes()));
+        }
+        bytes.readBytes(data, length, piece);
+        length += piece;
+        left -= piece;
         if (left == 0) {
             expected = Expected.CR;
         }
-        sink.accept(piece);
+    }
+
+    private void handOn() {
+        if (length > 0) {
+            byte[] all = length == data.length ? data : Arrays.copyOf(data, length);
+            data = NOTHING;
+            length = 0;
+            sink.accept(all);
+        }
     }
 
     private void frame(ByteBuf bytes) {
@@ -179,6 +198,7 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     /** The last chunk, or something unusual: it passes on, and all after it. */
     private void leave() {
         Expected at = expected;
+        handOn();
         forget();
         sink = null;
         resume();

@@ -17,8 +17,11 @@ import java.io.IOException;
 final class DemoUpstream implements Upstream {
 
     private static final long GAP_MILLIS = 30;
+    /** Characters: more of what was said is not repeated. */
+    private static final int MOST_REPEATED = 2_000;
 
-    private final JsonNode request;
+    private final String model;
+    private final boolean streams;
     private final String id = "chatcmpl-demo-" + Ids.next();
     private final String[] words;
     private final long promptWords;
@@ -29,20 +32,27 @@ final class DemoUpstream implements Upstream {
     private boolean waiting;
 
     DemoUpstream(Buffer body) {
+        JsonNode request;
         try {
             request = Json.read(body.getBytes());
         } catch (IOException e) {
             throw new IllegalStateException("a request of our own cannot be read", e);
         }
+        model = request.path("model").asText();
+        streams = request.path("stream").asBoolean();
         JsonNode messages = request.path("messages");
         String question = text(messages.path(messages.size() - 1).path("content"));
-        words = ("This is the built-in demo provider: no model has seen your message. You said: \"" + question
+        words = ("This is the built-in demo provider: no model has seen your message. You said: \"" + beginning(question)
                 + "\" Set OPENAI_API_KEY, or add a provider file, and ask a real one.").split("(?<=\\s)");
         long count = 0;
         for (JsonNode message : messages) {
             count += text(message.path("content")).split("\\s+").length;
         }
         promptWords = count;
+    }
+
+    private static String beginning(String text) {
+        return text.length() <= MOST_REPEATED ? text : text.substring(0, text.offsetByCodePoints(MOST_REPEATED - 1, 1)) + " …";
     }
 
     private static String text(JsonNode content) {
@@ -58,10 +68,9 @@ final class DemoUpstream implements Upstream {
     public void start(Receiver to) {
         receiver = to;
         context = Vertx.currentContext();
-        boolean stream = request.path("stream").asBoolean();
         to.head(200, MultiMap.caseInsensitiveMultiMap()
-                .set("Content-Type", stream ? "text/event-stream" : "application/json"));
-        if (stream) {
+                .set("Content-Type", streams ? "text/event-stream" : "application/json"));
+        if (streams) {
             chunk(delta("role", "assistant"), null);
             word();
         } else {
@@ -111,7 +120,7 @@ final class DemoUpstream implements Upstream {
 
     private ObjectNode answer(String object) {
         return Json.MAPPER.createObjectNode().put("id", id).put("object", object)
-                .put("created", System.currentTimeMillis() / 1000).put("model", request.path("model").asText());
+                .put("created", System.currentTimeMillis() / 1000).put("model", model);
     }
 
     private ObjectNode usage() {

@@ -11,6 +11,7 @@ import io.vertx.core.http.HttpHeaders;
 import io.vertx.core.http.HttpVersion;
 import io.vertx.core.http.RequestOptions;
 import io.vertx.core.impl.ContextInternal;
+import java.util.function.Function;
 
 /** A call over HTTP. Redirects are not followed: they could carry our key to somebody else. */
 final class HttpUpstream implements Upstream {
@@ -19,8 +20,7 @@ final class HttpUpstream implements Upstream {
     private static final long LINGER_MILLIS = 1_000;
     private static final CharSequence KEEP_ALIVE = HttpHeaders.createOptimized("Keep-Alive");
 
-    private final Vertx vertx;
-    private final HttpClient client;
+    private final Function<ContextInternal, HttpClient> clients;
     private final RequestOptions options;
     /** Until it is sent. */
     private Buffer body;
@@ -32,11 +32,14 @@ final class HttpUpstream implements Upstream {
     private ChunkDecoder chunks;
     private boolean over;
     private long closing = -1;
+    private ContextInternal context;
 
-    /** @param streamed whether a stream is asked for */
-    HttpUpstream(Vertx vertx, HttpClient client, RequestOptions options, Buffer body, boolean streamed) {
-        this.vertx = vertx;
-        this.client = client;
+    /**
+     * @param clients of the context that asks
+     * @param streamed whether a stream is asked for
+     */
+    HttpUpstream(Function<ContextInternal, HttpClient> clients, RequestOptions options, Buffer body, boolean streamed) {
+        this.clients = clients;
         this.options = options;
         this.body = body;
         this.streamed = streamed;
@@ -45,13 +48,14 @@ final class HttpUpstream implements Upstream {
     @Override
     public void start(Receiver to) {
         receiver = to;
-        client.request(options).onComplete(opened -> {
+        context = (ContextInternal) Vertx.currentContext();
+        clients.apply(context).request(options).onComplete(opened -> {
             if (opened.failed()) {
                 broken(opened.cause());
                 return;
             }
             request = opened.result();
-            request.exceptionHandler(this::broken);
+            request.exceptionHandler(this::fails);
             if (receiver == null) {
                 request.reset();
                 return;
@@ -72,17 +76,22 @@ final class HttpUpstream implements Upstream {
         });
     }
 
+    /** The connection may be one of another event loop, where it says at once that it broke: after what it has brought. */
+    private void fails(Throwable cause) {
+        context.emit(cause, this::broken);
+    }
+
     private void receive(HttpClientResponse answer) {
         if (receiver == null) {
             return;
         }
         response = answer;
-        answer.exceptionHandler(this::broken);
+        answer.exceptionHandler(this::fails);
         answer.handler(bytes -> data(Bytes.of(bytes)));
         answer.endHandler(v -> {
             over = true;
             if (closing >= 0) {
-                vertx.cancelTimer(closing);
+                context.owner().cancelTimer(closing);
             }
             Receiver to = receiver;
             receiver = null;
@@ -107,7 +116,6 @@ final class HttpUpstream implements Upstream {
     }
 
     private boolean take() {
-        ContextInternal context = (ContextInternal) Vertx.currentContext();
         return chunks.take(bytes -> context.emit(bytes, this::data));
     }
 
@@ -176,7 +184,7 @@ final class HttpUpstream implements Upstream {
         receiver = null;
         if (!over) {
             goOn();
-            closing = vertx.setTimer(LINGER_MILLIS, t -> abort());
+            closing = context.owner().setTimer(LINGER_MILLIS, t -> abort());
         }
     }
 

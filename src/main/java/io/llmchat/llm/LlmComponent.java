@@ -7,12 +7,14 @@ import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
+import io.netty.channel.EventLoop;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpClientOptions;
 import io.vertx.core.http.PoolOptions;
 import io.vertx.core.http.RequestOptions;
+import io.vertx.core.impl.ContextInternal;
 import java.util.Collection;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -34,7 +36,7 @@ public final class LlmComponent extends DefaultComponent {
     private final Map<String, LlmEndpoint> providers = new ConcurrentHashMap<>();
     private final Map<String, Counter> counters = new ConcurrentHashMap<>();
     private Vertx vertx;
-    private HttpClient client;
+    private final Map<EventLoop, HttpClient> clients = new ConcurrentHashMap<>();
     private MeterRegistry meters;
     private ChatMeters chatMeters;
     private Tracing tracing;
@@ -51,7 +53,7 @@ public final class LlmComponent extends DefaultComponent {
     @Metadata
     private long heartbeat = 15_000;
     @Metadata
-    private int maxAnswer = 33_554_432;
+    private int maxAnswer = 16_777_216;
     @Metadata
     private int maxEvent = 1_048_576;
 
@@ -72,23 +74,26 @@ public final class LlmComponent extends DefaultComponent {
         chatMeters = CamelContextHelper.findSingleByType(getCamelContext(), ChatMeters.class);
         tracing = CamelContextHelper.findSingleByType(getCamelContext(), Tracing.class);
         drain = CamelContextHelper.findSingleByType(getCamelContext(), Drain.class);
-        // shared: a new version of the routes finds the connections of the one before
-        client = vertx.httpClientBuilder()
-                .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm"))
+    }
+
+    /** The client of an event loop: a pool for several would give it connections of the others, and each token would change threads. */
+    private HttpClient client(ContextInternal context) {
+        return clients.computeIfAbsent(context.nettyEventLoop(), loop -> vertx.httpClientBuilder()
+                // shared: a new version of the routes finds the connections of the one before
+                .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true)
+                        .setName("llm " + System.identityHashCode(loop)))
                 .with(new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS))
                 .withConnectHandler(connection -> {
                     WriteTogether.on(connection);
                     ChunkDecoder.on(connection);
                 })
-                .build();
+                .build());
     }
 
     @Override
     protected void doStop() throws Exception {
-        // Camel stops components that never started, too
-        if (client != null) {
-            client.close();
-        }
+        clients.values().forEach(HttpClient::close);
+        clients.clear();
         super.doStop();
     }
 
@@ -97,7 +102,7 @@ public final class LlmComponent extends DefaultComponent {
     }
 
     Upstream call(RequestOptions options, Buffer body, boolean streamed) {
-        return new HttpUpstream(vertx, client, options, body, streamed);
+        return new HttpUpstream(this::client, options, body, streamed);
     }
 
     ChatMeters chatMeters() {

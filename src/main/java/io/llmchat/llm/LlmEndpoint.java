@@ -2,6 +2,7 @@ package io.llmchat.llm;
 
 import io.llmchat.chat.ChatException;
 import io.llmchat.json.Bytes;
+import io.llmchat.ops.Cause;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wire;
@@ -12,6 +13,9 @@ import io.vertx.core.http.RequestOptions;
 import java.net.URI;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.apache.camel.Category;
 import org.apache.camel.Consumer;
 import org.apache.camel.Processor;
@@ -20,11 +24,16 @@ import org.apache.camel.spi.UriEndpoint;
 import org.apache.camel.spi.UriParam;
 import org.apache.camel.spi.UriPath;
 import org.apache.camel.support.DefaultEndpoint;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** One provider: where it is, how it is spoken with, and our key for it. */
 @UriEndpoint(firstVersion = "0.1.0", scheme = "llm", title = "LLM", syntax = "llm:wire", producerOnly = true,
         category = {Category.AI})
 public final class LlmEndpoint extends DefaultEndpoint {
+
+    private static final Logger LOG = LoggerFactory.getLogger(LlmEndpoint.class);
+    private static final Pattern AUTHORITY = Pattern.compile("([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+])(?::(\\d{1,5}))?");
 
     private final Wire wire;
     private final LlmComponent component;
@@ -53,6 +62,8 @@ public final class LlmEndpoint extends DefaultEndpoint {
     /** By path: a wire has a few. */
     private final Map<String, RequestOptions> calls = new ConcurrentHashMap<>();
     private String basePath;
+    private String query;
+    private volatile long toldUnreachable = System.nanoTime() - TimeUnit.HOURS.toNanos(1);
     private Limits limits;
     private Counter malformed;
     /** Bytes that streams send in one piece, on an average of the last eight or so; several loops write it, none minds. */
@@ -99,14 +110,17 @@ public final class LlmEndpoint extends DefaultEndpoint {
     }
 
     private RequestOptions call() {
-        URI url = URI.create(baseUrl.replaceFirst("/+$", ""));
+        URI url = URI.create(baseUrl);
         boolean ssl = "https".equalsIgnoreCase(url.getScheme());
-        if (url.getHost() == null || !ssl && !"http".equalsIgnoreCase(url.getScheme())) {
-            throw new IllegalArgumentException("the base URL of provider '" + provider + "' is not an http(s) URL");
+        // not URI's own: it knows no host with an underscore, which names of containers have
+        Matcher authority = AUTHORITY.matcher(url.getRawAuthority() == null ? "" : url.getRawAuthority());
+        if (!authority.matches() || !ssl && !"http".equalsIgnoreCase(url.getScheme())) {
+            throw new IllegalArgumentException("the base URL of provider '" + provider + "' is not an http(s) URL, or names a user");
         }
-        basePath = url.getRawPath() == null ? "" : url.getRawPath();
-        RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setHost(url.getHost()).setSsl(ssl)
-                .setPort(url.getPort() >= 0 ? url.getPort() : ssl ? 443 : 80)
+        basePath = url.getRawPath().replaceFirst("/+$", "");
+        query = url.getRawQuery() == null ? "" : "?" + url.getRawQuery();
+        RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setHost(authority.group(1)).setSsl(ssl)
+                .setPort(authority.group(2) != null ? Integer.parseInt(authority.group(2)) : ssl ? 443 : 80)
                 .addHeader("Content-Type", "application/json").addHeader("User-Agent", "llmchat");
         wire.headers(apiKey).forEach(options::addHeader);
         return options;
@@ -137,13 +151,22 @@ public final class LlmEndpoint extends DefaultEndpoint {
         if (isDemo()) {
             return new DemoUpstream(body);
         }
-        RequestOptions options = calls.computeIfAbsent(asked.path(), path -> new RequestOptions(call).setURI(basePath + path));
+        RequestOptions options = calls.computeIfAbsent(asked.path(), path -> new RequestOptions(call).setURI(basePath + path + query));
         if (!asked.headers().isEmpty()) {
             RequestOptions more = new RequestOptions(options);
             asked.headers().forEach(more::putHeader);
             options = more;
         }
         return component.call(options, body, asked.streamed());
+    }
+
+    /** It cannot be reached: why is in the log, once a minute, because callers are not told. */
+    void unreachable(Throwable cause) {
+        long now = System.nanoTime();
+        if (now - toldUnreachable > TimeUnit.MINUTES.toNanos(1)) {
+            toldUnreachable = now;
+            LOG.warn("The provider '{}' cannot be reached: {}", provider, Cause.of(cause));
+        }
     }
 
     /** An event could not be read. */

@@ -8,19 +8,19 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
 import io.llmchat.chat.ProviderFailure;
 import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.ClientStream;
+import io.llmchat.http.Memory;
 import io.llmchat.json.Bytes;
 import io.llmchat.wire.Framing;
 import io.llmchat.wire.Wire;
 import io.netty.channel.ConnectTimeoutException;
 import io.vertx.core.MultiMap;
-import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
-import java.net.ConnectException;
-import java.net.UnknownHostException;
+import io.vertx.core.impl.ContextInternal;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -36,6 +36,8 @@ final class Relay implements Upstream.Receiver {
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
     private static final int MAX_EARLY = 1_000;
+    /** How much longer a stream may be than an answer in one piece: each of its events says who says it. */
+    private static final long STREAM_FACTOR = 4;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
@@ -60,11 +62,14 @@ final class Relay implements Upstream.Receiver {
     private final List<ChatEvent> early = new ArrayList<>();
 
     private final BiConsumer<Relay, RuntimeException> done;
+    private Pulse pulse;
     private final long started = System.nanoTime();
     private long firstToken;
     private long lastToken = started;
-    private long lastWrite = started;
     private int status;
+    /** Bytes of the answer so far; those of one in one piece have their place in memory. */
+    private long received;
+    private boolean pieces;
     private String retryAfter;
     private Buffer whole;
     /** What is to be sent at the end of this turn, or null: an open stream that waits keeps no buffer. */
@@ -120,7 +125,7 @@ final class Relay implements Upstream.Receiver {
 
     /** Begins to carry the answer over, here if this is the event loop of the client. */
     void start() {
-        if (Vertx.currentContext() == client.context()) {
+        if (((ContextInternal) client.context()).isRunningOnContext()) {
             begin();
         } else {
             client.context().runOnContext(v -> begin());
@@ -137,7 +142,8 @@ final class Relay implements Upstream.Receiver {
             return;
         }
         client.whenGone(() -> finish(new ClientGone()));
-        Pulse.ofThisLoop().add(client.context().owner(), this);
+        pulse = Pulse.ofThisLoop();
+        pulse.add(client.context().owner(), this);
         guarded(() -> upstream.start(this));
     }
 
@@ -147,6 +153,7 @@ final class Relay implements Upstream.Receiver {
         retryAfter = headers.get("Retry-After");
         if (code != 200 || !streamed || !wire.streamType(headers.get("Content-Type"))) {
             whole = Buffer.buffer();
+            pieces = true;
         }
         return whole == null;
     }
@@ -155,6 +162,10 @@ final class Relay implements Upstream.Receiver {
     public void data(byte[] bytes) {
         guarded(() -> {
             if (whole == null) {
+                received += bytes.length;
+                if (received > STREAM_FACTOR * limits.maxAnswer()) {
+                    throw tooLong(STREAM_FACTOR * limits.maxAnswer());
+                }
                 events.feed(bytes);
                 if (heard) {
                     heard = false;
@@ -162,12 +173,20 @@ final class Relay implements Upstream.Receiver {
                 }
                 flushSoon();
             } else if (whole.length() + bytes.length <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
+                if (!Memory.ANSWERS.take(bytes.length)) {
+                    throw new RequestRejected("OVERLOADED", "The answers that are being received leave no memory for another one.");
+                }
+                received += bytes.length;
                 // the first piece often is all: then its buffer has just the size of it
                 whole = whole.length() == 0 ? Buffer.buffer(bytes) : whole.appendBytes(bytes);
             } else if (status == 200) {
-                throw new Wire.MalformedAnswer("an answer of more than " + limits.maxAnswer() + " bytes");
+                throw tooLong(limits.maxAnswer());
             }
         });
+    }
+
+    private static Wire.MalformedAnswer tooLong(long max) {
+        return new Wire.MalformedAnswer("an answer of more than " + max + " bytes");
     }
 
     @Override
@@ -213,9 +232,12 @@ final class Relay implements Upstream.Receiver {
             // it has said why it stops: only its farewell is missing
             guarded(this::complete);
         } else if (!ended) {
-            boolean connect = cause instanceof ConnectException || cause instanceof UnknownHostException;
+            boolean connect = !upstream.sent();
             if (cause instanceof ConnectTimeoutException) {
                 endpoint.timedOut("connect");
+            }
+            if (connect) {
+                endpoint.unreachable(cause);
             }
             failed(connect ? "connect" : begun ? "cut" : "reset", connect
                     ? "The provider '" + provider() + "' cannot be reached."
@@ -290,11 +312,14 @@ final class Relay implements Upstream.Receiver {
             unfinished--;
         }
         if (!streams) {
+            if (length > limits.maxAnswer()) {
+                throw tooLong(limits.maxAnswer());
+            }
             collected.addAll(event.parts());
         } else if (client.committed()) {
             send(event);
         } else {
-            if (early.size() >= MAX_EARLY) {
+            if (early.size() >= MAX_EARLY || received > limits.maxEvent()) {
                 throw new Wire.MalformedAnswer("event after event without a token");
             }
             early.add(event.kept());
@@ -393,7 +418,6 @@ final class Relay implements Upstream.Receiver {
             return;
         }
         client.write(take());
-        lastWrite = System.nanoTime();
         if (client.full() && !paused) {
             paused = true;
             upstream.pause();
@@ -406,7 +430,6 @@ final class Relay implements Upstream.Receiver {
         if (paused && !ended) {
             paused = false;
             lastToken = System.nanoTime();
-            lastWrite = lastToken;
             upstream.resume();
         }
     }
@@ -460,9 +483,8 @@ final class Relay implements Upstream.Receiver {
             complete();
         } else if (streamed && begun && !hasStopped() && now - lastToken > millis(limits.idle())) {
             timedOut("idle", "stall", "The provider '" + provider() + "' sent nothing more for " + limits.idle() + " ms.");
-        } else if (client.committed() && now - lastWrite > millis(limits.heartbeat())) {
+        } else if (client.committed() && now - client.wroteAt() > millis(limits.heartbeat())) {
             client.keepAlive();
-            lastWrite = now;
         }
     }
 
@@ -522,8 +544,13 @@ final class Relay implements Upstream.Receiver {
             chat.usage(count().brokenOff(length));
         }
         ended = true;
+        if (pieces) {
+            Memory.ANSWERS.give((int) received);
+        }
         client.whenGone(null);
-        Pulse.ofThisLoop().remove(this);
+        if (pulse != null) {
+            pulse.remove(this);
+        }
         if (failure == null) {
             upstream.release();
         } else {

@@ -97,7 +97,7 @@ public final class Idempotency {
         boolean resumable = chat.request().resumable();
         // who gives a key will ask again
         boolean comesBack = resumable || chat.idempotencyKey() != null;
-        chat.log(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0));
+        chat.log(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0, !comesBack));
         if (resumable) {
             inProgress.resumable(chat.log());
         }

@@ -7,6 +7,7 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
 import java.util.Map;
+import java.util.StringJoiner;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -60,12 +61,15 @@ public final class Sessions {
 
     /** What the user has said since the last answer; null where the request ends with something else. */
     private static String last(JsonNode messages) {
-        String said = null;
-        for (int i = messages.size() - 1; i >= 0 && messages.get(i).path("role").asText().equals("user"); i--) {
-            String text = text(messages.get(i).path("content"));
-            said = said == null ? text : text + "\n\n" + said;
+        int first = messages.size();
+        while (first > 0 && messages.get(first - 1).path("role").asText().equals("user")) {
+            first--;
         }
-        return said;
+        StringJoiner said = new StringJoiner("\n\n");
+        for (int i = first; i < messages.size(); i++) {
+            said.add(text(messages.get(i).path("content")));
+        }
+        return first == messages.size() ? null : said.toString();
     }
 
     private static String text(JsonNode content) {

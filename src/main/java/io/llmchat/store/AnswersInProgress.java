@@ -58,16 +58,16 @@ public final class AnswersInProgress {
     public synchronized void made(String question, AnswerLog log) {
         long now = System.nanoTime();
         Made before = lately.remove(question);
-        bytes -= before == null ? 0 : before.log.bytes().length();
+        bytes -= before == null ? 0 : before.log.length();
         lately.put(question, new Made(log, now));
-        bytes += log.bytes().length();
+        bytes += log.length();
         var oldest = lately.values().iterator();
         while (oldest.hasNext()) {
             Made made = oldest.next();
             if (now - made.atNanos < LATELY_NANOS && bytes <= maxBytes && lately.size() <= MAX_LATELY) {
                 break;
             }
-            bytes -= made.log.bytes().length();
+            bytes -= made.log.length();
             oldest.remove();
         }
     }

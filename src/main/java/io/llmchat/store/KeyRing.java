@@ -1,9 +1,12 @@
 package io.llmchat.store;
 
 import io.llmchat.chat.ApiKey;
+import io.llmchat.chat.ChatException;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.security.MessageDigest;
 import java.util.HexFormat;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 
 /**
  * All keys there are: those of the file, and those of the database, kept for a while once they were shown. A change is
@@ -17,9 +20,14 @@ public final class KeyRing {
         String read(String hash) throws Exception;
     }
 
+    /** How many keys that are not kept are looked up at once: whoever makes them up must not have all connections of the pool. */
+    private static final int MAX_LOOKUPS = 4;
+    private static final long PATIENCE_SECONDS = 3;
+
     private final KeyHash hash;
     private final KeyFile file;
     private final NearCache<ApiKey> cache;
+    private final Semaphore lookups = new Semaphore(MAX_LOOKUPS, true);
 
     /** @param ttlSeconds how long a key of the database is kept */
     public KeyRing(KeyHash hash, KeyFile file, Redis redis, MeterRegistry meters, long ttlSeconds) {
@@ -38,12 +46,23 @@ public final class KeyRing {
         if (found == null && KeyHash.isOurs(key)) {
             byte[] wanted = hash.of(key);
             String id = HexFormat.of().formatHex(wanted);
-            found = cache.get(id, () -> reader.read(id));
+            found = cache.get(id, () -> lookUp(reader, id));
             if (found != null && !MessageDigest.isEqual(found.hash(), wanted)) {
                 return null;
             }
         }
         return found == null || found.isExpired() ? null : found;
+    }
+
+    private String lookUp(Reader reader, String id) throws Exception {
+        if (!lookups.tryAcquire(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+            throw new ChatException("OVERLOADED", "Too many unknown keys are being looked up.").retryAfter(1);
+        }
+        try {
+            return reader.read(id);
+        } finally {
+            lookups.release();
+        }
     }
 
     /** The key with this hash, in hex, was changed. */

@@ -1,15 +1,12 @@
 package io.llmchat.wire;
 
-import java.util.Arrays;
 
 /** Events that are lines (JSON Lines): each line that is not blank is one, without a name. */
 final class LineReader implements Framing {
 
-    private static final byte[] NOTHING = new byte[0];
-
     private final int maxEvent;
     private final Sink sink;
-    private byte[] rest = NOTHING;
+    private final Rest rest = new Rest();
 
     LineReader(int maxEvent, Sink sink) {
         this.maxEvent = maxEvent;
@@ -18,30 +15,25 @@ final class LineReader implements Framing {
 
     @Override
     public void feed(byte[] chunk) {
-        byte[] bytes = chunk;
-        int scanned = rest.length;
-        if (scanned > 0) {
-            bytes = Arrays.copyOf(rest, scanned + chunk.length);
-            System.arraycopy(chunk, 0, bytes, scanned, chunk.length);
-        }
+        int scanned = rest.length();
+        byte[] bytes = scanned > 0 ? rest.join(chunk) : chunk;
+        int end = scanned + chunk.length;
         int line = 0;
-        for (int i = scanned; i < bytes.length; i++) {
+        for (int i = scanned; i < end; i++) {
             if (bytes[i] == '\n') {
                 line(bytes, line, i);
                 line = i + 1;
             }
         }
-        if (bytes.length - line > maxEvent) {
+        if (end - line > maxEvent) {
             throw new EventTooLong(maxEvent);
         }
-        rest = line == bytes.length ? NOTHING : Arrays.copyOfRange(bytes, line, bytes.length);
+        rest.keep(bytes, line, end);
     }
 
     @Override
     public void end() {
-        byte[] last = rest;
-        rest = NOTHING;
-        line(last, 0, last.length);
+        line(rest.bytes(), 0, rest.length());
     }
 
     private void line(byte[] bytes, int from, int to) {

@@ -56,7 +56,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         if (last.listens() && pass.isOneText()) {
             last.read(bytes, from, to, pass.contentFrom, pass.contentTo);
         }
-        sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.content, pass.toolCall, pass.otherChoice,
+        sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.content(), pass.toolCall, pass.otherChoice,
                 pass.token, pass.textLength, pass.finishReason, pass.usage, pass.usage != null && pass.choices == 0));
         return true;
     }
@@ -97,6 +97,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private boolean token;
         private boolean data;
         private String content;
+        /** It and what follows it, where it comes in pieces. */
+        private StringBuilder longer;
         /** Where it stands, with its quotation marks. */
         private int contentFrom;
         private int contentTo;
@@ -249,6 +251,19 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
         }
 
+        private void add(String text) {
+            if (content == null) {
+                content = text;
+                return;
+            }
+            longer = longer == null ? new StringBuilder(content) : longer;
+            longer.append(text);
+        }
+
+        private String content() {
+            return longer == null ? content : longer.toString();
+        }
+
         private void listed(String text, boolean thought) {
             if (text.isEmpty()) {
                 return;
@@ -256,7 +271,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
             token = true;
             textLength += text.length();
             if (!thought) {
-                content = content == null ? text : content + text;
+                add(text);
             }
             if (!raw) {
                 parts.add(thought ? new AnswerPart.Reasoning(choice, text) : new AnswerPart.Text(choice, text));
@@ -283,7 +298,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (name.equals("content")) {
                 contentFrom = (int) p.currentTokenLocation().getByteOffset();
                 contentTo = (int) p.currentLocation().getByteOffset();
-                content = content == null ? text : content + text;
+                add(text);
             }
             if (raw) {
                 return;

@@ -15,7 +15,6 @@ import java.util.Arrays;
  */
 public final class SseReader implements Framing {
 
-    private static final byte[] NOTHING = new byte[0];
     private static final int FIELD = "data: ".length();
     private static final VarHandle EIGHT = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
     private static final long ONES = 0x0101010101010101L;
@@ -25,7 +24,7 @@ public final class SseReader implements Framing {
 
     private final int maxEvent;
     private final Sink sink;
-    private byte[] rest = NOTHING;
+    private final Rest rest = new Rest();
     private boolean afterCr;
     private boolean first = true;
     private String type;
@@ -40,26 +39,22 @@ public final class SseReader implements Framing {
 
     @Override
     public void feed(byte[] chunk) {
-        byte[] bytes = chunk;
-        int scanned = 0;
-        if (rest.length > 0) {
-            scanned = rest.length;
-            bytes = Arrays.copyOf(rest, rest.length + chunk.length);
-            System.arraycopy(chunk, 0, bytes, scanned, chunk.length);
-        }
+        int scanned = rest.length();
+        byte[] bytes = scanned > 0 ? rest.join(chunk) : chunk;
+        int end = scanned + chunk.length;
         int line = 0;
         if (first) {
-            if (bytes.length < 3 && startsLikeMark(bytes)) {
-                rest = bytes;
+            if (end < 3 && startsLikeMark(bytes, end)) {
+                rest.keep(bytes, 0, end);
                 return;
             }
             first = false;
-            if (bytes.length >= 3 && startsLikeMark(bytes)) {
+            if (end >= 3 && startsLikeMark(bytes, end)) {
                 line = 3;
                 scanned = 3;
             }
         }
-        for (int i = lineEnd(bytes, scanned); i < bytes.length; i = lineEnd(bytes, i + 1)) {
+        for (int i = lineEnd(bytes, scanned, end); i < end; i = lineEnd(bytes, i + 1, end)) {
             // the second half of a CRLF ends no line of its own
             if (bytes[i] == '\r' || !afterCr || i > line) {
                 line(bytes, line, i);
@@ -67,14 +62,18 @@ public final class SseReader implements Framing {
             afterCr = bytes[i] == '\r';
             line = i + 1;
         }
-        checkLine(bytes.length - line);
-        rest = line == bytes.length ? NOTHING : Arrays.copyOfRange(bytes, line, bytes.length);
+        checkLine(end - line);
+        if (bytes != chunk) {
+            // they will be written over
+            keepPending();
+        }
+        rest.keep(bytes, line, end);
     }
 
     /** Where the next CR or LF is, or the end of the bytes. Looks at eight bytes at once. */
-    private static int lineEnd(byte[] bytes, int from) {
+    private static int lineEnd(byte[] bytes, int from, int end) {
         int i = from;
-        for (; i <= bytes.length - Long.BYTES; i += Long.BYTES) {
+        for (; i <= end - Long.BYTES; i += Long.BYTES) {
             long eight = (long) EIGHT.get(bytes, i);
             long cr = eight ^ CR;
             long lf = eight ^ LF;
@@ -84,7 +83,7 @@ public final class SseReader implements Framing {
                 return i + (Long.numberOfTrailingZeros(found) >> 3);
             }
         }
-        while (i < bytes.length && bytes[i] != '\r' && bytes[i] != '\n') {
+        while (i < end && bytes[i] != '\r' && bytes[i] != '\n') {
             i++;
         }
         return i;
@@ -92,16 +91,15 @@ public final class SseReader implements Framing {
 
     @Override
     public void end() {
-        if (rest.length > 0) {
-            line(rest, 0, rest.length);
-            rest = NOTHING;
+        if (rest.length() > 0) {
+            line(rest.bytes(), 0, rest.length());
         }
         dispatch();
     }
 
-    private static boolean startsLikeMark(byte[] b) {
-        return (b.length < 1 || b[0] == (byte) 0xEF) && (b.length < 2 || b[1] == (byte) 0xBB)
-                && (b.length < 3 || b[2] == (byte) 0xBF);
+    private static boolean startsLikeMark(byte[] b, int length) {
+        return (length < 1 || b[0] == (byte) 0xEF) && (length < 2 || b[1] == (byte) 0xBB)
+                && (length < 3 || b[2] == (byte) 0xBF);
     }
 
     /** The same limit for a line at hand and one still to come, so that it does not matter where the bytes are cut. */

@@ -1,0 +1,40 @@
+package io.llmchat.http;
+
+import java.util.concurrent.atomic.AtomicLong;
+
+/**
+ * How much of the heap what comes from outside may have at once, in all gateways of this process, as its heap is: each of
+ * these a part of it. Whoever finds no room turns away what has come, where the process would end. Safe for all threads.
+ */
+public enum Memory {
+    /** Bodies up to {@link #SMALL} bytes, of requests that are read or answered: large ones take nothing of their room. */
+    SMALL_BODIES(4),
+    LARGE_BODIES(8),
+    /** Answers in one piece, while they are received. */
+    ANSWERS(8),
+    /** Answers that are kept while they are made, in case the caller's SDK asks once more. */
+    SPARE_ANSWERS(12);
+
+    static final int SMALL = 65_536;
+
+    private final long max;
+    private final AtomicLong taken = new AtomicLong();
+
+    Memory(int part) {
+        this.max = Runtime.getRuntime().maxMemory() / part;
+    }
+
+    /** Takes so many bytes; false if there is no room for them: then none is taken. */
+    public boolean take(int bytes) {
+        if (taken.addAndGet(bytes) <= max) {
+            return true;
+        }
+        give(bytes);
+        return false;
+    }
+
+    /** Gives back what was taken. */
+    public void give(int bytes) {
+        taken.addAndGet(-bytes);
+    }
+}
