@@ -225,6 +225,17 @@ class BreakerProcessorTest {
     }
 
     @Test
+    void aCallFromBeforeItOpenedIsNoProbe() throws Exception {
+        beginChat("direct:model", "fake/j");
+        Calls.Open before = calls.open.poll();
+        open("direct:model", "fake/j");
+        halfOpen("fake/j");
+        calls.open.add(before);
+        calls.end(new IllegalStateException("down then"));
+        assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/j"));
+    }
+
+    @Test
     void aNewVersionOfTheRouteChangesTheRulesAndNotTheState() throws Exception {
         open("direct:model", "fake/g");
         // as after an edit: the same breaker by other rules, one of them how long it stays open

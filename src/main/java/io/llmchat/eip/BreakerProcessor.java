@@ -162,8 +162,9 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
                     : ProviderRefusal.full(model.provider()));
         } else {
             long started = breaker.getCurrentTimestamp();
+            boolean probe = model != null && breaker.getState() == CircuitBreaker.State.HALF_OPEN;
             return guarded.process(exchange, sync -> {
-                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, model != null);
+                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, probe);
                 callback.done(sync);
             });
         }
@@ -171,7 +172,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         return true;
     }
 
-    private void judge(Exception failure, CircuitBreaker breaker, long took, boolean ofModel) {
+    private void judge(Exception failure, CircuitBreaker breaker, long took, boolean probe) {
         if (bulkhead != null) {
             bulkhead.onComplete();
         }
@@ -180,7 +181,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             breaker.releasePermission();
         } else if (failure == null || !counts.getRecordExceptionPredicate().test(failure)) {
             breaker.onSuccess(took, unit);
-        } else if (ofModel && breaker.getState() == CircuitBreaker.State.HALF_OPEN) {
+        } else if (probe && breaker.getState() == CircuitBreaker.State.HALF_OPEN) {
             breaker.transitionToOpenState();
         } else {
             breaker.onError(took, unit, failure);

@@ -53,6 +53,8 @@ public final class Gateway {
         protected void autoconfigure(CamelContext context) throws Exception {
             super.autoconfigure(context);
             files = new RouteFiles(property("llmchat.routes.dir"));
+            // what is saved while they are read is a change
+            atFirst = files.versions();
             configure().withRoutesIncludePattern(files.beans());
         }
 
@@ -128,8 +130,6 @@ public final class Gateway {
 
     private void startRoutes() throws Exception {
         startBeans();
-        // what is saved while they are read is a change
-        atFirst = files.versions();
         current.set(generation());
         checkDefaultModel();
         bean(RouteVersions.class).loaded(current.get().files());
