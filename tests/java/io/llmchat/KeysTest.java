@@ -116,7 +116,7 @@ class KeysTest {
         CountDownLatch go = new CountDownLatch(1);
         AtomicInteger reading = new AtomicInteger();
         List<CompletableFuture<Object>> lookups = new ArrayList<>();
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 18; i++) {
             CompletableFuture<Object> lookup = new CompletableFuture<>();
             lookups.add(lookup);
             Thread.ofVirtual().start(() -> {
@@ -132,7 +132,7 @@ class KeysTest {
             });
         }
         TestGateway.until("two wait in vain", () -> lookups.stream().filter(l -> l.isDone() && l.join() instanceof ChatException).count() == 2);
-        assertEquals(4, reading.get());
+        assertEquals(16, reading.get());
         go.countDown();
         for (CompletableFuture<Object> lookup : lookups) {
             assertTrue(lookup.get(10, TimeUnit.SECONDS) instanceof ChatException || lookup.join().equals("found null"));

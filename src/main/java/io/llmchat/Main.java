@@ -42,7 +42,7 @@ public final class Main {
                             : ". HOST takes an address of this machine, and PORT one that is allowed."));
         } catch (RoutesRefused e) {
             fail(e.getMessage());
-        } catch (Exception e) {
+        } catch (Throwable e) {
             org.slf4j.LoggerFactory.getLogger(Main.class).debug("The start failed", e);
             fail("The gateway does not start: " + Cause.of(e));
         }
@@ -60,11 +60,15 @@ public final class Main {
         AtomicBoolean ending = new AtomicBoolean();
         for (String signal : List.of("TERM", "INT")) {
             Signal.handle(new Signal(signal), s -> {
+                boolean serves = begun.getCount() == 0;
                 if (ending.getAndSet(true)) {
+                    if (!serves) {
+                        // it waits for something that may never come
+                        Runtime.getRuntime().halt(1);
+                    }
                     gateway.hurry();
                     return;
                 }
-                boolean serves = begun.getCount() == 0;
                 Thread.ofPlatform().name("drain").start(() -> {
                     try {
                         begun.await();

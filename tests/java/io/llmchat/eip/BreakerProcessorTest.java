@@ -244,8 +244,9 @@ class BreakerProcessorTest {
         TestGateway.until("its own time is over", () -> ask("direct:patient", "fake/g", null));
         assertTrue(ask("direct:patient", "fake/g", null));
         assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/g"));
+        // what is left of the version before goes by the rules that are there, of which this was the last probe
         assertTrue(ask("direct:model", "fake/g", null));
-        assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/g"));
+        assertEquals(CircuitBreaker.State.CLOSED, state("fake/g"));
     }
 
     @Test

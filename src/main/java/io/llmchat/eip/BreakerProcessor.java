@@ -23,6 +23,7 @@ import org.apache.camel.Navigate;
 import org.apache.camel.Processor;
 import org.apache.camel.component.resilience4j.ResilienceProcessor;
 import org.apache.camel.model.CircuitBreakerDefinition;
+import org.apache.camel.model.KameletDefinition;
 import org.apache.camel.model.ProcessorDefinition;
 import org.apache.camel.model.ProcessorDefinitionHelper;
 import org.apache.camel.model.Resilience4jConfigurationDefinition;
@@ -78,7 +79,8 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
 
     private static boolean asksModel(CircuitBreakerDefinition guard) {
         return ProcessorDefinitionHelper.filterTypeInOutputs(guard.getOutputs(), ProcessorDefinition.class).stream().anyMatch(step -> {
-            String uri = step instanceof SendDefinition<?> to ? to.getUri() : step instanceof ToDynamicDefinition to ? to.getUri() : null;
+            String uri = step instanceof SendDefinition<?> to ? to.getUri() : step instanceof ToDynamicDefinition to ? to.getUri()
+                    : step instanceof KameletDefinition kamelet ? "kamelet:" + kamelet.getName() : null;
             return uri != null && MODEL.matcher(uri).matches();
         });
     }
@@ -164,7 +166,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             long started = breaker.getCurrentTimestamp();
             boolean probe = model != null && breaker.getState() == CircuitBreaker.State.HALF_OPEN;
             return guarded.process(exchange, sync -> {
-                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, probe);
+                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, probe, model != null);
                 callback.done(sync);
             });
         }
@@ -172,9 +174,13 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         return true;
     }
 
-    private void judge(Exception failure, CircuitBreaker breaker, long took, boolean probe) {
+    private void judge(Exception failure, CircuitBreaker breaker, long took, boolean probe, boolean ofModel) {
         if (bulkhead != null) {
             bulkhead.onComplete();
+        }
+        if (ofModel && !probe && breaker.getState() == CircuitBreaker.State.HALF_OPEN) {
+            // it began before the breaker opened, and says nothing of how the model is now
+            return;
         }
         TimeUnit unit = breaker.getTimestampUnit();
         if (failure != null && counts.getIgnoreExceptionPredicate().test(failure)) {

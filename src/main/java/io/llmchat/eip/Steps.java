@@ -70,7 +70,8 @@ final class Steps extends RoutePipeline {
             }
             if (StepChannel.mustWait(exchange)) {
                 exchange.setException(null);
-                Thread.startVirtualThread(new Run(steps, next - 1, exchange, callback)::go);
+                // made there: it goes by its thread
+                Thread.startVirtualThread(() -> new Run(steps, next - 1, exchange, callback).go());
                 return;
             }
             ExchangeHelper.copyResults(exchange, exchange);

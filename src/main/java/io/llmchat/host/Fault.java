@@ -10,7 +10,7 @@ public record Fault(String file, int line, String reason) {
 
     /** Camel's reasons may show an address with a provider's key in it. */
     public Fault {
-        reason = reason.replaceAll("RAW[({][^)}]*[)}]?", "RAW(***)");
+        reason = reason.replaceAll("(?s)RAW[({](.*[)}]|.*)", "RAW(***)");
     }
 
     /** {@code file:line: reason}, as compilers say it. */

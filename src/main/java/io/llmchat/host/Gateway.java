@@ -93,7 +93,7 @@ public final class Gateway {
         } catch (ExecutionException e) {
             stop();
             throw e.getCause() instanceof BindException b ? b : e;
-        } catch (Exception e) {
+        } catch (Throwable e) {
             stop();
             throw e;
         }

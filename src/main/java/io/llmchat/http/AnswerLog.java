@@ -19,6 +19,8 @@ public final class AnswerLog {
 
     /** Bytes. */
     private static final int MOST_SPARE = 262_144;
+    private static final int LEAST_BLOCK = 512;
+    private static final int MOST_BLOCK = 8_192;
 
     private final String answerId;
     private final String owner;
@@ -26,7 +28,9 @@ public final class AnswerLog {
     private final boolean spare;
     private int length;
     private boolean dropped;
-    private final List<Buffer> chunks = new ArrayList<>();
+    /** All of it, and how much of the last block is free. */
+    private final List<byte[]> blocks = new ArrayList<>();
+    private int free;
     private final Set<Follower> followers = new HashSet<>();
     private boolean begun;
     private boolean stream;
@@ -83,18 +87,31 @@ public final class AnswerLog {
     }
 
     private synchronized void keep(Buffer piece) {
-        if (dropped) {
+        if (dropped || over) {
             return;
         }
-        if (spare && (length + piece.length() > MOST_SPARE || !Memory.SPARE_ANSWERS.take(piece.length()))) {
+        if (spare && (length + piece.length() > MOST_SPARE || !Memory.SPARE_ANSWERS.take(piece.length(), length))) {
             Memory.SPARE_ANSWERS.give(length);
             dropped = true;
-            chunks.clear();
+            blocks.clear();
+            free = 0;
             length = 0;
             return;
         }
+        for (int at = 0; at < piece.length();) {
+            int more = piece.length() - at;
+            if (free == 0) {
+                // as much as there is, within bounds: half of it at most is empty
+                free = Math.max(more, Math.clamp(length, LEAST_BLOCK, MOST_BLOCK));
+                blocks.add(new byte[free]);
+            }
+            byte[] block = blocks.getLast();
+            int fits = Math.min(free, more);
+            piece.getBytes(at, at + fits, block, block.length - free);
+            free -= fits;
+            at += fits;
+        }
         length += piece.length();
-        chunks.add(piece.copy());
     }
 
     private void end() {
@@ -136,14 +153,23 @@ public final class AnswerLog {
 
     /** All of it so far, byte for byte. */
     public synchronized Buffer bytes() {
-        Buffer all = Buffer.buffer();
-        chunks.forEach(all::appendBuffer);
-        return all;
+        return from(0);
     }
 
-    /** What was added since there were so many pieces. */
-    public synchronized List<Buffer> from(int pieces) {
-        return List.copyOf(chunks.subList(pieces, chunks.size()));
+    /** What there is of it behind so many bytes. */
+    public synchronized Buffer from(int bytes) {
+        Buffer all = Buffer.buffer(length - bytes);
+        int skip = bytes;
+        int left = length;
+        for (byte[] block : blocks) {
+            int filled = Math.min(left, block.length);
+            if (skip < filled) {
+                all.appendBytes(block, skip, filled - skip);
+            }
+            skip = Math.max(0, skip - filled);
+            left -= filled;
+        }
+        return all;
     }
 
     /** Whether it is a stream. */
@@ -263,10 +289,15 @@ public final class AnswerLog {
 
         private Buffer next() {
             if (at < 0) {
-                at = chunks.size();
+                at = length;
                 return stream ? after(bytes(), answerId, event) : bytes();
             }
-            return at < chunks.size() ? chunks.get(at++) : null;
+            if (at == length) {
+                return null;
+            }
+            Buffer more = from(at);
+            at = length;
+            return more;
         }
 
         private void send(Buffer next) {

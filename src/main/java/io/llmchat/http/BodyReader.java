@@ -81,7 +81,7 @@ public final class BodyReader implements Handler<RoutingContext> {
                 return;
             }
             boolean moves = room(length) != room(before);
-            if (!room(length).take(moves ? length : bytes.length())) {
+            if (!room(length).take(moves ? length : bytes.length(), moves ? 0 : before)) {
                 refuse(503);
                 return;
             }

@@ -24,9 +24,14 @@ public enum Memory {
         this.max = Runtime.getRuntime().maxMemory() / part;
     }
 
-    /** Takes so many bytes; false if there is no room for them: then none is taken. */
-    public boolean take(int bytes) {
-        if (taken.addAndGet(bytes) <= max) {
+    /**
+     * Takes so many bytes; false if there is no room for them: then none is taken. Who is alone has as much as it needs.
+     *
+     * @param own how many the one that asks has taken before
+     */
+    public boolean take(int bytes, int own) {
+        long all = taken.addAndGet(bytes);
+        if (all <= max || all == bytes + (long) own) {
             return true;
         }
         give(bytes);

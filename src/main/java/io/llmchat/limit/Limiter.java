@@ -98,7 +98,9 @@ public final class Limiter {
         for (int i = 0; i < decision.taken().length && !decision.local(); i++) {
             Limit limit = decision.limits().get(i);
             if (limit.isOwn() && limit.kind() == Limit.Kind.REQUESTS && decision.taken()[i] > 0 && decision.remaining(i) == 0) {
-                remember(limit, decision.refusedBy(i, 0));
+                // of this limit alone: what else the decision tells is another caller's, as like as not
+                remember(limit, new Decision(List.of(limit), new long[] {decision.taken()[i]}, new long[] {decision.used()[i]},
+                        new long[] {decision.resets()[i]}, decision.now(), 0, 0, false));
             }
         }
         return decision;

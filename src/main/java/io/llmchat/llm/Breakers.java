@@ -8,10 +8,14 @@ import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.Meter;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.time.Duration;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.WeakHashMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.ToLongFunction;
 
 /**
  * The circuit breakers of this process: one for each provider and model, named {@code <provider>/<model>}, so that the
@@ -42,8 +46,9 @@ public final class Breakers {
             return breaker.getState();
         }
 
-        CircuitBreaker by(CircuitBreakerConfig now) {
-            if (rules != now) {
+        /** @param number of rules: a version of the routes that ends does not bring its own back */
+        CircuitBreaker by(CircuitBreakerConfig now, ToLongFunction<CircuitBreakerConfig> number) {
+            if (rules != now && number.applyAsLong(now) > number.applyAsLong(rules)) {
                 change(now);
             }
             return breaker;
@@ -73,6 +78,9 @@ public final class Breakers {
     }
 
     private final Map<String, Guarded> breakers = new ConcurrentHashMap<>();
+    /** In which order rules were made. */
+    private final Map<CircuitBreakerConfig, Long> numbers = Collections.synchronizedMap(new WeakHashMap<>());
+    private final AtomicLong count = new AtomicLong();
     private final Duration reset;
     private final MeterRegistry meters;
 
@@ -107,7 +115,9 @@ public final class Breakers {
                 && definition.getMinimumNumberOfCalls() >= definition.getSlidingWindowSize()) {
             rules.minimumNumberOfCalls(Math.max(definition.getMinimumNumberOfCalls(), definition.getPermittedNumberOfCallsInHalfOpenState()));
         }
-        return rules.build();
+        CircuitBreakerConfig made = rules.build();
+        numbers.put(made, count.incrementAndGet());
+        return made;
     }
 
     /**
@@ -119,7 +129,7 @@ public final class Breakers {
         String name = target.toString();
         Guarded known = breakers.get(name);
         if (known != null) {
-            return known.by(rules);
+            return known.by(rules, numbers::get);
         }
         if (breakers.size() >= MAX_BREAKERS) {
             breakers.values().stream().filter(g -> g.state() == CircuitBreaker.State.CLOSED).findAny().ifPresent(this::forget);
@@ -129,7 +139,7 @@ public final class Breakers {
             made.open = gauge("circuit.breaker.open", n, made, CircuitBreaker.State.OPEN);
             made.halfOpen = gauge("circuit.breaker.half.open", n, made, CircuitBreaker.State.HALF_OPEN);
             return made;
-        }).by(rules);
+        }).by(rules, numbers::get);
     }
 
     private void forget(Guarded guarded) {

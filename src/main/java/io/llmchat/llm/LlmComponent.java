@@ -7,15 +7,15 @@ import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
-import io.netty.channel.EventLoop;
+import io.netty.util.concurrent.EventExecutor;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpClient;
 import io.vertx.core.http.HttpClientOptions;
 import io.vertx.core.http.PoolOptions;
 import io.vertx.core.http.RequestOptions;
-import io.vertx.core.impl.ContextInternal;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Endpoint;
@@ -30,13 +30,13 @@ import org.apache.camel.util.PropertiesHelper;
  */
 public final class LlmComponent extends DefaultComponent {
 
-    /** More than any instance holds streams: the number of chats is limited by {@code admit}, not here. */
-    private static final int MAX_CONNECTIONS = 65_536;
+    /** Of one event loop: more than it serves streams. The number of chats is limited by {@code admit}, not here. */
+    private static final int MAX_CONNECTIONS = 16_384;
 
     private final Map<String, LlmEndpoint> providers = new ConcurrentHashMap<>();
     private final Map<String, Counter> counters = new ConcurrentHashMap<>();
     private Vertx vertx;
-    private final Map<EventLoop, HttpClient> clients = new ConcurrentHashMap<>();
+    private final Map<EventExecutor, HttpClient> clients = new HashMap<>();
     private MeterRegistry meters;
     private ChatMeters chatMeters;
     private Tracing tracing;
@@ -74,20 +74,22 @@ public final class LlmComponent extends DefaultComponent {
         chatMeters = CamelContextHelper.findSingleByType(getCamelContext(), ChatMeters.class);
         tracing = CamelContextHelper.findSingleByType(getCamelContext(), Tracing.class);
         drain = CamelContextHelper.findSingleByType(getCamelContext(), Drain.class);
+        for (EventExecutor loop : vertx.nettyEventLoopGroup()) {
+            clients.put(loop, client(clients.size()));
+        }
     }
 
-    /** The client of an event loop: a pool for several would give it connections of the others, and each token would change threads. */
-    private HttpClient client(ContextInternal context) {
-        return clients.computeIfAbsent(context.nettyEventLoop(), loop -> vertx.httpClientBuilder()
+    /** One for an event loop: a pool for several would give it connections of the others, and each token would change threads. */
+    private HttpClient client(int loop) {
+        return vertx.httpClientBuilder()
                 // shared: a new version of the routes finds the connections of the one before
-                .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true)
-                        .setName("llm " + System.identityHashCode(loop)))
+                .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm " + loop))
                 .with(new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS))
                 .withConnectHandler(connection -> {
                     WriteTogether.on(connection);
                     ChunkDecoder.on(connection);
                 })
-                .build());
+                .build();
     }
 
     @Override
@@ -102,7 +104,7 @@ public final class LlmComponent extends DefaultComponent {
     }
 
     Upstream call(RequestOptions options, Buffer body, boolean streamed) {
-        return new HttpUpstream(this::client, options, body, streamed);
+        return new HttpUpstream(context -> clients.get(context.nettyEventLoop()), options, body, streamed);
     }
 
     ChatMeters chatMeters() {

@@ -36,6 +36,7 @@ final class Relay implements Upstream.Receiver {
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
     private static final int MAX_EARLY = 1_000;
+    static final String NO_ROOM = "OVERLOADED";
     /** How much longer a stream may be than an answer in one piece: each of its events says who says it. */
     private static final long STREAM_FACTOR = 4;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
@@ -173,8 +174,8 @@ final class Relay implements Upstream.Receiver {
                 }
                 flushSoon();
             } else if (whole.length() + bytes.length <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
-                if (!Memory.ANSWERS.take(bytes.length)) {
-                    throw new RequestRejected("OVERLOADED", "The answers that are being received leave no memory for another one.");
+                if (!Memory.ANSWERS.take(bytes.length, (int) received)) {
+                    throw new RequestRejected(NO_ROOM, "The answers that are being received leave no memory for another one.").retryAfter(1);
                 }
                 received += bytes.length;
                 // the first piece often is all: then its buffer has just the size of it
@@ -528,7 +529,8 @@ final class Relay implements Upstream.Receiver {
 
     /** Whether it was not the provider who ended the call. */
     private static boolean givenUp(RuntimeException failure) {
-        return failure instanceof ClientGone || failure instanceof ProviderFailure late && "UPSTREAM_TIMEOUT".equals(late.code());
+        return failure instanceof ClientGone || failure instanceof ProviderFailure late && "UPSTREAM_TIMEOUT".equals(late.code())
+                || failure instanceof RequestRejected rejected && NO_ROOM.equals(rejected.code());
     }
 
     private void finish(RuntimeException failure) {

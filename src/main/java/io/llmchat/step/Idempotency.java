@@ -168,7 +168,9 @@ public final class Idempotency {
                     throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
                             "A request with this Idempotency-Key is being answered.").retryAfter(1);
                 }
-                mirror.want(kept.answerId());
+                if (kept != null) {
+                    mirror.want(kept.answerId());
+                }
                 Thread.sleep(POLL_MILLIS);
             }
         };

@@ -37,6 +37,8 @@ public final class AnswerMirror {
     private static final String LATELY = "llmchat:lately:";
     private static final Duration LATELY_TTL = Duration.ofSeconds(60);
     private static final int MAX_LATELY = 10_000;
+    /** What Redis did not take is sent once more after so many milliseconds, as a whole. */
+    private static final long AGAIN_MILLIS = 2_000;
     /** How often the end of a stream is sent, where Redis does not take it. */
     private static final int MAX_ENDS = 3;
 
@@ -57,8 +59,7 @@ public final class AnswerMirror {
             """;
 
     private static final class Mirrored {
-        private int chunk;
-        private long bytes;
+        private int bytes;
         private long written;
         private int ends;
         /** Something of it may not have come to Redis: it is sent as a whole. */
@@ -151,7 +152,7 @@ public final class AnswerMirror {
     }
 
     private void flush() {
-        if (!watch.available()) {
+        if (!watch.tellsChanges()) {
             // what is over is of use to nobody here; what is not will be mirrored as a whole
             logs.keySet().removeIf(AnswerLog::isOver);
             logs.values().forEach(mirrored -> mirrored.lost = true);
@@ -170,17 +171,17 @@ public final class AnswerMirror {
             AnswerLog log = entry.getKey();
             Mirrored done = entry.getValue();
             boolean over = log.isOver();
+            if (done.lost && now - done.written < AGAIN_MILLIS) {
+                continue;
+            }
             if (done.lost) {
                 done.lost = false;
-                done.chunk = 0;
                 done.bytes = 0;
             }
-            List<Buffer> more = log.from(done.chunk);
-            if (log.isStream() && (over || !more.isEmpty() || now - done.written > TTL / 3)) {
-                Buffer bytes = Buffer.buffer();
-                more.forEach(bytes::appendBuffer);
+            if (log.isStream() && (over || log.length() > done.bytes || now - done.written > TTL / 3)) {
+                Buffer bytes = log.from(done.bytes);
                 batch.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, ADD, RScript.ReturnType.INTEGER,
-                        keys(log.answerId()), utf8(Long.toString(done.bytes)), bytes.getBytes(), utf8(log.owner()), utf8(over ? "1" : "0"),
+                        keys(log.answerId()), utf8(Integer.toString(done.bytes)), bytes.getBytes(), utf8(log.owner()), utf8(over ? "1" : "0"),
                         utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
                             if (failure != null || !Long.valueOf(1).equals(added)) {
                                 done.lost = true;
@@ -189,7 +190,6 @@ public final class AnswerMirror {
                             }
                         });
                 any = true;
-                done.chunk += more.size();
                 done.bytes += bytes.length();
                 done.written = now;
             }

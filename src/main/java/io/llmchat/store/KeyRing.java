@@ -21,7 +21,7 @@ public final class KeyRing {
     }
 
     /** How many keys that are not kept are looked up at once: whoever makes them up must not have all connections of the pool. */
-    private static final int MAX_LOOKUPS = 4;
+    private static final int MAX_LOOKUPS = 16;
     private static final long PATIENCE_SECONDS = 3;
 
     private final KeyHash hash;

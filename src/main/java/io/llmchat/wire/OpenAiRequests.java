@@ -194,7 +194,7 @@ public final class OpenAiRequests {
                 messages.add(result((Part.ToolResult) message.parts().get(0), at, shown));
             } else {
                 show(shown, messages);
-                ObjectNode written = message(message, at, thoughts);
+                ObjectNode written = message(message, at, thoughts, model.contains("gemini"));
                 // of an answer that broke off while the model thought, nothing may be left
                 if (message.role() != Role.ASSISTANT || written.size() > 2 || !written.path("content").isNull()) {
                     messages.add(written);
@@ -269,7 +269,8 @@ public final class OpenAiRequests {
         }
     }
 
-    private static ObjectNode message(Message message, String at, String thoughts) {
+    /** @param signs whether it wants the signatures of its calls of tools back; others refuse what they do not know */
+    private static ObjectNode message(Message message, String at, String thoughts, boolean signs) {
         ObjectNode json = Json.MAPPER.createObjectNode();
         List<Part> parts = message.parts();
         json.put("role", switch (message.role()) {
@@ -284,7 +285,7 @@ public final class OpenAiRequests {
         StringBuilder refusal = new StringBuilder();
         for (Part part : parts) {
             switch (part) {
-                case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call);
+                case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
                 case Part.Reasoning r -> thought(json, r, thoughts);
                 case Part.SealedReasoning s -> {
                     if (thoughts.equals(DETAILS)) {
@@ -302,11 +303,11 @@ public final class OpenAiRequests {
         return json;
     }
 
-    private static void toolCall(ObjectNode json, Part.ToolCall call) {
+    private static void toolCall(ObjectNode json, Part.ToolCall call, boolean signs) {
         json.put("id", ToolCalls.plainId(call.id())).put("type", "function").putObject("function").put("name", call.name())
                 .put("arguments", call.arguments());
         String signature = ToolCalls.signature(call.id());
-        if (signature != null) {
+        if (signature != null && signs) {
             json.putObject("extra_content").putObject("google").put("thought_signature", signature);
         }
     }
