@@ -81,7 +81,7 @@ class ProcessTest {
         try {
             readTo(gateway, "curl -N");
             byte[] allButOne = " ".repeat((1 << 20) - 1).getBytes(StandardCharsets.US_ASCII);
-            for (int i = 0; i < 100; i++) {
+            for (int i = 0; i < 40; i++) {
                 RawHttp caller = new RawHttp(port);
                 callers.add(caller);
                 caller.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + (1 << 20)));

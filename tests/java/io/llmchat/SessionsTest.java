@@ -111,11 +111,11 @@ class SessionsTest {
         }
         gateway.post(PATH, ask(chatId, "the second", false));
         try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute("UPDATE chat_messages SET content = content || repeat('y', 3000000) WHERE session_id = '" + chatId + "' AND content = 'the second'");
+            s.execute("UPDATE chat_messages SET content = content || repeat('y', 4500000) WHERE session_id = '" + chatId + "' AND content = 'the second'");
         }
         List<String> told = told(chatId);
-        assertEquals(3, told.size(), "all but the first question");
-        assertTrue(told.get(1).startsWith("user: the secondyyy"), "the latest question");
+        assertEquals(2, told.size(), "what is behind them is not told");
+        assertTrue(told.get(0).startsWith("user: the secondyyy"), "the latest question");
     }
 
     private static void notFound(HttpResponse<String> response) {
