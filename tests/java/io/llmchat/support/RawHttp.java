@@ -64,6 +64,11 @@ public final class RawHttp implements AutoCloseable {
         send(latin1.getBytes(StandardCharsets.ISO_8859_1));
     }
 
+    /** Whether something of a response has come. */
+    public boolean answered() throws IOException {
+        return in.available() > 0;
+    }
+
     /** Reads one response, also an interim one. */
     public Response read() throws IOException {
         String statusLine = line();
