@@ -4,8 +4,7 @@ import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Ids;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
+import io.llmchat.json.Bytes;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -224,11 +223,7 @@ public final class Chat {
 
     /** The caller has sent this, and the request is made of it. */
     public void fingerprint(byte[] sent) {
-        try {
-            fingerprint = MessageDigest.getInstance("SHA-256").digest(sent);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
+        fingerprint = Bytes.sha256(sent);
     }
 
     /** Whether its route waits for a store before the answer or after it, so that it must not run on an event loop. */

@@ -53,13 +53,18 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
             do {
                 end = p.nextToken() == JsonToken.END_ARRAY;
                 at = own.start() + (int) p.currentTokenLocation().getByteOffset();
-            } while (!end && SYSTEM.contains(p.<JsonNode>readValueAsTree().path("role").asText()));
+            } while (!end && isSystem(p.readValueAsTree()));
         } catch (IOException e) {
             throw new IllegalStateException("messages that were read before cannot be read again", e);
         }
         String list = history.toString();
         String inside = list.substring(1, list.length() - 1);
         return with(at, at, Json.utf8(end ? "," + inside : inside + ","));
+    }
+
+    /** Whether a message, in OpenAI's words, is the system's. */
+    public static boolean isSystem(JsonNode message) {
+        return SYSTEM.contains(message.path("role").asText());
     }
 
     /** The same request with these messages, an array in OpenAI's words, in place of its own. */

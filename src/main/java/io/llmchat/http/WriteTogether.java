@@ -3,6 +3,7 @@ package io.llmchat.http;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import io.netty.channel.ChannelFuture;
+import io.netty.channel.ChannelHandler;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.ChannelPipeline;
@@ -50,12 +51,17 @@ public final class WriteTogether extends ChannelOutboundHandlerAdapter {
 
     /** Of a connection that has just been made. */
     public static void on(HttpConnection connection) {
+        nextToSocket(connection, "write-together", new WriteTogether());
+    }
+
+    /** Puts a handler where the bytes of a connection pass: next to the socket, or to TLS. */
+    public static void nextToSocket(HttpConnection connection, String name, ChannelHandler handler) {
         ChannelPipeline pipeline = ((ConnectionBase) connection).channel().pipeline();
         ChannelHandlerContext tls = pipeline.context(SslHandler.class);
         if (tls == null) {
-            pipeline.addFirst("write-together", new WriteTogether());
+            pipeline.addFirst(name, handler);
         } else {
-            pipeline.addAfter(tls.name(), "write-together", new WriteTogether());
+            pipeline.addAfter(tls.name(), name, handler);
         }
     }
 

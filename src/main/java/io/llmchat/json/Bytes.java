@@ -3,8 +3,10 @@ package io.llmchat.json;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.vertx.core.buffer.Buffer;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 
-/** Buffers and arrays of the same bytes, without a copy. Whoever makes one of the other changes neither from then on. */
+/** What is done with bytes. Buffers and arrays are made of each other without a copy: whoever does so changes neither from then on. */
 public final class Bytes {
 
     private Bytes() {
@@ -21,6 +23,15 @@ public final class Bytes {
     @SuppressWarnings("deprecation")
     public static Buffer buffer(byte[] bytes) {
         return Buffer.buffer(Unpooled.wrappedBuffer(bytes));
+    }
+
+    /** Their SHA-256. */
+    public static byte[] sha256(byte[] bytes) {
+        try {
+            return MessageDigest.getInstance("SHA-256").digest(bytes);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException("this JDK has no SHA-256", e);
+        }
     }
 
     /** Makes one line of JSON, in place: in it a line end is the same as a space. */

@@ -28,9 +28,9 @@ public record Decision(List<Limit> limits, long[] taken, long[] used, long[] res
         return limits.get(refused);
     }
 
-    /** The same refusal by that one of the limits, so many milliseconds later. */
-    Decision refusedBy(int i, long later) {
-        return new Decision(limits, taken, used, resets, now + later, i, 0, local);
+    /** The same, told so many milliseconds later. */
+    Decision later(long millis) {
+        return new Decision(limits, taken, used, resets, now + millis, refused, ahead, local);
     }
 
     /** The limit that refused, in plain words. */

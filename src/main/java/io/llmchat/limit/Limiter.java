@@ -135,7 +135,7 @@ public final class Limiter {
             Refusal known = refusals.get(limit);
             if (known != null && known.until - now > 0) {
                 refused[limit.scope().ordinal()].increment();
-                return known.decision.refusedBy(known.decision.refused(), TimeUnit.NANOSECONDS.toMillis(now - known.at));
+                return known.decision.later(TimeUnit.NANOSECONDS.toMillis(now - known.at));
             }
         }
         return null;

@@ -1,12 +1,11 @@
 package io.llmchat.llm;
 
+import io.llmchat.http.WriteTogether;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
-import io.netty.channel.ChannelPipeline;
 import io.netty.handler.codec.DecoderException;
-import io.netty.handler.ssl.SslHandler;
 import io.netty.util.ByteProcessor;
 import io.netty.util.internal.StringUtil;
 import io.vertx.core.http.HttpConnection;
@@ -23,7 +22,6 @@ import java.util.function.Consumer;
  */
 final class ChunkDecoder extends ChannelInboundHandlerAdapter {
 
-    private static final String NAME = "chunk-decoder";
     /** Hexadecimal digits: a chunk of more than 256 MB is unusual. */
     private static final int MAX_DIGITS = 7;
     private static final byte[] NOTHING = new byte[0];
@@ -48,13 +46,7 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
 
     /** Of a connection that has just been made. */
     static void on(HttpConnection connection) {
-        ChannelPipeline pipeline = ((ConnectionBase) connection).channel().pipeline();
-        ChannelHandlerContext tls = pipeline.context(SslHandler.class);
-        if (tls == null) {
-            pipeline.addFirst(NAME, new ChunkDecoder());
-        } else {
-            pipeline.addAfter(tls.name(), NAME, new ChunkDecoder());
-        }
+        WriteTogether.nextToSocket(connection, "chunk-decoder", new ChunkDecoder());
     }
 
     /** The one of this connection, or null. */

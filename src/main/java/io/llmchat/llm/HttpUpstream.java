@@ -76,7 +76,7 @@ final class HttpUpstream implements Upstream {
         });
     }
 
-    /** The connection may be one of another event loop, where it says at once that it broke: after what it has brought. */
+    /** A connection that breaks says so on its own event loop, whatever the context is: here it is that of who asked, after what has come. */
     private void fails(Throwable cause) {
         context.emit(cause, this::broken);
     }

@@ -11,7 +11,6 @@ import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.List;
-import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -23,8 +22,6 @@ public final class FastGptWire extends OpenAiWire {
 
     /** What it says where it counts nothing. */
     private static final Usage NO_USAGE = new Usage(1, 1, 1, 0, 0, 0, false);
-
-    private static final Set<String> SYSTEM = Set.of("system", "developer");
 
     private final boolean detail;
 
@@ -55,17 +52,13 @@ public final class FastGptWire extends OpenAiWire {
         for (JsonNode message : messages) {
             boolean answer = message.path("role").asText().equals("assistant");
             if (answer) {
-                news.removeIf(m -> !isSystem(m));
+                news.removeIf(m -> !ChatRequest.isSystem(m));
             } else {
                 news.add(message);
             }
-            fresh = !answer && (fresh || !isSystem(message));
+            fresh = !answer && (fresh || !ChatRequest.isSystem(message));
         }
         return fresh ? news : messages;
-    }
-
-    private static boolean isSystem(JsonNode message) {
-        return SYSTEM.contains(message.path("role").asText());
     }
 
     @Override

@@ -1,9 +1,8 @@
 package io.llmchat.wire;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.regex.Pattern;
 
@@ -30,11 +29,6 @@ final class UserIds {
     }
 
     private static JsonNode hashed(JsonNode user) {
-        try {
-            byte[] hash = MessageDigest.getInstance("SHA-256").digest(Json.utf8(user.textValue()));
-            return Json.MAPPER.getNodeFactory().textNode(HexFormat.of().formatHex(hash));
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException("this JDK has no SHA-256", e);
-        }
+        return Json.MAPPER.getNodeFactory().textNode(HexFormat.of().formatHex(Bytes.sha256(Json.utf8(user.textValue()))));
     }
 }
