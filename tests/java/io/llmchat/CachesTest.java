@@ -26,6 +26,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.api.redisnode.RedisSingle;
@@ -162,8 +164,9 @@ class CachesTest {
         })).getMessage());
     }
 
-    @Test
-    void whatChangesWhileRedisIsFullIsSeenByAllWithinSecondsToo(@TempDir Path data) throws Exception {
+    @ParameterizedTest
+    @ValueSource(strings = {"maxmemory", "min-replicas-to-write"})
+    void whatChangesWhileRedisTakesNothingNewIsSeenByAllWithinSecondsToo(String setting, @TempDir Path data) throws Exception {
         try (TestGateway first = TestGateway.alone(data);
              TestGateway second = TestGateway.with("llmchat.redis.port", Integer.toString(first.redisPort()))) {
             NearCache<String> its = new NearCache<>(name, first.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
@@ -176,7 +179,7 @@ class CachesTest {
                         .get().equals("old"));
                 get(others, id);
             }
-            redis.getInstance().setConfig("maxmemory", "1");
+            redis.getInstance().setConfig(setting, "1");
             source.putAll(Map.of("a", "new", "b", "new"));
             its.changed("a");
             assertEquals("new", get(its, "a"));
@@ -186,7 +189,7 @@ class CachesTest {
             assertEquals(200, second.post("/v1/chat/completions", TestGateway.chat("demo", false)).statusCode());
             until("the other one sees it", () -> get(others, "a").equals("new") && get(others, "b").equals("new"));
 
-            redis.getInstance().setConfig("maxmemory", "0");
+            redis.getInstance().setConfig(setting, "0");
             until("it is written down that all has changed", () -> "1".equals(first.bean(RedissonClient.class)
                     .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
             until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());

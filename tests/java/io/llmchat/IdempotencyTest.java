@@ -8,7 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.http.Memory;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FullMemory;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -84,6 +86,45 @@ class IdempotencyTest {
         assertEquals(400, ask(PATH, chat("openai/" + model, false)).statusCode());
         provider.on(model, call -> call.json(200, FakeProvider.completion("well")));
         assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
+    }
+
+    @Test
+    void aKeyForWhoseAnswerThereIsNoMemoryIsRefusedBeforeAnybodyIsAsked() throws Exception {
+        try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS, 0)) {
+            HttpResponse<String> refused = ask(PATH, chat("openai/" + model, true));
+            assertEquals(503, refused.statusCode(), refused.body());
+            assertEquals("1", refused.headers().firstValue("retry-after").orElseThrow());
+            assertEquals(0, provider.calls(model).size());
+        }
+        assertEquals(200, ask(PATH, chat("openai/" + model, true)).statusCode());
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void aStreamThatCouldNotBeKeptReachesItsCallerAndIsMadeAgainForItsKey() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("one ");
+            go.await(10, TimeUnit.SECONDS);
+            call.text("two");
+            call.finish("stop");
+            call.done();
+        });
+        String header = "\r\nIdempotency-Key: " + key;
+        try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+            first.lineWith("one ");
+            try (Sse joined = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+                joined.lineWith("one ");
+                try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS, 0)) {
+                    go.countDown();
+                    first.lineWith("[DONE]");
+                    assertThrows(Throwable.class, () -> joined.lineWith("[DONE]"), "who has joined it sees that something is missing");
+                }
+            }
+        }
+        assertEquals(200, ask(PATH, chat("openai/" + model, true)).statusCode());
+        assertEquals(2, provider.calls(model).size());
     }
 
     /** Sends the same request so many times while the provider waits, and returns the responses. */

@@ -77,7 +77,7 @@ class MigrationTest {
         database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");
         String before = "{\"id\":\"m\",\"session\":\"s\",\"text\":\"Hello\",\"status\":\"complete\",\"keyed\":false}";
         database.execute(HotQueriesTest.queries().get("to-postgres-answer").replace(":#${body}", "'" + before + "'")
-                .replace(":#${exchangeProperty.CamelAggregatedCompletedBy}", "'interval'"));
+                .replace(":#${exchangeProperty.waited}", "'true'"));
         assertEquals("Hello", database.value("SELECT content FROM chat_messages WHERE id = 'm'"));
     }
 

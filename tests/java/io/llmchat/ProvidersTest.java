@@ -353,6 +353,20 @@ class ProvidersTest {
     }
 
     @Test
+    void whatDifyHasSaidBeforeItBrokeOffIsCountedThoughTheCallerWantsAWholeAnswer() throws Exception {
+        provider.on("", call -> {
+            call.sse();
+            call.event("{\"event\":\"message\",\"conversation_id\":\"c\",\"answer\":\"" + "word ".repeat(200) + "\"}");
+            call.cut();
+        });
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("dify/app", false));
+        assertEquals(502, answer.statusCode(), answer.body());
+        String row = "SELECT completion_tokens FROM usage_records WHERE request_id = '"
+                + answer.headers().firstValue("x-request-id").orElseThrow() + "'";
+        TestGateway.until("it is paid for", () -> gateway.count(row.replace("completion_tokens", "count(*)")) == 1 && gateway.count(row) > 200);
+    }
+
+    @Test
     void aConversationThatDifyHasForgottenIsBegunAnew() throws Exception {
         AtomicReference<Call> asked = new AtomicReference<>();
         difySays(asked, "gone");

@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.http.Memory;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FullMemory;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -272,6 +274,16 @@ class ResumeTest {
             TestGateway.until("what there is of it is kept", () -> own.get("/api/chat/completions/" + id).body().contains("one "));
             assertTrue(own.get("/api/chat/completions/" + id).body().contains("CLIENT_CLOSED"), "who comes back later is told that it broke off");
         }
+    }
+
+    @Test
+    void aStreamThatThereIsNoMemoryToKeepReachesItsCallerAllTheSame() throws Exception {
+        String whole;
+        try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS, 0)) {
+            whole = gateway.post("/api/chat/completions", nativeChat("openai/" + model, true)).body();
+        }
+        assertTrue(whole.contains("event: end"), whole);
+        assertEquals(404, resume(answerId(whole.lines().findFirst().orElseThrow()), 1).statusCode());
     }
 
     @Test

@@ -17,6 +17,10 @@ import io.llmchat.support.OwnStores.Restart;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
+import java.sql.Connection;
+import java.sql.DriverManager;
+import java.sql.Statement;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -26,10 +30,12 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.redisson.api.RedissonClient;
 
 /** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
 class StoreFaultsTest {
@@ -281,14 +287,17 @@ class StoreFaultsTest {
     @Test
     void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext() throws Exception {
         try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
-                "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.recovery-interval", "6000")) {
+                "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.recovery-interval", "3000")) {
             CountDownLatch asked = whenToldTo(own, model, call -> call.json(200, FakeProvider.completion("late")));
             var answer = begun(() -> own.post("/api/chat/completions", nativeChat("openai/" + model, false)));
             assertTrue(asked.await(10, TimeUnit.SECONDS));
-            stores.pausePostgres();
+            Restart start = stores.killPostgres();
             go.set(true);
             String session = json(answer.get(10, TimeUnit.SECONDS).body()).path("data").path("chatId").asText();
-            stores.resumePostgres();
+            until("it could not be written at its first time either", () -> !own.bean(RedissonClient.class)
+                    .getMap("llmchat:session-answers-completed").isEmpty());
+            Instant back = Instant.now();
+            start.again();
             own.provider().on(model, call -> call.json(200, FakeProvider.completion("next")));
             String next = nativeChat("openai/" + model, false).replace("Hi", "And?").replace("{\"agentId", "{\"chatId\":\"" + session + "\",\"agentId");
             until("the next is answered", () -> own.post("/api/chat/completions", next).statusCode() == 200);
@@ -296,7 +305,40 @@ class StoreFaultsTest {
             JsonNode messages = json(own.get("/api/chat/history/" + session).body()).at("/data/messages");
             assertEquals(List.of("user", "assistant", "user", "assistant"), messages.findValuesAsText("role"));
             assertEquals("late", messages.path(1).path("content").asText());
+            assertTrue(Instant.parse(messages.path(1).path("createdAt").asText()).isBefore(back), "where it would have stood");
         }
+    }
+
+    @Test
+    void anAnswerThatPostgresCouldNotTakeAtThatMomentReachesItsCallerAndItsSession() throws Exception {
+        try (Connection server = gateway.bean(DataSource.class).getConnection(); Statement statement = server.createStatement()) {
+            statement.execute("CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = '40001'; END $$");
+            statement.execute("CREATE TRIGGER busy BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant') EXECUTE FUNCTION busy()");
+            gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("paid")));
+            HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
+            assertEquals(200, answer.statusCode(), answer.body());
+            statement.execute("DROP TRIGGER busy ON chat_messages");
+            String session = json(answer.body()).path("data").path("chatId").asText();
+            until("its session has it", () -> json(gateway.get("/api/chat/history/" + session).body()).at("/data/messages/1/content").asText().equals("paid"));
+        }
+    }
+
+    @Test
+    void aServerThatOnlyReadsIsAwayUntilItTakesWritesAgain() throws Exception {
+        gateway.post("/api/chat/completions", nativeChat("demo", false));
+        try (Connection server = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "");
+                Statement admin = server.createStatement()) {
+            admin.execute("ALTER SYSTEM SET default_transaction_read_only = on");
+            admin.execute("SELECT pg_reload_conf()");
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'");
+            until("it is away", () -> !gateway.bean(Postgres.class).available());
+            HttpResponse<String> session = gateway.post("/api/chat/completions", nativeChat("demo", false));
+            assertEquals(503, session.statusCode(), session.body());
+            assertEquals("STORE_UNAVAILABLE", json(session.body()).path("code").asText());
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only");
+            admin.execute("SELECT pg_reload_conf()");
+        }
+        until("it is back", () -> gateway.post("/api/chat/completions", nativeChat("demo", false)).statusCode() == 200);
     }
 
     @Test

@@ -338,7 +338,8 @@ public final class Growth implements AutoCloseable {
         for (Series series : all) {
             for (Metric metric : List.of(Metric.CPU, Metric.P50)) {
                 chart.curve(series.title, metric.title, IntStream.of(series.steps).mapToObj(
-                        n -> new Chart.Value(label(n), results.get(name(series, n), Results.GATEWAY, metric))).toList());
+                        n -> new Chart.Value(label(n), results.get(name(series, n), Results.GATEWAY, metric)))
+                        .filter(value -> value.spread() != null).toList());
             }
         }
         return chart;

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.FullMemory;
 import io.vertx.core.buffer.Buffer;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -43,6 +44,44 @@ class AnswerLogTest {
         log.complete(Buffer.buffer("end"));
         assertTrue(log.isOver());
         assertFalse(log.isComplete(), "nobody can have it again");
+    }
+
+    @Test
+    void aLongStreamTakesASmallPartOfItsLengthInMemory() {
+        StringBuilder events = new StringBuilder();
+        for (int n = 1; n <= 10_000; n++) {
+            events.append("event: chunk\nid: 01a2199b65a6c02b68f956830854ec1b:").append(n).append("\ndata: {\"content\":\"word").append(n * 7919 % 1000).append("\"}\n\n");
+        }
+        AnswerLog log = log(false);
+        try (FullMemory left = new FullMemory(Memory.KEPT_ANSWERS, events.length() / 5)) {
+            for (int at = 0; at < events.length(); at += 90) {
+                log.append(Buffer.buffer(events.substring(at, Math.min(events.length(), at + 90))));
+            }
+            assertTrue(log.isKept(), "a fifth of it is enough");
+            assertEquals(events.toString(), log.bytes().toString());
+            assertEquals(events.substring(500_000), log.from(500_000).toString());
+        }
+        log.complete(Buffer.buffer());
+        assertTrue(log.isComplete());
+    }
+
+    @Test
+    void whatThereIsNoMemoryForIsNotKeptAndGivesItsMemoryBack() {
+        byte[] noise = new byte[100_000];
+        new Random(1).nextBytes(noise);
+        AnswerLog log = log(false);
+        try (FullMemory left = new FullMemory(Memory.KEPT_ANSWERS, 150_000)) {
+            log.append(Buffer.buffer(noise));
+            assertTrue(log.isKept());
+            log.append(Buffer.buffer(noise));
+            assertFalse(log.isKept());
+            assertTrue(log.abandoned(), "nobody can come back for it");
+            AnswerLog other = log(false);
+            other.append(Buffer.buffer(noise));
+            other.append(Buffer.buffer("and more"));
+            assertTrue(other.isKept(), "there is room again");
+            other.complete(Buffer.buffer());
+        }
     }
 
     @Test

@@ -4,16 +4,22 @@ import io.llmchat.chat.ChatException;
 import io.vertx.core.buffer.Buffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.zip.DataFormatException;
+import java.util.zip.Deflater;
+import java.util.zip.Inflater;
 
 /**
  * One answer as its caller gets it, kept while it is made, so that others can follow it from any event on: requests
- * with the same key, and callers that come back. Each follower reads at its own pace. Safe for all threads.
+ * with the same key, and callers that come back. Each follower reads at its own pace. Events resemble each other, so that
+ * all of a long answer but its end is kept compressed. Where there is no memory for it, it is kept no longer: nobody can
+ * follow it then, and its own caller has it all the same. Safe for all threads.
  */
 public final class AnswerLog {
 
@@ -21,15 +27,51 @@ public final class AnswerLog {
     private static final int MOST_SPARE = 262_144;
     private static final int LEAST_BLOCK = 512;
     private static final int MOST_BLOCK = 8_192;
+    private static final Deflater DEFLATER = new Deflater(Deflater.BEST_SPEED, true);
+
+    /** So many bytes of the answer; compressed where it has fewer. */
+    private record Block(int length, byte[] bytes) {
+
+        byte[] content() {
+            if (bytes.length == length) {
+                return bytes;
+            }
+            Inflater inflater = new Inflater(true);
+            try {
+                byte[] content = new byte[length];
+                inflater.setInput(bytes);
+                inflater.inflate(content);
+                return content;
+            } catch (DataFormatException e) {
+                throw new IllegalStateException(e);
+            } finally {
+                inflater.end();
+            }
+        }
+
+        Block compressed() {
+            byte[] small = new byte[length - 1];
+            synchronized (DEFLATER) {
+                DEFLATER.reset();
+                DEFLATER.setInput(bytes);
+                DEFLATER.finish();
+                int size = DEFLATER.deflate(small);
+                return DEFLATER.finished() ? new Block(length, Arrays.copyOf(small, size)) : this;
+            }
+        }
+    }
 
     private final String answerId;
     private final String owner;
     private final long graceNanos;
     private final boolean spare;
+    private final Memory memory;
     private int length;
+    /** Bytes of {@link #memory}. */
+    private int taken;
     private boolean dropped;
     /** All of it, and how much of the last block is free. */
-    private final List<byte[]> blocks = new ArrayList<>();
+    private final List<Block> blocks = new ArrayList<>();
     private int free;
     private final Set<Follower> followers = new HashSet<>();
     private boolean begun;
@@ -47,6 +89,7 @@ public final class AnswerLog {
         this.answerId = answerId;
         this.owner = owner;
         this.spare = spare;
+        this.memory = spare ? Memory.SPARE_ANSWERS : Memory.KEPT_ANSWERS;
         this.graceNanos = TimeUnit.MILLISECONDS.toNanos(graceMillis);
     }
 
@@ -90,34 +133,42 @@ public final class AnswerLog {
         if (dropped || over) {
             return;
         }
-        if (spare && (length + piece.length() > MOST_SPARE || !Memory.SPARE_ANSWERS.take(piece.length(), length))) {
-            Memory.SPARE_ANSWERS.give(length);
+        if (spare && length + piece.length() > MOST_SPARE || !memory.take(piece.length(), taken)) {
+            memory.give(taken);
+            taken = 0;
             dropped = true;
             blocks.clear();
             free = 0;
             length = 0;
             return;
         }
+        taken += piece.length();
         for (int at = 0; at < piece.length();) {
             int more = piece.length() - at;
             if (free == 0) {
                 // as much as there is, within bounds: half of it at most is empty
                 free = Math.max(more, Math.clamp(length, LEAST_BLOCK, MOST_BLOCK));
-                blocks.add(new byte[free]);
+                blocks.add(new Block(free, new byte[free]));
             }
-            byte[] block = blocks.getLast();
+            Block block = blocks.getLast();
             int fits = Math.min(free, more);
-            piece.getBytes(at, at + fits, block, block.length - free);
+            piece.getBytes(at, at + fits, block.bytes, block.length - free);
             free -= fits;
             at += fits;
+            if (free == 0 && block.length >= MOST_BLOCK) {
+                Block compressed = block.compressed();
+                blocks.set(blocks.size() - 1, compressed);
+                memory.give(block.length - compressed.bytes.length);
+                taken -= block.length - compressed.bytes.length;
+            }
         }
         length += piece.length();
     }
 
     private void end() {
-        if (spare && !over) {
+        if (!over) {
             // whoever keeps it from now on counts it
-            Memory.SPARE_ANSWERS.give(length);
+            memory.give(taken);
         }
         over = true;
     }
@@ -148,7 +199,7 @@ public final class AnswerLog {
 
     /** Whether nobody has wanted it for the time of grace. */
     synchronized boolean abandoned() {
-        return followers.isEmpty() && System.nanoTime() - aloneSince >= graceNanos;
+        return dropped || followers.isEmpty() && System.nanoTime() - aloneSince >= graceNanos;
     }
 
     /** All of it so far, byte for byte. */
@@ -161,10 +212,10 @@ public final class AnswerLog {
         Buffer all = Buffer.buffer(length - bytes);
         int skip = bytes;
         int left = length;
-        for (byte[] block : blocks) {
+        for (Block block : blocks) {
             int filled = Math.min(left, block.length);
             if (skip < filled) {
-                all.appendBytes(block, skip, filled - skip);
+                all.appendBytes(block.content(), skip, filled - skip);
             }
             skip = Math.max(0, skip - filled);
             left -= filled;
@@ -175,6 +226,11 @@ public final class AnswerLog {
     /** Whether it is a stream. */
     public synchronized boolean isStream() {
         return stream;
+    }
+
+    /** Whether it is kept: where there was no memory for it, it is not. */
+    public synchronized boolean isKept() {
+        return !dropped;
     }
 
     /** Whether it was given whole, and can be given again. */
@@ -215,7 +271,7 @@ public final class AnswerLog {
      * Gives it to another caller, from the event after {@code event} on, and returns when that one has all of it.
      *
      * @param event the number of the last event that the caller has; 0: none
-     * @throws ChatException why there is no answer, if it failed before anything of it was sent
+     * @throws ChatException why there is no answer, if it failed before anything of it was sent, or could not be kept
      */
     public void follow(ClientStream client, int event) throws InterruptedException {
         Follower follower = new Follower(client, event);
@@ -272,6 +328,10 @@ public final class AnswerLog {
             while (!done.isDone() && !waits) {
                 Buffer next;
                 synchronized (AnswerLog.this) {
+                    if (dropped) {
+                        lose();
+                        return;
+                    }
                     if (!begun) {
                         if (over) {
                             done.completeExceptionally(failure);
@@ -284,6 +344,16 @@ public final class AnswerLog {
                     }
                 }
                 send(next);
+            }
+        }
+
+        /** It is kept no longer: whoever has a part of it sees that more is missing. */
+        private void lose() {
+            if (client.committed()) {
+                client.abort();
+                done.complete(null);
+            } else {
+                done.completeExceptionally(new ChatException("OVERLOADED", "There was no memory to keep this answer for others.").retryAfter(1));
             }
         }
 

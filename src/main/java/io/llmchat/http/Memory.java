@@ -12,8 +12,10 @@ public enum Memory {
     LARGE_BODIES(8),
     /** Answers in one piece, while they are received. */
     ANSWERS(8),
-    /** Answers that are kept while they are made, in case the caller's SDK asks once more. */
-    SPARE_ANSWERS(12);
+    /** Answers that are kept while they are made, for callers that come back and for repeated keys; compressed. */
+    KEPT_ANSWERS(8),
+    /** Answers that are kept while they are made, in case the caller's SDK asks once more; compressed. */
+    SPARE_ANSWERS(24);
 
     static final int SMALL = 65_536;
 
@@ -36,6 +38,11 @@ public enum Memory {
         }
         give(bytes);
         return false;
+    }
+
+    /** Whether there is none left. */
+    public boolean isFull() {
+        return taken.get() >= max;
     }
 
     /** Gives back what was taken. */

@@ -165,7 +165,11 @@ public final class Limiter {
         if (taken.local()) {
             own.settle(limits, ends, more, System.currentTimeMillis());
         } else {
-            shared.settle(limits, ends, more, 0);
+            shared.settle(limits, ends, more, 0).whenComplete((done, away) -> {
+                if (away != null) {
+                    own.settle(limits, ends, more, System.currentTimeMillis());
+                }
+            });
         }
     }
 

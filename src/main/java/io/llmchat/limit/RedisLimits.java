@@ -12,6 +12,7 @@ import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.LongStream;
 import org.redisson.api.RFuture;
 import org.redisson.api.RScript;
 import org.redisson.api.options.OptionalOptions;
@@ -114,7 +115,8 @@ final class RedisLimits {
                 args.add(Long.toString(one.taken[i]));
             }
         }
-        watch.<List<List<Long>>>begin(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray()))
+        watch.<List<List<Long>>>begin(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray()),
+                replies -> giveBack(together, replies, now))
                 .whenComplete((replies, failure) -> {
                     if (now == 0) {
                         asking.set(false);
@@ -128,6 +130,16 @@ final class RedisLimits {
                         }
                     }
                 });
+    }
+
+    /** Others have decided meanwhile: what Redis took when it came to it is nobody's. */
+    private void giveBack(List<Asking> together, List<List<Long>> replies, long now) {
+        for (int i = 0; i < together.size(); i++) {
+            Decision late = decision(together.get(i), replies.get(i));
+            if (late.allowed() && !late.limits().isEmpty()) {
+                settle(late.limits(), late.resets(), LongStream.of(late.taken()).map(taken -> -taken - late.ahead()).toArray(), now);
+            }
+        }
     }
 
     private static Decision decision(Asking asking, List<Long> reply) {

@@ -42,7 +42,7 @@ final class Continuation {
                 fit.add(part);
             } else if (part instanceof AnswerPart.Text text) {
                 held.append(text.text());
-                compare(fit);
+                compare(text.text(), fit);
             } else if (part instanceof AnswerPart.Finish || part instanceof AnswerPart.ToolStart || part instanceof AnswerPart.Refusal) {
                 differs(fit);
                 fit.add(part);
@@ -54,13 +54,14 @@ final class Continuation {
         return fit;
     }
 
-    private void compare(List<AnswerPart> fit) {
+    /** @param text the end of what is held; what was before fits */
+    private void compare(String text, List<AnswerPart> fit) {
         if (held.length() >= sent.length() && held.substring(0, sent.length()).equals(sent)) {
             fitted = true;
             if (held.length() > sent.length()) {
                 fit.add(new AnswerPart.Text(0, held.substring(sent.length())));
             }
-        } else if (!sent.startsWith(held.toString())) {
+        } else if (!sent.startsWith(text, held.length() - text.length())) {
             differs(fit);
         }
     }

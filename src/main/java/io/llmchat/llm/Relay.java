@@ -541,7 +541,7 @@ final class Relay implements Upstream.Receiver {
             // what has come is the caller's
             flush();
         }
-        if (failure != null && (begun && streams || givenUp(failure) && upstream.sent())) {
+        if (failure != null && (begun || givenUp(failure) && upstream.sent())) {
             // it was made and is paid for, whoever has left whom; where nothing came, at least what was asked
             chat.usage(count().brokenOff(length));
         }

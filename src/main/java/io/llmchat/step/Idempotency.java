@@ -5,6 +5,7 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
+import io.llmchat.http.Memory;
 import io.llmchat.store.AnswerMirror;
 import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
@@ -97,6 +98,9 @@ public final class Idempotency {
         boolean resumable = chat.request().resumable();
         // who gives a key will ask again
         boolean comesBack = resumable || chat.idempotencyKey() != null;
+        if (chat.idempotencyKey() != null && Memory.KEPT_ANSWERS.isFull()) {
+            throw new ChatException("OVERLOADED", "The answers that are kept for their keys leave no memory for another one.").retryAfter(1);
+        }
         chat.log(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0, !comesBack));
         if (resumable) {
             inProgress.resumable(chat.log());
@@ -250,13 +254,17 @@ public final class Idempotency {
 
     /**
      * A step at the end: keeps the answer to a key, before the caller sees its end. Until it is kept, others find it here;
-     * where PostgreSQL is away the caller has the answer nevertheless.
+     * where PostgreSQL is away, or there was no memory for a stream, the caller has the answer nevertheless.
      */
     public Processor keep() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             AnswerLog log = chat.log();
             boolean stream = log.isStream();
+            if (stream && !log.isKept()) {
+                release().process(exchange);
+                return;
+            }
             byte[] body = stream ? log.bytes().appendBytes(chat.heldAnswer()).getBytes() : chat.heldAnswer();
             String claim = exchange.getExchangeId();
             String key = chat.idempotencyKey();
@@ -291,7 +299,7 @@ public final class Idempotency {
                 mirror.made(question(chat), log);
             }
             if (chat.request().resumable()) {
-                if (log.isStream() && (chat.idempotencyKey() == null || !log.isComplete())) {
+                if (log.isStream() && log.isKept() && (chat.idempotencyKey() == null || !log.isComplete())) {
                     byte[] body = log.bytes().getBytes();
                     later.store(body.length, () -> {
                         answers.keepWithoutKey(log.answerId(), log.owner(), body);

@@ -39,6 +39,8 @@ public final class AnswerMirror {
     private static final int MAX_LATELY = 10_000;
     /** What Redis did not take is sent once more after so many milliseconds, as a whole. */
     private static final long AGAIN_MILLIS = 2_000;
+    /** Bytes that are sent together, and one answer more: after an outage all of all is to be sent. */
+    private static final int MAX_TOGETHER = 4 << 20;
     /** How often the end of a stream is sent, where Redis does not take it. */
     private static final int MAX_ENDS = 3;
 
@@ -60,7 +62,7 @@ public final class AnswerMirror {
 
     private static final class Mirrored {
         private int bytes;
-        private long written;
+        private long written = millis() - TTL;
         private int ends;
         /** Something of it may not have come to Redis: it is sent as a whole. */
         private volatile boolean lost;
@@ -126,7 +128,7 @@ public final class AnswerMirror {
 
     /** Whether nothing can be said of what other instances are making. */
     public boolean isAway() {
-        return !watch.available();
+        return !watch.tellsChanges();
     }
 
     /** What any instance has answered to this question within the last minute, or null. */
@@ -166,12 +168,17 @@ public final class AnswerMirror {
         // once: the same bytes, sent again, look like others that were lost
         RBatch batch = redis.createBatch(BatchOptions.defaults().retryAttempts(0));
         boolean any = false;
-        long now = System.currentTimeMillis();
+        int together = 0;
+        long now = millis();
         for (Map.Entry<AnswerLog, Mirrored> entry : logs.entrySet()) {
             AnswerLog log = entry.getKey();
             Mirrored done = entry.getValue();
             boolean over = log.isOver();
-            if (done.lost && now - done.written < AGAIN_MILLIS) {
+            if (!log.isKept()) {
+                logs.remove(log);
+                continue;
+            }
+            if (done.lost && now - done.written < AGAIN_MILLIS || together > MAX_TOGETHER) {
                 continue;
             }
             if (done.lost) {
@@ -184,12 +191,15 @@ public final class AnswerMirror {
                         keys(log.answerId()), utf8(Integer.toString(done.bytes)), bytes.getBytes(), utf8(log.owner()), utf8(over ? "1" : "0"),
                         utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
                             if (failure != null || !Long.valueOf(1).equals(added)) {
+                                // what Redis has lost it takes at once
+                                done.written -= failure == null ? AGAIN_MILLIS : 0;
                                 done.lost = true;
                             } else if (over) {
                                 logs.remove(log);
                             }
                         });
                 any = true;
+                together += bytes.length();
                 done.bytes += bytes.length();
                 done.written = now;
             }
@@ -205,6 +215,11 @@ public final class AnswerMirror {
         if (any) {
             batch.executeAsync();
         }
+    }
+
+    /** The time of day may step back. */
+    private static long millis() {
+        return TimeUnit.NANOSECONDS.toMillis(System.nanoTime());
     }
 
     /** A caller who has left here may have come back elsewhere, and others may follow there. */

@@ -107,6 +107,9 @@ public final class Postgres {
         server.setConnectTimeout(CONNECT_SECONDS);
         server.setLoginTimeout(CONNECT_SECONDS);
         server.setTcpKeepAlive(true);
+        // a server that was demoted, and only reads, is no server: its connections would be kept for half an hour
+        server.setTargetServerType("primary");
+        server.setHostRecheckSeconds(1);
         server.setApplicationName("llmchat");
         // the details of an error repeat the row, and with it what was said
         server.setLogServerErrorDetail(false);

@@ -15,12 +15,15 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
+import java.util.regex.Pattern;
 import org.redisson.api.RBucket;
 import org.redisson.api.RFuture;
 import org.redisson.api.RStream;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.StreamMessageId;
+import org.redisson.api.options.PlainOptions;
 import org.redisson.api.stream.StreamAddArgs;
 import org.redisson.api.stream.StreamReadArgs;
 import org.redisson.client.RedisConnectionException;
@@ -38,6 +41,7 @@ public final class RedisWatch {
 
     private static final Logger LOG = LoggerFactory.getLogger(RedisWatch.class);
     private static final long INTERVAL_MILLIS = 250;
+    private static final Pattern TAKES_NOTHING = Pattern.compile("used memory > 'maxmemory'|MISCONF|READONLY|NOREPLICAS");
     private static final int MAX_READ = 1_000;
     private static final int MAX_KEPT = 10_000;
     /** A call is given so many slices of time in which this process was running and nobody else was answered. */
@@ -56,7 +60,7 @@ public final class RedisWatch {
     private final List<Runnable> gaps = new CopyOnWriteArrayList<>();
     private final List<Runnable> looked = new CopyOnWriteArrayList<>();
     private volatile boolean available = true;
-    /** Whether it answers, but takes nothing new. */
+    /** Whether it answers, but takes nothing new: it has no memory, cannot save what it has, or is the replica of another one. */
     private volatile boolean full;
     /** When anybody last got an answer. */
     private volatile long answeredAt = System.nanoTime();
@@ -74,7 +78,8 @@ public final class RedisWatch {
     RedisWatch(RedissonClient client, Iterable<EventExecutor> loops) {
         this.loops = loops;
         changes = client.getStream("llmchat:changes", StringCodec.INSTANCE);
-        room = client.getBucket("llmchat:room", StringCodec.INSTANCE);
+        // once: a replica that only reads says so at once
+        room = client.getBucket(PlainOptions.name("llmchat:room").codec(StringCodec.INSTANCE).retryAttempts(0));
     }
 
     void start() {
@@ -96,7 +101,7 @@ public final class RedisWatch {
 
     /**
      * Whether changes that others make are told here. They are not while Redis is away, nor, as far as this instance has
-     * met it in a write of its own, while it is full.
+     * met it in a write of its own, while it takes nothing new.
      */
     public boolean tellsChanges() {
         return available && !full;
@@ -115,7 +120,16 @@ public final class RedisWatch {
      *         depends on it runs on an event loop or the thread that asks, and must not wait for anything
      */
     public <T> CompletableFuture<T> begin(Supplier<? extends RFuture<T>> call) {
-        return available ? watched(call, SLICES) : CompletableFuture.failedFuture(new RedisAway("Redis is away"));
+        return begin(call, null);
+    }
+
+    /**
+     * As {@link #begin(Supplier)}, for a call that was sent and may still be executed.
+     *
+     * @param late is told, on the same threads, of an answer that comes when it is not waited for any more
+     */
+    public <T> CompletableFuture<T> begin(Supplier<? extends RFuture<T>> call, Consumer<T> late) {
+        return available ? watched(call, SLICES, late) : CompletableFuture.failedFuture(new RedisAway("Redis is away"));
     }
 
     /**
@@ -142,9 +156,9 @@ public final class RedisWatch {
         }
     }
 
-    private <T> CompletableFuture<T> watched(Supplier<? extends RFuture<T>> call, int slices) {
+    private <T> CompletableFuture<T> watched(Supplier<? extends RFuture<T>> call, int slices, Consumer<T> late) {
         RFuture<T> answer = call.get();
-        Waiting<T> waiting = new Waiting<>(answer, slices);
+        Waiting<T> waiting = new Waiting<>(answer, slices, late != null);
         all.add(waiting);
         if (resting) {
             LockSupport.unpark(giveUp);
@@ -153,14 +167,19 @@ public final class RedisWatch {
             Throwable cause = failure instanceof CompletionException && failure.getCause() != null ? failure.getCause() : failure;
             if (cause == null) {
                 answeredAt = System.nanoTime();
-                waiting.complete(got);
+                if (!waiting.complete(got) && late != null) {
+                    late.accept(got);
+                }
                 return;
             }
-            if (cause instanceof RedisConnectionException || cause instanceof RedisTimeoutException) {
+            if (TAKES_NOTHING.matcher(String.valueOf(cause.getMessage())).find()) {
+                if (!full) {
+                    full = true;
+                    LOG.warn("Redis takes nothing new ({}); this instance relies on nothing that is kept for longer than a second",
+                            cause.getMessage());
+                }
+            } else if (cause instanceof RedisConnectionException || cause instanceof RedisTimeoutException) {
                 away(cause.getMessage());
-            } else if (!full && String.valueOf(cause.getMessage()).contains("command not allowed when used memory > 'maxmemory'")) {
-                full = true;
-                LOG.warn("Redis is full, and takes nothing new; this instance relies on nothing that is kept for longer than a second");
             }
             waiting.completeExceptionally(new RedisAway("Redis failed: " + cause));
         });
@@ -171,13 +190,15 @@ public final class RedisWatch {
     private final class Waiting<T> extends CompletableFuture<T> {
         private final RFuture<T> answer;
         private final int slices;
+        private final boolean goesOn;
         private final long begun = System.nanoTime();
         private int waited;
         private int silent;
 
-        Waiting(RFuture<T> answer, int slices) {
+        Waiting(RFuture<T> answer, int slices, boolean goesOn) {
             this.answer = answer;
             this.slices = slices;
+            this.goesOn = goesOn;
         }
 
         @Override
@@ -199,7 +220,9 @@ public final class RedisWatch {
                 return false;
             }
             away("does not answer");
-            answer.cancel(false);
+            if (!goesOn) {
+                answer.cancel(false);
+            }
             completeExceptionally(new RedisAway("Redis does not answer"));
             return true;
         }
@@ -265,7 +288,8 @@ public final class RedisWatch {
                 Thread.sleep(INTERVAL_MILLIS);
                 look();
                 if (!available) {
-                    LOG.info("Redis is back");
+                    full |= !hasRoom();
+                    LOG.info(full ? "Redis is back, and takes nothing new" : "Redis is back");
                     available = true;
                     gaps.forEach(Runnable::run);
                 }
@@ -285,7 +309,7 @@ public final class RedisWatch {
 
     private boolean hasRoom() {
         try {
-            await(watched(() -> room.setAsync("", Duration.ofSeconds(1)), LOOK_SLICES));
+            await(watched(() -> room.setAsync("", Duration.ofSeconds(1)), LOOK_SLICES, null));
             return true;
         } catch (RedisAway e) {
             return false;
@@ -295,7 +319,7 @@ public final class RedisWatch {
     private void look() {
         if (last == null) {
             Map<StreamMessageId, Map<String, String>> newest =
-                    await(watched(() -> changes.rangeReversedAsync(1, StreamMessageId.MAX, StreamMessageId.MIN), LOOK_SLICES));
+                    await(watched(() -> changes.rangeReversedAsync(1, StreamMessageId.MAX, StreamMessageId.MIN), LOOK_SLICES, null));
             last = newest.isEmpty() ? new StreamMessageId(0) : newest.keySet().iterator().next();
             // what was cached before this moment may be old
             gaps.forEach(Runnable::run);
@@ -303,7 +327,7 @@ public final class RedisWatch {
         Map<StreamMessageId, Map<String, String>> read;
         do {
             long asked = System.nanoTime();
-            read = await(watched(() -> changes.readAsync(StreamReadArgs.greaterThan(last).count(MAX_READ)), LOOK_SLICES));
+            read = await(watched(() -> changes.readAsync(StreamReadArgs.greaterThan(last).count(MAX_READ)), LOOK_SLICES, null));
             roundTripNanos = System.nanoTime() - asked;
             read.forEach((at, change) -> {
                 last = at;
