@@ -20,6 +20,7 @@ import java.util.UUID;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What operators look at and change: health, metrics, agents, keys, usage records. */
@@ -133,7 +134,7 @@ class OperationsTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"\"temperature\":1e400", "\"temperature\":1e-400", "\"temperature\":-0.1", "\"temperature\":2.1", "\"temperature\":\"1\"",
-            "\"maxTokens\":1.5", "\"maxTokens\":1e400", "\"maxTokens\":2147483648", "\"maxTokens\":\"9\""})
+            "\"maxTokens\":0", "\"maxTokens\":-5", "\"maxTokens\":1.5", "\"maxTokens\":1e400", "\"maxTokens\":2147483648", "\"maxTokens\":\"9\""})
     void aNumberOfAnAgentThatCannotBeKeptOrUsedIsRefused(String member) throws Exception {
         HttpResponse<String> response = TestGateway.shared().post("/api/agents", agentJson("," + member));
         assertEquals(400, response.statusCode(), response.body());
@@ -143,7 +144,30 @@ class OperationsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null"})
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
+        "model        | 'model':''",
+        "name         | 'name':' '",
+        "fallbacks[0] | 'fallbacks':[5]",
+        "fallbacks[1] | 'fallbacks':['demo',{'weight':1}]",
+        "fallbacks[0] | 'fallbacks':[null]"})
+    void whatAnAgentCannotBeAskedWithIsRefusedAndTheMemberNamed(String field, String member) throws Exception {
+        HttpResponse<String> response = TestGateway.shared().send("PUT", "/api/agents/" + agent, "{" + member.replace('\'', '"') + "}");
+        assertEquals(400, response.statusCode(), response.body());
+        assertEquals(field, json(response.body()).path("details").path(0).path("field").asText());
+    }
+
+    @Test
+    void whatAnAgentIsOnlyKeptWithMayBeAnything() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String kept = "\"capabilities\":[{\"name\":\"search\"},5],\"metadata\":{\"a\":[1]},\"fallbacks\":[{\"model\":\"demo\",\"weight\":1}]";
+        assertEquals(201, gateway.post("/api/agents", agentJson("," + kept)).statusCode());
+        assertEquals(200, gateway.post("/v1/chat/completions", chat(agent, false)).statusCode());
+        assertEquals(200, gateway.get("/api/agents/" + agent + "/status").statusCode());
+        assertEquals("search", json(gateway.get("/api/agents/" + agent).body()).at("/data/capabilities/0/name").asText());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":1", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null"})
     void aNumberAtTheEdgeIsTaken(String members) throws Exception {
         assertEquals(201, TestGateway.shared().post("/api/agents", agentJson("," + members)).statusCode());
     }

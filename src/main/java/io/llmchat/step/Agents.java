@@ -95,13 +95,21 @@ public final class Agents {
             throw ChatException.invalid(name, name + " has a NUL in it.");
         }
         String takes = TEXTS.contains(name) && !value.isTextual() ? "a string"
+                : NEEDED.contains(name) && value.asText().isBlank() ? "a string that says something"
                 : LISTS.contains(name) && !value.isArray() ? "an array"
                 : OBJECTS.contains(name) && !value.isObject() ? "an object"
                 : name.equals("temperature") && !isTemperature(value) ? "a number from 0 to 2"
-                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt()) ? "a whole number"
+                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0) ? "a whole number, 1 or more"
                 : name.equals("isActive") && !value.isBoolean() ? "true or false" : null;
         if (takes != null) {
             throw ChatException.invalid(name, name + " must be " + takes + ".");
+        }
+        for (int i = 0; name.equals("fallbacks") && i < value.size(); i++) {
+            JsonNode model = value.get(i).isObject() ? value.get(i).path("model") : value.get(i);
+            if (!model.isTextual()) {
+                throw ChatException.invalid("fallbacks[" + i + "]", "fallbacks[" + i
+                        + "] must be <provider>/<model> or the id of an agent, or an object with one of them as its model.");
+            }
         }
         if (name.equals("rateLimit")) {
             Quota.read(value, name);
