@@ -17,6 +17,8 @@ import java.net.http.HttpResponse;
 import java.sql.Connection;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -103,6 +105,34 @@ class OperationsTest {
         assertEquals(200, gateway.send("DELETE", "/api/agents/" + agent, null).statusCode());
         assertEquals(404, gateway.get("/api/agents/" + agent).statusCode());
         assertEquals(404, gateway.post("/v1/chat/completions", chat(agent, false)).statusCode());
+    }
+
+    @Test
+    void ofTwoChangesAtOnceNoneIsLost() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.post("/api/agents", agentJson(",\"temperature\":0.1,\"rateLimit\":{\"tokensPerDay\":9}"));
+        CompletableFuture<HttpResponse<String>> second;
+        try (Connection first = gateway.bean(DataSource.class).getConnection(); var s = first.createStatement()) {
+            first.setAutoCommit(false);
+            s.execute("UPDATE agent_configs SET name = 'First', system_prompt = 'Be brief.' WHERE id = '" + agent + "'");
+            second = CompletableFuture.supplyAsync(() -> {
+                try {
+                    return gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"second\"}");
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            until("the second waits", () -> gateway.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    + " AND query LIKE '%UPDATE agent_configs%' AND pid <> pg_backend_pid()") > 0);
+            first.commit();
+            first.setAutoCommit(true);
+        }
+        JsonNode both = json(second.get(10, TimeUnit.SECONDS).body()).path("data");
+        assertEquals("First", both.path("name").asText(), both.toString());
+        assertEquals("Be brief.", both.path("systemPrompt").asText());
+        assertEquals("second", both.path("model").asText());
+        assertEquals(0.1, both.path("temperature").asDouble());
+        assertEquals(9, both.at("/rateLimit/tokensPerDay").asInt());
     }
 
     @Test
