@@ -7,6 +7,7 @@ import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -25,6 +26,7 @@ import java.math.BigDecimal;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.security.MessageDigest;
 import java.sql.Connection;
 import java.time.Instant;
@@ -443,6 +445,34 @@ class KeysTest {
         assertEquals(200, ask(gateway, key));
         Files.writeString(file, before);
         until("the key is gone", () -> ask(gateway, key) == 401);
+    }
+
+    @Test
+    void aFileThatCannotBeReadForAWhileIsReadWhenItCanBeAndThatIsSaidOnce() throws Exception {
+        Path own = folder.resolve("own.yaml");
+        String entry = "- {name: A, userId: u, key: %s}\n";
+        Files.writeString(own, entry.formatted("a" + OF_THE_FILE));
+        KeyFile keys = new KeyFile(own.toString());
+        FileTime changedAt = FileTime.from(Instant.parse("2026-01-01T00:00:00Z"));
+        try (Logs logs = new Logs()) {
+            String told = "The keys stay as they were: KEYS_FILE " + own + " cannot be read.";
+            for (int times = 1; times <= 2; times++) {
+                Files.delete(own);
+                // nobody can read it, whoever runs this
+                Files.createDirectory(own);
+                Files.setLastModifiedTime(own, changedAt);
+                keys.reread();
+                keys.reread();
+                Files.delete(own);
+                keys.reread();
+                assertEquals(times, logs.text().split(told, -1).length - 1);
+                Files.writeString(own, entry.formatted(times + OF_THE_FILE));
+                Files.setLastModifiedTime(own, changedAt);
+                keys.reread();
+                assertNotNull(keys.find(times + OF_THE_FILE));
+                changedAt = FileTime.from(changedAt.toInstant().plusSeconds(1));
+            }
+        }
     }
 
     @Test
