@@ -201,6 +201,20 @@ class KeysTest {
         assertFalse(Instant.now().isBefore(end));
     }
 
+    @Test
+    void anEndMayHaveAnyOffset() throws Exception {
+        assertEquals("2999-01-31T06:00:00.000Z", make(",\"expiresAt\":\"2999-02-01T00:00:00+18:00\"").path("expiresAt").asText());
+    }
+
+    @Test
+    void aKeyThatWasMadeToLastForEverDoes() throws Exception {
+        JsonNode made = make("");
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("UPDATE api_keys SET expires_at = '10000-01-01 04:59:59Z' WHERE id = '" + made.path("id").asText() + "'");
+        }
+        assertEquals(200, ask(gateway, made.path("key").asText()));
+    }
+
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
         "name             | {'userId':'u'}",
@@ -209,6 +223,8 @@ class KeysTest {
         "userId           | {'name':'n','userId':'two words'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'tomorrow'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'2020-01-01T00:00:00Z'}",
+        "expiresAt        | {'name':'n','userId':'u','expiresAt':'9999-12-31T23:59:59-05:00'}",
+        "expiresAt        | {'name':'n','userId':'u','expiresAt':'+10000-01-01T00:00:00Z'}",
         "agents           | {'name':'n','userId':'u','agents':'demo'}",
         "agents[0]        | {'name':'n','userId':'u','agents':[7]}",
         "models[1]        | {'name':'n','userId':'u','models':['openai/a','gpt-4o']}",

@@ -49,7 +49,8 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
         return new ApiKey(HexFormat.of().parseHex(key.path("hash").asText()),
                 new Caller(key.path("userId").asText(), key.path("id").asText(), texts(key.path("agents")), texts(key.path("models")),
                         quota(key, "limits"), quota(key, "userLimits")),
-                key.hasNonNull("expiresAt") ? OffsetDateTime.parse(key.path("expiresAt").asText()).toInstant() : null);
+                // the database writes years of more than four digits without the plus that belongs to them
+                key.hasNonNull("expiresAt") ? OffsetDateTime.parse(key.path("expiresAt").asText().replaceFirst("^\\d{5}", "+$0")).toInstant() : null);
     }
 
     private static Set<String> texts(JsonNode array) {
