@@ -23,6 +23,8 @@ import org.apache.camel.Processor;
 /** The steps of the routes that show and change agents. */
 public final class Agents {
 
+    private static final Set<String> MEMBERS = Set.of("id", "name", "description", "provider", "model", "systemPrompt", "temperature",
+            "maxTokens", "fallbacks", "capabilities", "isActive", "rateLimit", "metadata");
     private static final List<String> NEEDED = List.of("name", "provider", "model");
     private static final Set<String> TEXTS = Set.of("id", "name", "description", "provider", "model", "systemPrompt");
     private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
@@ -74,6 +76,7 @@ public final class Agents {
 
     private static ObjectNode read(Exchange exchange) {
         ObjectNode agent = JsonBody.read(exchange);
+        agent.retain(MEMBERS);
         agent.properties().forEach(member -> check(member.getKey(), member.getValue()));
         // null is nothing: what the database keeps of them has its type
         LISTS.stream().filter(name -> agent.path(name).isNull()).forEach(agent::putArray);
@@ -90,7 +93,8 @@ public final class Agents {
         if (value.isNull() && !NEEDED.contains(name)) {
             return;
         }
-        if (value.toString().contains("\\u0000")) {
+        // two backslashes are one that was written, and what follows them is no escape
+        if (value.toString().replace("\\\\", "").contains("\\u0000")) {
             // the database keeps every character but this one
             throw ChatException.invalid(name, name + " has a NUL in it.");
         }

@@ -75,6 +75,7 @@ public final class Keys {
     public Processor readUser() {
         return exchange -> {
             ObjectNode user = JsonBody.read(exchange);
+            user.retain("name", "limits");
             String id = exchange.getMessage().getHeader("id", String.class);
             ApiKey.checkText(user.deepCopy().put("id", id), "id", ApiKey.USER_ID, ApiKey.USER_ID_TAKES);
             if (user.hasNonNull("name")) {
