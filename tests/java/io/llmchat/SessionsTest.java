@@ -555,6 +555,16 @@ class SessionsTest {
     }
 
     @Test
+    void theOldAnswerGoesThoughTheClockOfTheDatabaseIsAhead() throws Exception {
+        String chatId = begin("One?");
+        String question = history(chatId).path("messages").path(0).path("id").asText();
+        execute("UPDATE chat_messages SET created_at = now() + interval '10 seconds' WHERE session_id = '" + chatId + "' AND role = 'assistant'");
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Better")));
+        assertEquals(200, gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + question + "\"}").statusCode());
+        assertEquals(List.of("user: One?", "assistant: Better"), told(chatId));
+    }
+
+    @Test
     void aMessageThatIsNotThereIsNotAnsweredOnceMore() throws Exception {
         String chatId = begin("One?");
         String elsewhere = history(begin("Other?")).path("messages").path(0).path("id").asText();
