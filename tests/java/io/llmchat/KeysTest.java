@@ -221,6 +221,8 @@ class KeysTest {
         "name             | {'name':'','userId':'u'}",
         "userId           | {'name':'n'}",
         "userId           | {'name':'n','userId':'two words'}",
+        "userId           | {'name':'n','userId':'.'}",
+        "userId           | {'name':'n','userId':'..'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'tomorrow'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'2020-01-01T00:00:00Z'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'9999-12-31T23:59:59-05:00'}",
@@ -512,6 +514,7 @@ class KeysTest {
         "- {name: CI, userId: u, sha256: 0123}                                               | entry 1 (CI): sha256 must be 64 hexadecimal digits",
         "- {name: CI, userId: u, key: 01234567890123456789012345678901, limits: {points: x}} | entry 1 (CI): limits.points must be a whole number",
         "- {name: CI, userId: u, key: 01234567890123456789012345678901, expiresAt: soon}     | entry 1 (CI): expiresAt must be a time",
+        "- {name: CI, userId: .., key: 01234567890123456789012345678901}                     | entry 1 (CI): userId must be 1 to 128 visible",
         "- [a]                                                                               | entry 1: A key is described by an object.",
         "- {name: 'CI                                                                        | is not YAML: see line 1"})
     void aFileThatCannotBeUsedStopsTheStartAndSaysWhere(String content, String fault) throws Exception {

@@ -248,8 +248,13 @@ class SessionsTest {
     void anIdThatCannotBeOneIsRefusedOrNotFound() throws Exception {
         invalid("chatId", gateway.post(PATH, ask("", "Hi", false)));
         invalid("chatId", gateway.post(PATH, ask("a\\u0000b", "Hi", false)));
-        assertEquals("metadata.session_id", json(gateway.post("/v1/chat/completions", openAi("x".repeat(129), "Hi")).body())
-                .path("error").path("param").asText());
+        // paths cannot say the dots
+        for (String session : List.of("x".repeat(129), ".", "..")) {
+            assertEquals("metadata.session_id", json(gateway.post("/v1/chat/completions", openAi(session, "Hi")).body())
+                    .path("error").path("param").asText(), session);
+        }
+        assertEquals(200, gateway.post("/v1/chat/completions", openAi("..." + model, "Hi")).statusCode());
+        assertEquals(2, told("..." + model).size());
         assertEquals(400, gateway.get("/api/chat/history/a%00b").statusCode());
         notFound(gateway.get("/api/chat/history/%27%20OR%201=1"));
     }

@@ -24,9 +24,9 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
     /** What may be a name, and in words. */
     public static final String NAME = "[^\\x00]{1,200}";
     public static final String NAME_TAKES = "a text of 1 to 200 characters";
-    /** What may be the id of a user, and in words. */
-    public static final String USER_ID = "[\\x21-\\x7e]{1,128}";
-    public static final String USER_ID_TAKES = "1 to 128 visible characters without spaces";
+    /** What may be the id of a user, and in words: it stands in paths. */
+    public static final String USER_ID = "(?!\\.\\.?$)[\\x21-\\x7e]{1,128}";
+    public static final String USER_ID_TAKES = "1 to 128 visible characters without spaces, and neither . nor .. alone";
 
     private static final Set<String> MEMBERS = Set.of("name", "userId", "expiresAt", "agents", "models", "limits");
 
