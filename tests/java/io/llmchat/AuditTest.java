@@ -52,7 +52,7 @@ class AuditTest {
     void whatBecomesOfAnAgentStandsThereTheLatestFirst() throws Exception {
         gateway.post("/api/agents", agent, "Authorization", ADMIN[1], "X-Request-Id", "the-request-" + id);
         assertEquals(409, gateway.post("/api/agents", agent, ADMIN).statusCode());
-        gateway.send("PUT", "/api/agents/" + id, "{\"model\":\"other\",\"systemPrompt\":null}", ADMIN);
+        gateway.send("PUT", "/api/agents/" + id, "{\"model\":\"other\",\"systemPrompt\":null,\"note\":1}", ADMIN);
         gateway.send("DELETE", "/api/agents/" + id, null, ADMIN);
         assertEquals(404, gateway.send("DELETE", "/api/agents/" + id, null, ADMIN).statusCode());
 

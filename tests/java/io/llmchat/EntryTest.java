@@ -119,6 +119,22 @@ class EntryTest {
         refused("systemPrompt", gateway.post("/api/agents", agent + "\"systemPrompt\":\"a\\u0000b\"}"));
         refused("metadata", gateway.post("/api/agents", agent + "\"metadata\":{\"a\\u0000\":1}}"));
         refused("fallbacks", gateway.send("PUT", "/api/agents/demo", "{\"fallbacks\":[\"a\\u0000b\"]}"));
+        refused("systemPrompt", gateway.post("/api/agents", agent + "\"systemPrompt\":\"a\\\\\\u0000b\"}"));
+    }
+
+    @Test
+    void aNulInWhatIsNotKeptIsNothing() throws Exception {
+        assertEquals(200, gateway.send("PUT", "/api/users/" + model, "{\"name\":\"Ada\",\"note\":\"\\u0000\"}").statusCode());
+        assertEquals(200, gateway.send("PUT", "/api/agents/demo", "{\"\\u0000\":1,\"note\":\"\\u0000\"}").statusCode());
+    }
+
+    @Test
+    void aPromptMaySayHowANulIsWritten() throws Exception {
+        String prompt = "\"Never write \\\\u0000.\"";
+        HttpResponse<String> made = gateway.post("/api/agents", "{\"name\":\"N\",\"provider\":\"demo\",\"model\":\"demo\",\"systemPrompt\":" + prompt + "}");
+        assertEquals(201, made.statusCode(), made.body());
+        assertEquals(json(prompt), json(made.body()).at("/data/systemPrompt"));
+        gateway.send("DELETE", "/api/agents/" + json(made.body()).at("/data/id").asText(), null);
     }
 
     // --- null

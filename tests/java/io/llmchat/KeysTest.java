@@ -7,6 +7,7 @@ import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -25,6 +26,7 @@ import java.math.BigDecimal;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.security.MessageDigest;
 import java.sql.Connection;
 import java.time.Instant;
@@ -199,14 +201,32 @@ class KeysTest {
         assertFalse(Instant.now().isBefore(end));
     }
 
+    @Test
+    void anEndMayHaveAnyOffset() throws Exception {
+        assertEquals("2999-01-31T06:00:00.000Z", make(",\"expiresAt\":\"2999-02-01T00:00:00+18:00\"").path("expiresAt").asText());
+    }
+
+    @Test
+    void aKeyThatWasMadeToLastForEverDoes() throws Exception {
+        JsonNode made = make("");
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("UPDATE api_keys SET expires_at = '10000-01-01 04:59:59Z' WHERE id = '" + made.path("id").asText() + "'");
+        }
+        assertEquals(200, ask(gateway, made.path("key").asText()));
+    }
+
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
         "name             | {'userId':'u'}",
         "name             | {'name':'','userId':'u'}",
         "userId           | {'name':'n'}",
         "userId           | {'name':'n','userId':'two words'}",
+        "userId           | {'name':'n','userId':'.'}",
+        "userId           | {'name':'n','userId':'..'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'tomorrow'}",
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'2020-01-01T00:00:00Z'}",
+        "expiresAt        | {'name':'n','userId':'u','expiresAt':'9999-12-31T23:59:59-05:00'}",
+        "expiresAt        | {'name':'n','userId':'u','expiresAt':'+10000-01-01T00:00:00Z'}",
         "agents           | {'name':'n','userId':'u','agents':'demo'}",
         "agents[0]        | {'name':'n','userId':'u','agents':[7]}",
         "models[1]        | {'name':'n','userId':'u','models':['openai/a','gpt-4o']}",
@@ -446,6 +466,34 @@ class KeysTest {
     }
 
     @Test
+    void aFileThatCannotBeReadForAWhileIsReadWhenItCanBeAndThatIsSaidOnce() throws Exception {
+        Path own = folder.resolve("own.yaml");
+        String entry = "- {name: A, userId: u, key: %s}\n";
+        Files.writeString(own, entry.formatted("a" + OF_THE_FILE));
+        KeyFile keys = new KeyFile(own.toString());
+        FileTime changedAt = FileTime.from(Instant.parse("2026-01-01T00:00:00Z"));
+        try (Logs logs = new Logs()) {
+            String told = "The keys stay as they were: KEYS_FILE " + own + " cannot be read.";
+            for (int times = 1; times <= 2; times++) {
+                Files.delete(own);
+                // nobody can read it, whoever runs this
+                Files.createDirectory(own);
+                Files.setLastModifiedTime(own, changedAt);
+                keys.reread();
+                keys.reread();
+                Files.delete(own);
+                keys.reread();
+                assertEquals(times, logs.text().split(told, -1).length - 1);
+                Files.writeString(own, entry.formatted(times + OF_THE_FILE));
+                Files.setLastModifiedTime(own, changedAt);
+                keys.reread();
+                assertNotNull(keys.find(times + OF_THE_FILE));
+                changedAt = FileTime.from(changedAt.toInstant().plusSeconds(1));
+            }
+        }
+    }
+
+    @Test
     void whatTheReadmeShowsIsNobodysKey() throws Exception {
         String shown = Readme.block("userId: builder");
         Path copied = folder.resolve("copied.yaml");
@@ -466,6 +514,7 @@ class KeysTest {
         "- {name: CI, userId: u, sha256: 0123}                                               | entry 1 (CI): sha256 must be 64 hexadecimal digits",
         "- {name: CI, userId: u, key: 01234567890123456789012345678901, limits: {points: x}} | entry 1 (CI): limits.points must be a whole number",
         "- {name: CI, userId: u, key: 01234567890123456789012345678901, expiresAt: soon}     | entry 1 (CI): expiresAt must be a time",
+        "- {name: CI, userId: .., key: 01234567890123456789012345678901}                     | entry 1 (CI): userId must be 1 to 128 visible",
         "- [a]                                                                               | entry 1: A key is described by an object.",
         "- {name: 'CI                                                                        | is not YAML: see line 1"})
     void aFileThatCannotBeUsedStopsTheStartAndSaysWhere(String content, String fault) throws Exception {

@@ -82,6 +82,18 @@ class MigrationTest {
     }
 
     @Test
+    void anAnswerThatHasWaitedTakesThePlaceOfNothingThatCameMeanwhile() throws Exception {
+        database.migrate(null);
+        database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");
+        database.execute("INSERT INTO chat_messages (id, session_id, role, content, created_at) VALUES ('q', 's', 'user', 'One?', to_timestamp(10)),"
+                + " ('old', 's', 'assistant', 'Old', to_timestamp(20)), ('next', 's', 'user', 'Two?', to_timestamp(40))");
+        String answer = "{\"id\":\"m\",\"session\":\"s\",\"text\":\"New\",\"status\":\"complete\",\"keyed\":false,\"asked\":\"q\",\"ended\":30}";
+        database.execute(HotQueriesTest.queries().get("to-postgres-answer").replace(":#${body}", "'" + answer + "'")
+                .replace(":#${exchangeProperty.waited}", "'interval'"));
+        assertEquals("q m next", database.value("SELECT string_agg(id, ' ' ORDER BY created_at) FROM chat_messages"));
+    }
+
+    @Test
     void aMessageGoesWithItsSessionAndHasNothingButKnownValues() throws Exception {
         database.migrate(null);
         database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");

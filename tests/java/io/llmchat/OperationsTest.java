@@ -17,9 +17,12 @@ import java.net.http.HttpResponse;
 import java.sql.Connection;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What operators look at and change: health, metrics, agents, keys, usage records. */
@@ -105,6 +108,34 @@ class OperationsTest {
     }
 
     @Test
+    void ofTwoChangesAtOnceNoneIsLost() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.post("/api/agents", agentJson(",\"temperature\":0.1,\"rateLimit\":{\"tokensPerDay\":9}"));
+        CompletableFuture<HttpResponse<String>> second;
+        try (Connection first = gateway.bean(DataSource.class).getConnection(); var s = first.createStatement()) {
+            first.setAutoCommit(false);
+            s.execute("UPDATE agent_configs SET name = 'First', system_prompt = 'Be brief.' WHERE id = '" + agent + "'");
+            second = CompletableFuture.supplyAsync(() -> {
+                try {
+                    return gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"second\"}");
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+            });
+            until("the second waits", () -> gateway.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    + " AND query LIKE '%UPDATE agent_configs%' AND pid <> pg_backend_pid()") > 0);
+            first.commit();
+            first.setAutoCommit(true);
+        }
+        JsonNode both = json(second.get(10, TimeUnit.SECONDS).body()).path("data");
+        assertEquals("First", both.path("name").asText(), both.toString());
+        assertEquals("Be brief.", both.path("systemPrompt").asText());
+        assertEquals("second", both.path("model").asText());
+        assertEquals(0.1, both.path("temperature").asDouble());
+        assertEquals(9, both.at("/rateLimit/tokensPerDay").asInt());
+    }
+
+    @Test
     void aChangeIsSeenByAnotherInstance() throws Exception {
         TestGateway gateway = TestGateway.shared();
         try (TestGateway other = TestGateway.with()) {
@@ -133,7 +164,7 @@ class OperationsTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"\"temperature\":1e400", "\"temperature\":1e-400", "\"temperature\":-0.1", "\"temperature\":2.1", "\"temperature\":\"1\"",
-            "\"maxTokens\":1.5", "\"maxTokens\":1e400", "\"maxTokens\":2147483648", "\"maxTokens\":\"9\""})
+            "\"maxTokens\":0", "\"maxTokens\":-5", "\"maxTokens\":1.5", "\"maxTokens\":1e400", "\"maxTokens\":2147483648", "\"maxTokens\":\"9\""})
     void aNumberOfAnAgentThatCannotBeKeptOrUsedIsRefused(String member) throws Exception {
         HttpResponse<String> response = TestGateway.shared().post("/api/agents", agentJson("," + member));
         assertEquals(400, response.statusCode(), response.body());
@@ -143,7 +174,30 @@ class OperationsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null"})
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
+        "model        | 'model':''",
+        "name         | 'name':' '",
+        "fallbacks[0] | 'fallbacks':[5]",
+        "fallbacks[1] | 'fallbacks':['demo',{'weight':1}]",
+        "fallbacks[0] | 'fallbacks':[null]"})
+    void whatAnAgentCannotBeAskedWithIsRefusedAndTheMemberNamed(String field, String member) throws Exception {
+        HttpResponse<String> response = TestGateway.shared().send("PUT", "/api/agents/" + agent, "{" + member.replace('\'', '"') + "}");
+        assertEquals(400, response.statusCode(), response.body());
+        assertEquals(field, json(response.body()).path("details").path(0).path("field").asText());
+    }
+
+    @Test
+    void whatAnAgentIsOnlyKeptWithMayBeAnything() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String kept = "\"capabilities\":[{\"name\":\"search\"},5],\"metadata\":{\"a\":[1]},\"fallbacks\":[{\"model\":\"demo\",\"weight\":1}]";
+        assertEquals(201, gateway.post("/api/agents", agentJson("," + kept)).statusCode());
+        assertEquals(200, gateway.post("/v1/chat/completions", chat(agent, false)).statusCode());
+        assertEquals(200, gateway.get("/api/agents/" + agent + "/status").statusCode());
+        assertEquals("search", json(gateway.get("/api/agents/" + agent).body()).at("/data/capabilities/0/name").asText());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":1", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null"})
     void aNumberAtTheEdgeIsTaken(String members) throws Exception {
         assertEquals(201, TestGateway.shared().post("/api/agents", agentJson("," + members)).statusCode());
     }

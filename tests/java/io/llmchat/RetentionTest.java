@@ -74,7 +74,10 @@ class RetentionTest {
             until("the old session is gone", () -> gateway.get("/api/chat/history/" + old).statusCode() == 404);
             until("so are many", () -> gateway.count("SELECT count(*) FROM chat_sessions WHERE id LIKE '" + model + "%'") == 0);
             assertEquals(2, json(gateway.get("/api/chat/history/" + alive).body()).at("/data/messages").size(), "what is new of an old session stays");
-            assertEquals(2, json(gateway.get("/api/chat/history/" + young).body()).at("/data/messages").size());
+            assertEquals("", json(gateway.get("/api/chat/history/" + alive).body()).at("/data/title").asText(), "its title was said in an old message");
+            JsonNode kept = json(gateway.get("/api/chat/history/" + young).body()).path("data");
+            assertEquals(2, kept.path("messages").size());
+            assertEquals("Young", kept.path("title").asText());
             assertEquals(4, gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'"));
             assertFalse(gateway.count("SELECT count(*) FROM chat_messages WHERE session_id = '" + old + "'") > 0);
         }

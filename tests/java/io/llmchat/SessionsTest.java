@@ -248,8 +248,13 @@ class SessionsTest {
     void anIdThatCannotBeOneIsRefusedOrNotFound() throws Exception {
         invalid("chatId", gateway.post(PATH, ask("", "Hi", false)));
         invalid("chatId", gateway.post(PATH, ask("a\\u0000b", "Hi", false)));
-        assertEquals("metadata.session_id", json(gateway.post("/v1/chat/completions", openAi("x".repeat(129), "Hi")).body())
-                .path("error").path("param").asText());
+        // paths cannot say the dots
+        for (String session : List.of("x".repeat(129), ".", "..")) {
+            assertEquals("metadata.session_id", json(gateway.post("/v1/chat/completions", openAi(session, "Hi")).body())
+                    .path("error").path("param").asText(), session);
+        }
+        assertEquals(200, gateway.post("/v1/chat/completions", openAi("..." + model, "Hi")).statusCode());
+        assertEquals(2, told("..." + model).size());
         assertEquals(400, gateway.get("/api/chat/history/a%00b").statusCode());
         notFound(gateway.get("/api/chat/history/%27%20OR%201=1"));
     }
@@ -552,6 +557,16 @@ class SessionsTest {
         assertTrue(stream.contains("event: chunk\ndata: {\"content\":\"Best\"}") && stream.contains("event: end"), stream);
         assertEquals(List.of("user: One?"), sent());
         assertEquals(List.of("user: One?", "assistant: Best"), told(chatId), "what came after the question is gone");
+    }
+
+    @Test
+    void theOldAnswerGoesThoughTheClockOfTheDatabaseIsAhead() throws Exception {
+        String chatId = begin("One?");
+        String question = history(chatId).path("messages").path(0).path("id").asText();
+        execute("UPDATE chat_messages SET created_at = now() + interval '10 seconds' WHERE session_id = '" + chatId + "' AND role = 'assistant'");
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Better")));
+        assertEquals(200, gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + question + "\"}").statusCode());
+        assertEquals(List.of("user: One?", "assistant: Better"), told(chatId));
     }
 
     @Test

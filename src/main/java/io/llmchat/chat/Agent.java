@@ -7,15 +7,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.util.List;
 
 /**
- * An agent as the API shows it: a name for a provider's model with a system prompt and defaults of its own.
+ * An agent, as much of it as its chats need: a name for a provider's model with a system prompt and defaults of its own.
  *
  * @param fallbacks in order: {@code <provider>/<model>} or agent ids, as text or as {@code {model, …}}
  */
 @JsonInclude(JsonInclude.Include.NON_NULL)
 @JsonIgnoreProperties(ignoreUnknown = true)
-public record Agent(String id, String name, String description, String provider, String model, String systemPrompt,
-                    Double temperature, Integer maxTokens, List<JsonNode> fallbacks, List<String> capabilities,
-                    @JsonProperty("isActive") boolean isActive, JsonNode rateLimit, JsonNode metadata) {
+public record Agent(String id, String name, String provider, String model, String systemPrompt, Double temperature,
+                    Integer maxTokens, List<JsonNode> fallbacks, @JsonProperty("isActive") boolean isActive, JsonNode rateLimit) {
 
     public Target target() {
         return new Target(provider, model);

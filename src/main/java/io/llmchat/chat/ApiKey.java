@@ -24,9 +24,9 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
     /** What may be a name, and in words. */
     public static final String NAME = "[^\\x00]{1,200}";
     public static final String NAME_TAKES = "a text of 1 to 200 characters";
-    /** What may be the id of a user, and in words. */
-    public static final String USER_ID = "[\\x21-\\x7e]{1,128}";
-    public static final String USER_ID_TAKES = "1 to 128 visible characters without spaces";
+    /** What may be the id of a user, and in words: it stands in paths. */
+    public static final String USER_ID = "(?!\\.\\.?$)[\\x21-\\x7e]{1,128}";
+    public static final String USER_ID_TAKES = "1 to 128 visible characters without spaces, and neither . nor .. alone";
 
     private static final Set<String> MEMBERS = Set.of("name", "userId", "expiresAt", "agents", "models", "limits");
 
@@ -49,7 +49,8 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
         return new ApiKey(HexFormat.of().parseHex(key.path("hash").asText()),
                 new Caller(key.path("userId").asText(), key.path("id").asText(), texts(key.path("agents")), texts(key.path("models")),
                         quota(key, "limits"), quota(key, "userLimits")),
-                key.hasNonNull("expiresAt") ? OffsetDateTime.parse(key.path("expiresAt").asText()).toInstant() : null);
+                // the database writes years of more than four digits without the plus that belongs to them
+                key.hasNonNull("expiresAt") ? OffsetDateTime.parse(key.path("expiresAt").asText().replaceFirst("^\\d{5}", "+$0")).toInstant() : null);
     }
 
     private static Set<String> texts(JsonNode array) {

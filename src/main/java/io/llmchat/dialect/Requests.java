@@ -126,8 +126,9 @@ final class Requests {
     /** The name of a session: it stands in paths and logs. */
     static String session(String name, JsonParser p) throws IOException {
         String id = string(name, p);
-        if (id != null && (id.isEmpty() || !isName(id, MAX_SESSION))) {
-            throw ChatException.invalid(name, name + " takes 1 to " + MAX_SESSION + " characters, none of them a control character.");
+        if (id != null && (id.isEmpty() || id.equals(".") || id.equals("..") || !isName(id, MAX_SESSION))) {
+            throw ChatException.invalid(name, name + " takes 1 to " + MAX_SESSION
+                    + " characters, none of them a control character, and neither . nor .. alone.");
         }
         return id;
     }

@@ -23,6 +23,8 @@ import org.apache.camel.Processor;
 /** The steps of the routes that show and change agents. */
 public final class Agents {
 
+    private static final Set<String> MEMBERS = Set.of("id", "name", "description", "provider", "model", "systemPrompt", "temperature",
+            "maxTokens", "fallbacks", "capabilities", "isActive", "rateLimit", "metadata");
     private static final List<String> NEEDED = List.of("name", "provider", "model");
     private static final Set<String> TEXTS = Set.of("id", "name", "description", "provider", "model", "systemPrompt");
     private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
@@ -74,6 +76,7 @@ public final class Agents {
 
     private static ObjectNode read(Exchange exchange) {
         ObjectNode agent = JsonBody.read(exchange);
+        agent.retain(MEMBERS);
         agent.properties().forEach(member -> check(member.getKey(), member.getValue()));
         // null is nothing: what the database keeps of them has its type
         LISTS.stream().filter(name -> agent.path(name).isNull()).forEach(agent::putArray);
@@ -90,18 +93,27 @@ public final class Agents {
         if (value.isNull() && !NEEDED.contains(name)) {
             return;
         }
-        if (value.toString().contains("\\u0000")) {
+        // two backslashes are one that was written, and what follows them is no escape
+        if (value.toString().replace("\\\\", "").contains("\\u0000")) {
             // the database keeps every character but this one
             throw ChatException.invalid(name, name + " has a NUL in it.");
         }
         String takes = TEXTS.contains(name) && !value.isTextual() ? "a string"
+                : NEEDED.contains(name) && value.asText().isBlank() ? "a string that says something"
                 : LISTS.contains(name) && !value.isArray() ? "an array"
                 : OBJECTS.contains(name) && !value.isObject() ? "an object"
                 : name.equals("temperature") && !isTemperature(value) ? "a number from 0 to 2"
-                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt()) ? "a whole number"
+                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0) ? "a whole number, 1 or more"
                 : name.equals("isActive") && !value.isBoolean() ? "true or false" : null;
         if (takes != null) {
             throw ChatException.invalid(name, name + " must be " + takes + ".");
+        }
+        for (int i = 0; name.equals("fallbacks") && i < value.size(); i++) {
+            JsonNode model = value.get(i).isObject() ? value.get(i).path("model") : value.get(i);
+            if (!model.isTextual()) {
+                throw ChatException.invalid("fallbacks[" + i + "]", "fallbacks[" + i
+                        + "] must be <provider>/<model> or the id of an agent, or an object with one of them as its model.");
+            }
         }
         if (name.equals("rateLimit")) {
             Quota.read(value, name);

@@ -21,6 +21,8 @@ public final class Keys {
 
     /** The exchange property with a key that was just made: for the answer, and for nothing else. */
     private static final String MADE = "madeKey";
+    /** No key is good until then: years are written with four digits. */
+    private static final Instant LAST = Instant.parse("9999-12-31T00:00:00Z");
 
     private final KeyHash hash;
     private final KeyRing ring;
@@ -35,8 +37,13 @@ public final class Keys {
         return exchange -> {
             ObjectNode json = JsonBody.read(exchange);
             ApiKey.check(json, Set.of());
-            if (json.hasNonNull("expiresAt") && !OffsetDateTime.parse(json.path("expiresAt").asText()).toInstant().isAfter(Instant.now())) {
-                throw ChatException.invalid("expiresAt", "expiresAt must be a time to come.");
+            if (json.hasNonNull("expiresAt")) {
+                Instant end = OffsetDateTime.parse(json.path("expiresAt").asText()).toInstant();
+                if (!end.isAfter(Instant.now()) || !end.isBefore(LAST)) {
+                    throw ChatException.invalid("expiresAt", "expiresAt must be a time to come, before " + LAST + ".");
+                }
+                // the database knows fewer offsets than RFC 3339
+                json.put("expiresAt", end.toString());
             }
             String key = hash.make();
             exchange.setProperty(MADE, key);
@@ -68,6 +75,7 @@ public final class Keys {
     public Processor readUser() {
         return exchange -> {
             ObjectNode user = JsonBody.read(exchange);
+            user.retain("name", "limits");
             String id = exchange.getMessage().getHeader("id", String.class);
             ApiKey.checkText(user.deepCopy().put("id", id), "id", ApiKey.USER_ID, ApiKey.USER_ID_TAKES);
             if (user.hasNonNull("name")) {

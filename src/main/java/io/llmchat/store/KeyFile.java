@@ -33,6 +33,7 @@ public final class KeyFile {
 
     private final Path file;
     private FileTime readAt;
+    private String fault;
     private volatile Map<String, ApiKey> keys = Map.of();
 
     /**
@@ -57,29 +58,41 @@ public final class KeyFile {
         return found != null && MessageDigest.isEqual(found.hash(), hash) ? found : null;
     }
 
-    /** Reads the file again if it was changed; where it cannot be used the keys stay as they were. */
+    /** Reads the file again if it was changed; where it cannot be used the keys stay as they were, and why is said once. */
     public synchronized void reread() {
         try {
             if (file != null && !Files.getLastModifiedTime(file).equals(readAt)) {
                 keys = read();
                 LOG.info("Read {} keys from {}", keys.size(), file);
             }
+            fault = null;
         } catch (IllegalArgumentException | IOException e) {
-            LOG.warn("The keys stay as they were: {}", e.getMessage());
+            String now = e instanceof IOException ? unreadable() : e.getMessage();
+            if (!now.equals(fault)) {
+                LOG.warn("The keys stay as they were: {}", now);
+            }
+            fault = now;
         }
+    }
+
+    private String unreadable() {
+        return "KEYS_FILE " + file + " cannot be read.";
     }
 
     private Map<String, ApiKey> read() {
         JsonNode list;
         try {
-            readAt = Files.getLastModifiedTime(file);
-            list = YAML.readTree(Files.readAllBytes(file));
+            FileTime changedAt = Files.getLastModifiedTime(file);
+            byte[] content = Files.readAllBytes(file);
+            // not before: what could not be read is read when it can be, though it was not changed
+            readAt = changedAt;
+            list = YAML.readTree(content);
         } catch (com.fasterxml.jackson.core.JacksonException e) {
             // its own message would show the line, and with it a key
             throw new IllegalArgumentException("KEYS_FILE " + file + " is not YAML: see line "
                     + (e.getLocation() == null ? "1" : e.getLocation().getLineNr()) + ".");
         } catch (IOException e) {
-            throw new IllegalArgumentException("KEYS_FILE " + file + " cannot be read.");
+            throw new IllegalArgumentException(unreadable());
         }
         if (list.isMissingNode() || list.isNull()) {
             return Map.of();
