@@ -311,6 +311,18 @@ class ProvidersTest {
         assertEquals("unsupported_parameter", json(cannot.body()).path("error").path("code").asText());
     }
 
+    @Test
+    void vectorsAreOfTheModelThatWasAskedForWhoeverMakesThem() throws Exception {
+        String id = "a-" + UUID.randomUUID().toString().substring(0, 8);
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + id + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model
+                + "\",\"fallbacks\":[\"openai/other-" + model + "\",\"ollama/" + model + "\"]}").statusCode());
+        gateway.provider().on(model, call -> call.error(503, "down"));
+        provider.on(model, call -> call.json(200, "{\"data\":[{\"embedding\":[0.5]}]}"));
+        HttpResponse<String> response = gateway.post("/v1/embeddings", "{\"model\":\"" + id + "\",\"input\":\"Hi\"}");
+        assertEquals("openai=503,ollama=200", response.headers().firstValue("x-llmchat-attempts").orElseThrow(), response.body());
+        assertEquals(0, gateway.provider().calls("other-" + model).size());
+    }
+
     // --- Dify
 
     private void difySays(AtomicReference<Call> asked, String conversation) {
