@@ -250,6 +250,13 @@ class ProvidersTest {
     }
 
     @Test
+    void allLinesOfAHeaderReachTheProvider() throws Exception {
+        gateway.post("/v1/messages", "{\"model\":\"anthropic/" + model + "\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}",
+                "anthropic-beta", "one,two", "anthropic-beta", "three");
+        assertEquals("one,two, three", provider.call(model).header("anthropic-beta"));
+    }
+
+    @Test
     void anAnthropicCallerIsAnsweredByOpenAi() throws Exception {
         HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":5,"
                 + "\"system\":\"Be brief.\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
