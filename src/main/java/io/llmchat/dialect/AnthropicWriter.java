@@ -14,6 +14,7 @@ import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
+import io.llmchat.wire.ToolCalls;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.util.LinkedHashMap;
@@ -73,7 +74,7 @@ final class AnthropicWriter implements AnswerWriter {
                 case Part.Reasoning r -> content.addObject().put("type", "thinking").put("thinking", r.text())
                         .put("signature", r.signature() == null ? "" : r.signature());
                 case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
-                case Part.ToolCall c -> content.addObject().put("type", "tool_use").put("id", c.id()).put("name", c.name())
+                case Part.ToolCall c -> content.addObject().put("type", "tool_use").put("id", ToolCalls.anthropicId(c.id())).put("name", c.name())
                         .set("input", input(c.arguments()));
                 default -> { }
             }
@@ -234,7 +235,7 @@ final class AnthropicWriter implements AnswerWriter {
         if (open != NO_BLOCK) {
             stop(out);
         }
-        Json.quote(Json.quote(block(out, "tool_use").appendString(",\"id\":"), t.id()).appendString(",\"name\":"), t.name())
+        Json.quote(Json.quote(block(out, "tool_use").appendString(",\"id\":"), ToolCalls.anthropicId(t.id())).appendString(",\"name\":"), t.name())
                 .appendString(",\"input\":{}}}\n\n");
         openTool = t.index();
     }

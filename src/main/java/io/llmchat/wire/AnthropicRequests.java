@@ -272,10 +272,10 @@ public final class AnthropicRequests {
                     block.put("title", d.name());
                 }
             }
-            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", ToolCalls.plainId(call.id())).put("name", call.name())
+            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", id(call.id())).put("name", call.name())
                     .set("input", input(call, at));
             case Part.ToolResult result -> {
-                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", ToolCalls.plainId(result.id()));
+                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", id(result.id()));
                 ArrayNode inner = block.putArray("content");
                 result.content().forEach(p -> block(inner, p, at));
                 plain(block);
@@ -292,6 +292,11 @@ public final class AnthropicRequests {
             case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
             case Part.Other other -> throw Unsayable.field(at);
         }
+    }
+
+    /** The same for a call and for its result. */
+    private static String id(String id) {
+        return ToolCalls.anthropicId(ToolCalls.plainId(id));
     }
 
     /** Anthropic refuses text in which nothing stands but blanks ("text content blocks must contain non-whitespace text"). */
