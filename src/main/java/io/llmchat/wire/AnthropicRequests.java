@@ -186,9 +186,11 @@ public final class AnthropicRequests {
             json.set("thinking", options.get("thinking"));
         }
         Claude claude = Claude.named(model);
-        boolean samples = !ClaudeEffort.write(json, prompt, claude, warnings) && claude.takesSampling();
+        ClaudeEffort.write(json, prompt, claude, warnings);
+        boolean samples = claude.takesSampling() && !thinks(json.get("thinking"));
+        boolean either = claude.takesEither() && options.containsKey("temperature");
         for (String name : SAMPLING) {
-            if (options.containsKey(name) && samples) {
+            if (options.containsKey(name) && samples && !(either && name.equals("top_p"))) {
                 json.set(name, options.get(name));
             } else if (options.containsKey(name)) {
                 warnings.add(name);
@@ -207,6 +209,11 @@ public final class AnthropicRequests {
         }
         tools(json, prompt);
         return json;
+    }
+
+    /** Whether this member of a request, which may be null, makes a model think: then it takes no sampling. */
+    static boolean thinks(JsonNode thinking) {
+        return thinking != null && thinking.isObject() && !"disabled".equals(thinking.path("type").asText());
     }
 
     private static void system(ObjectNode json, Prompt prompt) {
@@ -300,7 +307,7 @@ public final class AnthropicRequests {
     }
 
     /** Anthropic refuses text in which nothing stands but blanks ("text content blocks must contain non-whitespace text"). */
-    private static void text(ArrayNode content, String text) {
+    static void text(ArrayNode content, String text) {
         if (!text.isBlank()) {
             content.addObject().put("type", "text").put("text", text);
         }
