@@ -28,6 +28,8 @@ final class AnthropicWriter implements AnswerWriter {
 
     private static final String[] NO_BLOCK = {"", ""};
     private static final String[] TEXT = {"text", "\"text\":\"\""};
+    /** One of a provider whose bytes pass, and not text: nobody else writes into it. */
+    private static final String[] PASSED = {"", ""};
     private static final String[] THINKING = {"thinking", "\"thinking\":\"\",\"signature\":\"\""};
 
     private final String id;
@@ -159,24 +161,12 @@ final class AnthropicWriter implements AnswerWriter {
         switch (event.type()) {
             case "content_block_start" -> {
                 index++;
-                open = TEXT;
+                // a text begins with nothing in it, all else is noted as it begins
+                open = event.token() && event.content() == null ? PASSED : TEXT;
             }
-            case "content_block_stop" -> {
-                open = NO_BLOCK;
-                openTool = -1;
-            }
+            case "content_block_stop" -> open = NO_BLOCK;
             case "message_stop" -> stopped = true;
             default -> { }
-        }
-        for (AnswerPart part : event.parts()) {
-            switch (part) {
-                case AnswerPart.Reasoning r -> open = THINKING;
-                case AnswerPart.ToolStart t -> {
-                    open = NO_BLOCK;
-                    openTool = t.index();
-                }
-                default -> { }
-            }
         }
     }
 
