@@ -110,7 +110,8 @@ final class AnthropicWriter implements AnswerWriter {
         if (usage.cachedTokens() > 0) {
             json.put("cache_read_input_tokens", usage.cachedTokens());
         }
-        return json.put("output_tokens", usage.completionTokens());
+        json.put("output_tokens", usage.completionTokens());
+        return usage.estimated() ? json.put("estimated", true) : json;
     }
 
     /**
