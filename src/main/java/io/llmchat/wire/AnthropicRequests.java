@@ -22,7 +22,7 @@ import java.util.Set;
 public final class AnthropicRequests {
 
     private static final Set<String> STRUCTURE = Set.of("model", "messages", "system", "tools", "tool_choice", "stream",
-            "stop_sequences", "metadata", "output_config");
+            "stop_sequences", "metadata", "output_config", "output_format");
     /** Options that both have, by the name of both, and those that go by another name here. */
     private static final Set<String> KNOWN = Set.of("max_tokens", "temperature", "top_p", "top_k", "stop", "thinking", "user",
             "parallel_tool_calls", "reasoning_effort", "service_tier", "metadata", "max_completion_tokens");
@@ -67,7 +67,7 @@ public final class AnthropicRequests {
         if (json.path("metadata").path("user_id").isTextual()) {
             options.put("user", json.path("metadata").get("user_id"));
         }
-        output(json.path("output_config"), options);
+        output(json.path("output_config"), json.path("output_format"), options);
         JsonNode choice = json.path("tool_choice");
         if (choice.path("disable_parallel_tool_use").asBoolean()) {
             options.put("parallel_tool_calls", Json.MAPPER.getNodeFactory().booleanNode(false));
@@ -75,9 +75,13 @@ public final class AnthropicRequests {
         return new Prompt(messages, tools, toolChoice(choice), options);
     }
 
-    /** The form that the answer is to have is an option of its own elsewhere; the rest is Anthropic's. */
-    private static void output(JsonNode config, Map<String, JsonNode> options) {
-        JsonNode format = config.path("format");
+    /**
+     * The form that the answer is to have is an option of its own elsewhere; the rest is Anthropic's.
+     *
+     * @param before where the form stood in the beta
+     */
+    private static void output(JsonNode config, JsonNode before, Map<String, JsonNode> options) {
+        JsonNode format = config.path("format").isObject() ? config.get("format") : before;
         if (format.path("type").asText().equals("json_schema")) {
             ObjectNode same = Json.MAPPER.createObjectNode().put("type", "json_schema");
             same.putObject("json_schema").put("name", "answer").put("strict", true).set("schema", format.path("schema"));

@@ -30,7 +30,8 @@ public final class OpenAiRequests {
     private static final Set<String> OWN = Set.of("file", "input_audio");
     /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
-            "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics");
+            "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics", "user_profile_id", "fallbacks",
+            "fallback_credit_token", "billing_policy", "compaction", "thread");
 
     private OpenAiRequests() {
     }
@@ -171,10 +172,15 @@ public final class OpenAiRequests {
     /** Notes what a neutral request has that OpenAI does not know and that does not change its meaning. */
     static void leftOut(Prompt prompt, List<String> warnings) {
         prompt.options().forEach((name, value) -> {
-            if (FOREIGN.contains(name)) {
+            if (isForeign(name, value)) {
                 warnings.add(name);
             }
         });
+    }
+
+    /** Both have tiers of service, and Anthropic's has a value of its own. */
+    private static boolean isForeign(String name, JsonNode value) {
+        return FOREIGN.contains(name) || name.equals("service_tier") && "standard_only".equals(value.asText());
     }
 
     /**
@@ -227,7 +233,7 @@ public final class OpenAiRequests {
             }
         }
         prompt.options().forEach((name, value) -> {
-            if (!FOREIGN.contains(name)) {
+            if (!isForeign(name, value)) {
                 json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, name.equals("user") ? UserIds.ofOpenAi(value) : value);
             }
         });
