@@ -10,6 +10,7 @@ import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Tool;
 import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.json.Json;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -38,8 +39,15 @@ public final class OpenAiRequests {
 
     // --- read
 
-    /** Reads the members of a request. */
+    /**
+     * Reads the members of a request.
+     *
+     * @throws UnsupportedParameter if tools stand there by their old name: the answer would call them by the new one
+     */
     public static Prompt read(ObjectNode json) {
+        if (!json.path("functions").isEmpty()) {
+            throw Unsayable.field("functions");
+        }
         List<Message> messages = new ArrayList<>();
         json.path("messages").forEach(message -> messages.add(message(message)));
         List<Tool> tools = new ArrayList<>();
@@ -51,7 +59,6 @@ public final class OpenAiRequests {
             tools.add(tool(tool.path("function")));
             i++;
         }
-        json.path("functions").forEach(f -> tools.add(tool(f)));
         Map<String, JsonNode> options = new LinkedHashMap<>();
         json.properties().forEach(member -> {
             if (!STRUCTURE.contains(member.getKey()) && !member.getValue().isNull()) {
@@ -65,7 +72,7 @@ public final class OpenAiRequests {
         if (max != null) {
             options.put("max_tokens", max);
         }
-        JsonNode choice = json.has("tool_choice") ? json.get("tool_choice") : json.path("function_call");
+        JsonNode choice = json.path("tool_choice");
         JsonNode allowed = choice.path("allowed_tools");
         if (allowed.isObject()) {
             allow(tools, allowed);
