@@ -459,6 +459,52 @@ class MidstreamTest {
         assertEquals(0, spare.calls(second).size());
     }
 
+    @ParameterizedTest
+    @CsvSource({"server_tool_use", "mcp_tool_use"})
+    void norIsOneThatTheProviderMakesItself(String block) throws Exception {
+        asks(gateway, "anthropic/" + first, "ollama/" + second);
+        on("anthropic/" + first, call -> {
+            call.begin();
+            call.tokens(List.of("w0"));
+            call.named("content_block_stop", "\"index\":0");
+            call.named("content_block_start", "\"index\":1,\"content_block\":{\"type\":\"" + block + "\",\"id\":\"s\",\"name\":\"n\",\"input\":{}}");
+            call.cut();
+        });
+        on("ollama/" + second, goesOn(TOKENS));
+        assertBroken(stream(gateway, "anthropic"), "connection to the provider 'anthropic' broke");
+        assertEquals(0, spare.calls(second).size());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"true", "false"})
+    void thoughtsOfOneModelAreNotMixedWithThoseOfAnother(boolean told) throws Exception {
+        asks(gateway, "anthropic/" + first, "ollama/" + second);
+        on("anthropic/" + first, call -> {
+            call.sse();
+            call.named("message_start", "\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\","
+                    + "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}");
+            call.named("content_block_start", "\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}");
+            if (told) {
+                call.named("content_block_delta", "\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"Hm\"}");
+            }
+            call.cut();
+        });
+        on("ollama/" + second, call -> {
+            call.sse();
+            if (told) {
+                call.event(Call.chunk("{\"reasoning\":\"So\"}", "null"));
+            }
+            call.text(FaultsTest.TEXT);
+            call.finish("stop");
+            call.done();
+        });
+        Answer answer = stream(gateway, "anthropic");
+        assertWhole(answer);
+        assertWellFormed(answer);
+        assertEquals(told ? List.of("thinking", "thinking", "text") : List.of("thinking", "text"), answer.events().stream()
+                .filter(e -> e.name().equals("content_block_start")).map(e -> e.json().at("/content_block/type").asText()).toList(), answer.body());
+    }
+
     @Test
     void ofSeveralChoicesAllMustHaveEnded() throws Exception {
         provider.on(first, call -> {

@@ -250,6 +250,13 @@ class ProvidersTest {
     }
 
     @Test
+    void allLinesOfAHeaderReachTheProvider() throws Exception {
+        gateway.post("/v1/messages", "{\"model\":\"anthropic/" + model + "\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}",
+                "anthropic-beta", "one,two", "anthropic-beta", "three");
+        assertEquals("one,two, three", provider.call(model).header("anthropic-beta"));
+    }
+
+    @Test
     void anAnthropicCallerIsAnsweredByOpenAi() throws Exception {
         HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":5,"
                 + "\"system\":\"Be brief.\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
@@ -309,6 +316,18 @@ class ProvidersTest {
         HttpResponse<String> cannot = gateway.post("/v1/embeddings", "{\"model\":\"demo\",\"input\":\"Hi\"}");
         assertEquals(400, cannot.statusCode());
         assertEquals("unsupported_parameter", json(cannot.body()).path("error").path("code").asText());
+    }
+
+    @Test
+    void vectorsAreOfTheModelThatWasAskedForWhoeverMakesThem() throws Exception {
+        String id = "a-" + UUID.randomUUID().toString().substring(0, 8);
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + id + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model
+                + "\",\"fallbacks\":[\"openai/other-" + model + "\",\"ollama/" + model + "\"]}").statusCode());
+        gateway.provider().on(model, call -> call.error(503, "down"));
+        provider.on(model, call -> call.json(200, "{\"data\":[{\"embedding\":[0.5]}]}"));
+        HttpResponse<String> response = gateway.post("/v1/embeddings", "{\"model\":\"" + id + "\",\"input\":\"Hi\"}");
+        assertEquals("openai=503,ollama=200", response.headers().firstValue("x-llmchat-attempts").orElseThrow(), response.body());
+        assertEquals(0, gateway.provider().calls("other-" + model).size());
     }
 
     // --- Dify

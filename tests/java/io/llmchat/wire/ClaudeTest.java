@@ -19,7 +19,7 @@ class ClaudeTest {
 
     @ParameterizedTest
     @CsvSource(nullValues = "-", value = {"low,low,low,low,-", "minimal,low,low,low,-", "medium,medium,medium,medium,-", "high,high,high,high,-",
-        "xhigh,xhigh,xhigh,high,-", "none,low,-,-,-", "extreme,-,-,-,-"})
+        "xhigh,xhigh,xhigh,high,-", "max,max,max,max,-", "none,low,-,-,-", "extreme,-,-,-,-"})
     void effortIsSaidInTheWordsThatTheVersionKnows(String effort, String opus5, String opus47, String opus46, String opus45) {
         assertEquals(opus5, Claude.named("claude-opus-5").effort(effort));
         assertEquals(opus47, Claude.named("claude-opus-4-7").effort(effort));

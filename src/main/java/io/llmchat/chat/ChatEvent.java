@@ -27,7 +27,7 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
 
     /** An event in parts. */
     public static ChatEvent of(List<AnswerPart> parts, Usage usage) {
-        return of(null, null, 0, 0, parts, usage, false);
+        return of(null, null, 0, 0, parts, usage, false, false);
     }
 
     /** The same event, with bytes of its own. */
@@ -40,10 +40,11 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
      * An event in bytes and parts.
      *
      * @param begun whether it begins something of the answer of which no part tells
+     * @param called whether that is a call of a tool
      */
-    public static ChatEvent of(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, Usage usage, boolean begun) {
+    public static ChatEvent of(String type, byte[] bytes, int from, int to, List<AnswerPart> parts, Usage usage, boolean begun, boolean called) {
         boolean token = begun;
-        boolean tool = false;
+        boolean tool = called;
         boolean other = false;
         int length = 0;
         String finish = null;

@@ -48,9 +48,14 @@ public record Prompt(List<Message> messages, List<Tool> tools, ToolChoice toolCh
             throw new RequestRejected("VALIDATION_ERROR", "tool_choice demands a tool, and there is none.",
                     new ChatException.Detail("tool_choice", "There is no tool that could be called."));
         }
+        return new Prompt(messages, tools, null, options).without(PARALLEL);
+    }
+
+    /** The same without an option. */
+    public Prompt without(String option) {
         Map<String, JsonNode> rest = new LinkedHashMap<>(options);
-        rest.remove(PARALLEL);
-        return new Prompt(messages, tools, null, rest);
+        rest.remove(option);
+        return new Prompt(messages, tools, toolChoice, rest);
     }
 
     /** The same with an agent's prompt before it, and its defaults where the caller said nothing. */

@@ -14,6 +14,7 @@ import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
+import io.llmchat.wire.ToolCalls;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.util.LinkedHashMap;
@@ -27,6 +28,8 @@ final class AnthropicWriter implements AnswerWriter {
 
     private static final String[] NO_BLOCK = {"", ""};
     private static final String[] TEXT = {"text", "\"text\":\"\""};
+    /** One of a provider whose bytes pass, and not text: nobody else writes into it. */
+    private static final String[] PASSED = {"", ""};
     private static final String[] THINKING = {"thinking", "\"thinking\":\"\",\"signature\":\"\""};
 
     private final String id;
@@ -73,7 +76,7 @@ final class AnthropicWriter implements AnswerWriter {
                 case Part.Reasoning r -> content.addObject().put("type", "thinking").put("thinking", r.text())
                         .put("signature", r.signature() == null ? "" : r.signature());
                 case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
-                case Part.ToolCall c -> content.addObject().put("type", "tool_use").put("id", c.id()).put("name", c.name())
+                case Part.ToolCall c -> content.addObject().put("type", "tool_use").put("id", ToolCalls.anthropicId(c.id())).put("name", c.name())
                         .set("input", input(c.arguments()));
                 default -> { }
             }
@@ -107,7 +110,8 @@ final class AnthropicWriter implements AnswerWriter {
         if (usage.cachedTokens() > 0) {
             json.put("cache_read_input_tokens", usage.cachedTokens());
         }
-        return json.put("output_tokens", usage.completionTokens());
+        json.put("output_tokens", usage.completionTokens());
+        return usage.estimated() ? json.put("estimated", true) : json;
     }
 
     /**
@@ -158,24 +162,12 @@ final class AnthropicWriter implements AnswerWriter {
         switch (event.type()) {
             case "content_block_start" -> {
                 index++;
-                open = TEXT;
+                // a text begins with nothing in it, all else is noted as it begins
+                open = event.token() && event.content() == null ? PASSED : TEXT;
             }
-            case "content_block_stop" -> {
-                open = NO_BLOCK;
-                openTool = -1;
-            }
+            case "content_block_stop" -> open = NO_BLOCK;
             case "message_stop" -> stopped = true;
             default -> { }
-        }
-        for (AnswerPart part : event.parts()) {
-            switch (part) {
-                case AnswerPart.Reasoning r -> open = THINKING;
-                case AnswerPart.ToolStart t -> {
-                    open = NO_BLOCK;
-                    openTool = t.index();
-                }
-                default -> { }
-            }
         }
     }
 
@@ -234,7 +226,7 @@ final class AnthropicWriter implements AnswerWriter {
         if (open != NO_BLOCK) {
             stop(out);
         }
-        Json.quote(Json.quote(block(out, "tool_use").appendString(",\"id\":"), t.id()).appendString(",\"name\":"), t.name())
+        Json.quote(Json.quote(block(out, "tool_use").appendString(",\"id\":"), ToolCalls.anthropicId(t.id())).appendString(",\"name\":"), t.name())
                 .appendString(",\"input\":{}}}\n\n");
         openTool = t.index();
     }

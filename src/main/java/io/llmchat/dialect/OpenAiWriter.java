@@ -17,7 +17,9 @@ import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.Map;
 import java.util.Set;
 
 /** An answer as OpenAI says it (API reference, "The chat completion object" and "chunk object"). */
@@ -33,6 +35,8 @@ final class OpenAiWriter implements AnswerWriter {
     /** The first chunk of a provider whose bytes pass: should another provider go on, it does so under the same names. */
     private byte[] firstPassed;
     private final Set<Integer> begun = new HashSet<>();
+    /** How many entries of {@code reasoning_details} there were, by choice. */
+    private final Map<Integer, Integer> details = new HashMap<>();
     private String model;
     private boolean usageSent;
     private int n;
@@ -179,7 +183,9 @@ final class OpenAiWriter implements AnswerWriter {
     }
 
     private void details(int choice, String type, String name, String value, Buffer out) {
-        Json.quote(open(choice, out).appendString("\"reasoning_details\":[{\"type\":\"" + type + "\",\"" + name + "\":"), value);
+        // who puts the chunks together goes by the index, and openai-python insists on one
+        int index = details.merge(choice, 1, Integer::sum) - 1;
+        Json.quote(open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"" + type + "\",\"" + name + "\":"), value);
         close(out.appendString("}]"), null);
     }
 

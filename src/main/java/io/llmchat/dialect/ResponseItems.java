@@ -8,6 +8,7 @@ import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Part;
 import io.llmchat.chat.Usage;
 import io.llmchat.json.Json;
+import io.llmchat.wire.ResponsesRequests;
 import java.util.List;
 
 /** The response and its items as OpenAI says them (API reference, "The response object"). */
@@ -136,7 +137,7 @@ final class ResponseItems {
         if (text != null) {
             json.putArray("content").add(thought(text));
         }
-        return sealed == null ? json : json.put("encrypted_content", sealed);
+        return sealed == null ? json : json.put("encrypted_content", text == null ? sealed : ResponsesRequests.SIGNATURE + sealed);
     }
 
     static ObjectNode thought(String text) {

@@ -7,6 +7,7 @@ import io.llmchat.dialect.Dialect;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Ids;
 import io.vertx.core.buffer.Buffer;
+import java.util.List;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 import org.apache.camel.support.DefaultMessage;
@@ -39,7 +40,7 @@ public final class ReadChat implements Processor {
             throw ChatException.invalid("body", "The request body is missing: send a JSON object.");
         }
         Dialect dialect = client.dialect();
-        ChatRequest request = dialect.read(body.getBytes(), client.request()::getHeader);
+        ChatRequest request = dialect.read(body.getBytes(), name -> header(client, name));
         String named = request.chatId();
         String chatId = named == null && dialect.sessions() ? Ids.next() : named;
         chat.request(request.in(chatId), dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
@@ -50,5 +51,11 @@ public final class ReadChat implements Processor {
         }
         // the EIPs below copy the exchange: without the HTTP message and its headers that costs little
         exchange.setMessage(new DefaultMessage(exchange.getContext()));
+    }
+
+    /** A header; several lines of one are the same as one with commas (RFC 9110, 5.3). */
+    private static String header(ClientStream client, String name) {
+        List<String> lines = client.request().headers().getAll(name);
+        return lines.isEmpty() ? null : String.join(", ", lines);
     }
 }

@@ -5,6 +5,7 @@ import io.llmchat.chat.Caller;
 import io.llmchat.chat.Candidate;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Operation;
 import io.llmchat.chat.Target;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.store.NearCache;
@@ -108,9 +109,13 @@ public final class Targets {
                 candidates.addAll(defaultFallbacks);
             }
             Target first = candidates.get(0).target();
-            candidates.removeIf(c -> isUnknown(c.target(), providers) || !providers.provider(c.target().provider()).isConfigured());
             if (chat.agent() == null && isUnknown(first, providers)) {
                 throw noSuchModel(chat.name());
+            }
+            candidates.removeIf(c -> isUnknown(c.target(), providers) || !providers.provider(c.target().provider()).isConfigured());
+            if (chat.request().operation() == Operation.EMBEDDINGS) {
+                // vectors of different models cannot be compared
+                candidates.removeIf(c -> !c.target().model().equals(first.model()));
             }
             if (candidates.isEmpty()) {
                 throw isUnknown(first, providers) ? noSuchModel(chat.name()) : new ChatException("AGENT_NOT_FOUND",

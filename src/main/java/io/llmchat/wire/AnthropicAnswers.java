@@ -49,11 +49,14 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         List<AnswerPart> parts = new ArrayList<>(2);
         Usage counted = null;
         boolean begun = false;
+        boolean called = false;
         switch (json.path("type").asText()) {
             case "message_start" -> counted = count(json.path("message").path("usage"));
             case "content_block_start" -> {
                 // thoughts that are not shown, and tools that the provider calls itself, tell nothing more for minutes
-                begun = !json.path("content_block").path("type").asText().equals("text");
+                String block = json.path("content_block").path("type").asText();
+                begun = !block.equals("text");
+                called = block.endsWith("tool_use");
                 begin(json.path("index").asInt(), json.path("content_block"), parts);
             }
             case "content_block_delta" -> delta(json.path("index").asInt(), json.path("delta"), parts);
@@ -76,7 +79,7 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         // the name of the event is a line of its own: what is told in JSON only has to fit there
         String name = !raw || type != null ? type : json.path("type").asText().replaceAll("[^a-z_]", "");
         // those that say nothing, such as pings, say that it is still there
-        sink.accept(ChatEvent.of(name, raw ? bytes : null, from, to, parts, counted, begun));
+        sink.accept(ChatEvent.of(name, raw ? bytes : null, from, to, parts, counted, begun, called));
         return !stop;
     }
 

@@ -22,7 +22,7 @@ import java.util.Set;
 public final class AnthropicRequests {
 
     private static final Set<String> STRUCTURE = Set.of("model", "messages", "system", "tools", "tool_choice", "stream",
-            "stop_sequences", "metadata", "output_config");
+            "stop_sequences", "metadata", "output_config", "output_format");
     /** Options that both have, by the name of both, and those that go by another name here. */
     private static final Set<String> KNOWN = Set.of("max_tokens", "temperature", "top_p", "top_k", "stop", "thinking", "user",
             "parallel_tool_calls", "reasoning_effort", "service_tier", "metadata", "max_completion_tokens");
@@ -67,7 +67,7 @@ public final class AnthropicRequests {
         if (json.path("metadata").path("user_id").isTextual()) {
             options.put("user", json.path("metadata").get("user_id"));
         }
-        output(json.path("output_config"), options);
+        output(json.path("output_config"), json.path("output_format"), options);
         JsonNode choice = json.path("tool_choice");
         if (choice.path("disable_parallel_tool_use").asBoolean()) {
             options.put("parallel_tool_calls", Json.MAPPER.getNodeFactory().booleanNode(false));
@@ -75,9 +75,13 @@ public final class AnthropicRequests {
         return new Prompt(messages, tools, toolChoice(choice), options);
     }
 
-    /** The form that the answer is to have is an option of its own elsewhere; the rest is Anthropic's. */
-    private static void output(JsonNode config, Map<String, JsonNode> options) {
-        JsonNode format = config.path("format");
+    /**
+     * The form that the answer is to have is an option of its own elsewhere; the rest is Anthropic's.
+     *
+     * @param before where the form stood in the beta
+     */
+    private static void output(JsonNode config, JsonNode before, Map<String, JsonNode> options) {
+        JsonNode format = config.path("format").isObject() ? config.get("format") : before;
         if (format.path("type").asText().equals("json_schema")) {
             ObjectNode same = Json.MAPPER.createObjectNode().put("type", "json_schema");
             same.putObject("json_schema").put("name", "answer").put("strict", true).set("schema", format.path("schema"));
@@ -186,9 +190,11 @@ public final class AnthropicRequests {
             json.set("thinking", options.get("thinking"));
         }
         Claude claude = Claude.named(model);
-        boolean samples = !ClaudeEffort.write(json, prompt, claude, warnings) && claude.takesSampling();
+        ClaudeEffort.write(json, prompt, claude, warnings);
+        boolean samples = claude.takesSampling() && !thinks(json.get("thinking"));
+        boolean either = claude.takesEither() && options.containsKey("temperature");
         for (String name : SAMPLING) {
-            if (options.containsKey(name) && samples) {
+            if (options.containsKey(name) && samples && !(either && name.equals("top_p"))) {
                 json.set(name, options.get(name));
             } else if (options.containsKey(name)) {
                 warnings.add(name);
@@ -207,6 +213,11 @@ public final class AnthropicRequests {
         }
         tools(json, prompt);
         return json;
+    }
+
+    /** Whether this member of a request, which may be null, makes a model think: then it takes no sampling. */
+    static boolean thinks(JsonNode thinking) {
+        return thinking != null && thinking.isObject() && !"disabled".equals(thinking.path("type").asText());
     }
 
     private static void system(ObjectNode json, Prompt prompt) {
@@ -272,10 +283,10 @@ public final class AnthropicRequests {
                     block.put("title", d.name());
                 }
             }
-            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", ToolCalls.plainId(call.id())).put("name", call.name())
+            case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", id(call.id())).put("name", call.name())
                     .set("input", input(call, at));
             case Part.ToolResult result -> {
-                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", ToolCalls.plainId(result.id()));
+                ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", id(result.id()));
                 ArrayNode inner = block.putArray("content");
                 result.content().forEach(p -> block(inner, p, at));
                 plain(block);
@@ -294,8 +305,13 @@ public final class AnthropicRequests {
         }
     }
 
+    /** The same for a call and for its result. */
+    private static String id(String id) {
+        return ToolCalls.anthropicId(ToolCalls.plainId(id));
+    }
+
     /** Anthropic refuses text in which nothing stands but blanks ("text content blocks must contain non-whitespace text"). */
-    private static void text(ArrayNode content, String text) {
+    static void text(ArrayNode content, String text) {
         if (!text.isBlank()) {
             content.addObject().put("type", "text").put("text", text);
         }

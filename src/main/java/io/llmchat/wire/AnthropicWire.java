@@ -8,6 +8,7 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
+import io.llmchat.chat.Prompt;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
 import java.util.ArrayList;
@@ -47,7 +48,13 @@ public final class AnthropicWire implements Wire {
         if ("anthropic".equals(request.wire())) {
             return new Call(path, passed(asked, count, warnings).getBytes(), request.headers(), request.stream(), warnings);
         }
-        ObjectNode json = AnthropicRequests.write(asked.prompt(), asked.model(), maxTokens, warnings);
+        Prompt prompt = asked.prompt();
+        // what the caller says counts more than what the agent does, and most Claudes refuse both together
+        if (prompt.options().containsKey("temperature") && !request.has("temperature") && request.has("top_p")) {
+            prompt = prompt.without("temperature");
+            warnings.add("temperature");
+        }
+        ObjectNode json = AnthropicRequests.write(prompt, asked.model(), maxTokens, warnings);
         if (request.stream()) {
             json.put("stream", true);
         }
@@ -73,9 +80,11 @@ public final class AnthropicWire implements Wire {
             out.appendString(",\"system\":").appendBytes(Json.write(system(prompt, request.member("system"))));
         }
         if (agent != null && agent.temperature() != null && !request.has("temperature") && !count) {
-            if (takesTemperature(asked)) {
-                out.appendString(",\"temperature\":" + agent.temperature());
-            } else {
+            boolean taken = takesTemperature(asked);
+            if (taken) {
+                out.appendString(",\"temperature\":" + Math.min(1, agent.temperature()));
+            }
+            if (!taken || agent.temperature() > 1) {
                 warnings.add("temperature");
             }
         }
@@ -95,17 +104,17 @@ public final class AnthropicWire implements Wire {
         asked.messages(out, json, new Slice(0, json.length));
     }
 
-    /** Whether the model takes one at all, and with what the caller says of thinking. */
+    /** Whether the model takes one at all, and beside what the caller says. */
     private static boolean takesTemperature(Asked asked) {
-        JsonNode thinking = asked.request().member("thinking");
-        return Claude.named(asked.model()).takesSampling() && (thinking == null || "disabled".equals(thinking.path("type").asText()));
+        return Claude.named(asked.model()).takesSampling() && !asked.request().has("top_p")
+                && !AnthropicRequests.thinks(asked.request().member("thinking"));
     }
 
     private static ArrayNode system(String prompt, JsonNode given) {
         ArrayNode blocks = Json.MAPPER.createArrayNode();
-        blocks.addObject().put("type", "text").put("text", prompt);
+        AnthropicRequests.text(blocks, prompt);
         if (given != null && given.isTextual()) {
-            blocks.addObject().put("type", "text").set("text", given);
+            AnthropicRequests.text(blocks, given.textValue());
         } else if (given != null && given.isArray()) {
             given.forEach(blocks::add);
         }

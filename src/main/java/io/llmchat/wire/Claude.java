@@ -38,6 +38,11 @@ record Claude(int version) {
         return version < 407;
     }
 
+    /** Whether it takes either {@code temperature} or {@code top_p}, and refuses both together. */
+    boolean takesEither() {
+        return version >= 401;
+    }
+
     /** Whether it goes on from an assistant's message at the end; newer ones refuse a conversation that ends with one. */
     boolean goesOn() {
         return version < 406;
@@ -47,7 +52,7 @@ record Claude(int version) {
     String effort(String effort) {
         return !thinksAdaptively() ? null : switch (effort) {
             case "minimal", "low" -> "low";
-            case "medium", "high" -> effort;
+            case "medium", "high", "max" -> effort;
             case "xhigh" -> version < 407 ? "high" : effort;
             // what cannot be turned off everywhere can be kept small
             case "none" -> thinksByItself() ? "low" : null;

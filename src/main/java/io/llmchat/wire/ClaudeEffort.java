@@ -17,20 +17,16 @@ final class ClaudeEffort {
 
     /** Tokens of thought for OpenAI's words for effort that ask for any; the largest leave room in 32,000 of an answer. */
     private static final Map<String, Integer> THOUGHT = Map.of("minimal", 1_024, "low", 1_024, "medium", 8_192, "high", 24_576,
-            "xhigh", 24_576);
+            "xhigh", 24_576, "max", 24_576);
 
     private ClaudeEffort() {
     }
 
-    /**
-     * Says how hard the model is to try, where the caller did, and that it thinks.
-     *
-     * @return whether it is to think because of that: then it takes no sampling
-     */
-    static boolean write(ObjectNode json, Prompt prompt, Claude claude, List<String> warnings) {
+    /** Says how hard the model is to try, where the caller did, and that it thinks. */
+    static void write(ObjectNode json, Prompt prompt, Claude claude, List<String> warnings) {
         JsonNode said = prompt.options().get("reasoning_effort");
         if (said == null || json.has("thinking")) {
-            return false;
+            return;
         }
         String effort = claude.effort(said.asText());
         if (effort != null) {
@@ -38,7 +34,10 @@ final class ClaudeEffort {
         }
         Integer thought = THOUGHT.get(said.asText());
         if (thought == null) {
-            return false;
+            if (effort == null && !said.asText().equals("none")) {
+                warnings.add("reasoning_effort");
+            }
+            return;
         }
         boolean forced = prompt.toolChoice() != null && prompt.toolChoice().isForced();
         // thoughts and a tool that must be called are refused together by most
@@ -46,7 +45,7 @@ final class ClaudeEffort {
             if (effort == null) {
                 warnings.add("reasoning_effort");
             }
-            return false;
+            return;
         }
         if (claude.thinksAdaptively()) {
             // newer ones tell their thoughts only if asked for them
@@ -58,7 +57,6 @@ final class ClaudeEffort {
             // the answer has to fit behind the thoughts; a limit is for both, and with tokens for thoughts it must be higher
             json.put("max_tokens", Math.max(json.path("max_tokens").asInt(), thought + 1_024));
         }
-        return true;
     }
 
     /**

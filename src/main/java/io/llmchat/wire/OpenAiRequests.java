@@ -10,6 +10,7 @@ import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Tool;
 import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.json.Json;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -30,15 +31,23 @@ public final class OpenAiRequests {
     private static final Set<String> OWN = Set.of("file", "input_audio");
     /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
-            "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics");
+            "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics", "user_profile_id", "fallbacks",
+            "fallback_credit_token", "billing_policy", "compaction", "thread");
 
     private OpenAiRequests() {
     }
 
     // --- read
 
-    /** Reads the members of a request. */
+    /**
+     * Reads the members of a request.
+     *
+     * @throws UnsupportedParameter if tools stand there by their old name: the answer would call them by the new one
+     */
     public static Prompt read(ObjectNode json) {
+        if (!json.path("functions").isEmpty()) {
+            throw Unsayable.field("functions");
+        }
         List<Message> messages = new ArrayList<>();
         json.path("messages").forEach(message -> messages.add(message(message)));
         List<Tool> tools = new ArrayList<>();
@@ -50,7 +59,6 @@ public final class OpenAiRequests {
             tools.add(tool(tool.path("function")));
             i++;
         }
-        json.path("functions").forEach(f -> tools.add(tool(f)));
         Map<String, JsonNode> options = new LinkedHashMap<>();
         json.properties().forEach(member -> {
             if (!STRUCTURE.contains(member.getKey()) && !member.getValue().isNull()) {
@@ -64,7 +72,7 @@ public final class OpenAiRequests {
         if (max != null) {
             options.put("max_tokens", max);
         }
-        JsonNode choice = json.has("tool_choice") ? json.get("tool_choice") : json.path("function_call");
+        JsonNode choice = json.path("tool_choice");
         JsonNode allowed = choice.path("allowed_tools");
         if (allowed.isObject()) {
             allow(tools, allowed);
@@ -171,10 +179,15 @@ public final class OpenAiRequests {
     /** Notes what a neutral request has that OpenAI does not know and that does not change its meaning. */
     static void leftOut(Prompt prompt, List<String> warnings) {
         prompt.options().forEach((name, value) -> {
-            if (FOREIGN.contains(name)) {
+            if (isForeign(name, value)) {
                 warnings.add(name);
             }
         });
+    }
+
+    /** Both have tiers of service, and Anthropic's has a value of its own. */
+    private static boolean isForeign(String name, JsonNode value) {
+        return FOREIGN.contains(name) || name.equals("service_tier") && "standard_only".equals(value.asText());
     }
 
     /**
@@ -227,7 +240,7 @@ public final class OpenAiRequests {
             }
         }
         prompt.options().forEach((name, value) -> {
-            if (!FOREIGN.contains(name)) {
+            if (!isForeign(name, value)) {
                 json.set(name.equals(OpenAiWire.MAX_TOKENS) ? tokenLimit : name, name.equals("user") ? UserIds.ofOpenAi(value) : value);
             }
         });

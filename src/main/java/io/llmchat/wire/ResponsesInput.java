@@ -91,13 +91,17 @@ final class ResponsesInput {
         return turn;
     }
 
-    /** Thoughts in plain text, with a signature if they have one; without any text they are sealed. */
+    /** Thoughts in plain text, with a signature if they have one, or sealed; a signature alone is nothing. */
     private void reasoning(JsonNode item) {
         String sealed = item.path("encrypted_content").textValue();
+        boolean signed = sealed != null && sealed.startsWith(ResponsesRequests.SIGNATURE);
         if (item.path("content").isEmpty() && sealed != null) {
-            turn().add(new Part.SealedReasoning(sealed));
+            if (!signed) {
+                turn().add(new Part.SealedReasoning(sealed));
+            }
             return;
         }
+        sealed = signed ? sealed.substring(ResponsesRequests.SIGNATURE.length()) : sealed;
         StringBuilder text = new StringBuilder();
         for (JsonNode part : item.path("content").isEmpty() ? item.path("summary") : item.path("content")) {
             text.append(text.isEmpty() ? "" : "\n").append(part.path("text").asText());

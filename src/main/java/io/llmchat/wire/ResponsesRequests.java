@@ -22,6 +22,11 @@ public final class ResponsesRequests {
     /** Options that chat completions knows by the same name. */
     private static final List<String> SAME = List.of("temperature", "top_p", "parallel_tool_calls", "user", "service_tier",
             "prompt_cache_key", "safety_identifier");
+    /**
+     * What stands before a signature in {@code encrypted_content}: it is of no use without the thoughts that it is under,
+     * and some callers give back the seal alone.
+     */
+    public static final String SIGNATURE = "sig:";
     private static final String LOGPROBS = "message.output_text.logprobs";
 
     private ResponsesRequests() {

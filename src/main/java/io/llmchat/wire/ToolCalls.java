@@ -8,6 +8,7 @@ import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
+import java.util.regex.Pattern;
 
 /**
  * Which tool call each piece of an answer belongs to. OpenAI numbers the calls of a choice by {@code index} (API reference,
@@ -15,9 +16,11 @@ import java.util.UUID;
  * 15457), and some leave it out (Gemini's compatible endpoint): there a name that comes with another id begins another
  * call. Not safe for several threads.
  */
-final class ToolCalls {
+public final class ToolCalls {
 
     private static final String SIGNED = "__sig__";
+    private static final String WRAPPED = "call__id__";
+    private static final Pattern PLAIN = Pattern.compile("[a-zA-Z0-9_-]+");
 
     /**
      * @param index the one it has here, where no two calls of a choice have the same
@@ -70,30 +73,53 @@ final class ToolCalls {
         return "call_" + UUID.randomUUID().toString().replace("-", "");
     }
 
-    // --- signatures
+    // --- ids
 
     /**
      * The id by which a caller knows a call that brings a signature: Gemini 3 refuses the conversation without it (Gemini API,
      * "Thought signatures"), other dialects have no place for it, and every caller sends the id back.
      */
     static String signedId(String id, String signature) {
-        return id + SIGNED + Base64.getUrlEncoder().withoutPadding().encodeToString(Json.utf8(signature));
+        return id + SIGNED + encode(signature);
+    }
+
+    /**
+     * The id by which Anthropic and its callers know a call: letters, digits, {@code _} and {@code -} only (API reference,
+     * "Create a message", {@code tool_use}). Another one is wrapped, so that its provider gets it back as it was: Kimi's
+     * {@code functions.f:0} stands in its prompt, and a model that reads others there calls its tools wrongly.
+     */
+    public static String anthropicId(String id) {
+        return PLAIN.matcher(id).matches() ? id : WRAPPED + encode(id);
     }
 
     /** The provider's own id. */
     static String plainId(String id) {
-        int at = id.lastIndexOf(SIGNED);
-        return at < 0 ? id : id.substring(0, at);
+        String own = unwrapped(id);
+        int at = own.lastIndexOf(SIGNED);
+        return at < 0 ? own : own.substring(0, at);
     }
 
     /** The signature in an id; null if there is none. */
     static String signature(String id) {
-        int at = id.lastIndexOf(SIGNED);
+        String own = unwrapped(id);
+        int at = own.lastIndexOf(SIGNED);
+        return at < 0 ? null : decode(own.substring(at + SIGNED.length()), null);
+    }
+
+    private static String unwrapped(String id) {
+        return id.startsWith(WRAPPED) ? decode(id.substring(WRAPPED.length()), id) : id;
+    }
+
+    private static String encode(String text) {
+        return Base64.getUrlEncoder().withoutPadding().encodeToString(Json.utf8(text));
+    }
+
+    private static String decode(String text, String otherwise) {
         try {
-            return at < 0 ? null : new String(Base64.getUrlDecoder().decode(id.substring(at + SIGNED.length())), StandardCharsets.UTF_8);
+            return new String(Base64.getUrlDecoder().decode(text), StandardCharsets.UTF_8);
         } catch (IllegalArgumentException e) {
             // it is the caller's own
-            return null;
+            return otherwise;
         }
     }
 
