@@ -5,11 +5,13 @@ import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.util.List;
 import java.util.UUID;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
@@ -77,6 +79,23 @@ class RetentionTest {
             assertEquals(2, json(gateway.get("/api/chat/history/" + young).body()).at("/data/messages").size());
             assertEquals(4, gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'"));
             assertFalse(gateway.count("SELECT count(*) FROM chat_messages WHERE session_id = '" + old + "'") > 0);
+        }
+    }
+
+    @Test
+    void anAnswerToAKeyIsKeptForADay() throws Exception {
+        TestGateway shared = TestGateway.shared();
+        for (String hours : List.of("23", "25")) {
+            assertEquals(200, shared.post(PATH, ask(model, null, hours), "Idempotency-Key", model + hours).statusCode());
+            execute(shared, "UPDATE answers SET created_at = now() - interval '" + hours + " hours' WHERE key LIKE '%" + model + hours + "'");
+        }
+        try (TestGateway gateway = TestGateway.with()) {
+            until("one is gone", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '%" + model + "%'") == 1);
+            assertEquals("true", shared.post(PATH, ask(model, null, "23"), "Idempotency-Key", model + "23").headers()
+                    .firstValue("idempotent-replayed").orElseThrow());
+            assertTrue(shared.post(PATH, ask(model, null, "25"), "Idempotency-Key", model + "25").headers()
+                    .firstValue("idempotent-replayed").isEmpty());
+            assertEquals(3, shared.provider().calls(model).size());
         }
     }
 
