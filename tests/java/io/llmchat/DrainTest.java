@@ -75,7 +75,9 @@ class DrainTest {
 
     @AfterEach
     void nothingIsLeft() throws Exception {
-        gateway.destroyForcibly().waitFor();
+        if (gateway != null) {
+            gateway.destroyForcibly().waitFor();
+        }
         client.shutdownNow();
         provider.close();
     }

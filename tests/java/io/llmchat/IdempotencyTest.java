@@ -13,7 +13,11 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
+import java.io.InputStream;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.sql.Connection;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,6 +29,7 @@ import javax.sql.DataSource;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
 
@@ -47,6 +52,10 @@ class IdempotencyTest {
 
     private HttpResponse<String> ask(String path, String body) throws Exception {
         return gateway.post(path, body, "Idempotency-Key", key);
+    }
+
+    private static boolean replayed(HttpResponse<?> answer) {
+        return answer.headers().firstValue("idempotent-replayed").isPresent();
     }
 
     @Test
@@ -81,11 +90,17 @@ class IdempotencyTest {
     }
 
     @Test
-    void anErrorIsNotKept() throws Exception {
-        provider.on(model, call -> call.error(400, "bad"));
-        assertEquals(400, ask(PATH, chat("openai/" + model, false)).statusCode());
-        provider.on(model, call -> call.json(200, FakeProvider.completion("well")));
-        assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
+    void thatItsCallerWasOverALimitIsNotKept() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
+            String[] admin = {"Authorization", "Bearer the-admin-key-of-the-test"};
+            String caller = "Bearer " + json(own.post("/api/keys", "{\"name\":\"K\",\"userId\":\"" + model
+                    + "\",\"limits\":{\"points\":1,\"duration\":2}}", admin).body()).at("/data/key").asText();
+            assertEquals(200, own.post(PATH, chat("openai/" + model, false), "Authorization", caller).statusCode());
+            String[] headers = {"Authorization", caller, "Idempotency-Key", key};
+            assertEquals(429, own.post(PATH, chat("openai/" + model, false), headers).statusCode());
+            TestGateway.until("it may ask again", () -> own.post(PATH, chat("openai/" + model, false), headers).statusCode() == 200);
+            assertEquals(2, own.provider().calls(model).size());
+        }
     }
 
     @Test
@@ -127,63 +142,64 @@ class IdempotencyTest {
         assertEquals(2, provider.calls(model).size());
     }
 
-    /** Sends the same request so many times while the provider waits, and returns the responses. */
-    private List<HttpResponse<String>> together(TestGateway at, int times, boolean stream) throws Exception {
-        CountDownLatch asked = new CountDownLatch(1);
-        CountDownLatch go = new CountDownLatch(1);
-        at.provider().on(model, call -> {
-            asked.countDown();
-            if (stream) {
-                call.sse();
-                call.text("Hel");
-            }
-            go.await(10, TimeUnit.SECONDS);
-            if (stream) {
-                call.text("lo");
-                call.finish("stop");
-                call.done();
-            } else {
-                call.json(200, FakeProvider.completion("well"));
-            }
-        });
-        List<CompletableFuture<HttpResponse<String>>> responses = new ArrayList<>();
-        for (int i = 0; i < times; i++) {
-            CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
-            Thread.ofVirtual().start(() -> {
-                try {
-                    response.complete(at.post(PATH, chat("openai/" + model, stream), "Idempotency-Key", key));
-                } catch (Exception e) {
-                    response.completeExceptionally(e);
-                }
-            });
-            responses.add(response);
-            assertTrue(asked.await(10, TimeUnit.SECONDS));
-        }
-        go.countDown();
-        List<HttpResponse<String>> all = new ArrayList<>();
-        for (CompletableFuture<HttpResponse<String>> response : responses) {
-            all.add(response.get(10, TimeUnit.SECONDS));
-        }
-        return all;
+    @ParameterizedTest
+    @CsvSource({"400, 400", "413, 413", "429, 429", "503, 502"})
+    void anErrorIsNotKept(int said, int told) throws Exception {
+        provider.on(model, call -> call.error(said, "bad"));
+        assertEquals(told, ask(PATH, chat("openai/" + model, false)).statusCode());
+        provider.on(model, call -> call.json(200, FakeProvider.completion("well")));
+        HttpResponse<String> answer = ask(PATH, chat("openai/" + model, false));
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertFalse(replayed(answer));
     }
 
     @Test
     void requestsWithTheSameKeyJoinTheOneThatIsBeingAnswered() throws Exception {
-        for (HttpResponse<String> response : together(gateway, 20, false)) {
-            assertEquals(200, response.statusCode());
-            assertEquals("well", json(response.body()).path("choices").path(0).path("message").path("content").asText());
+        try (TestGateway own = TestGateway.with(); HttpClient callers = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build()) {
+            CountDownLatch asked = new CountDownLatch(1);
+            CountDownLatch go = new CountDownLatch(1);
+            own.provider().on(model, whenItMay(asked, go));
+            HttpRequest request = own.request("POST", PATH, chat("openai/" + model, false), "Idempotency-Key", key);
+            List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
+            for (int i = 0; i < 20; i++) {
+                all.add(callers.sendAsync(request, HttpResponse.BodyHandlers.ofString()));
+                assertTrue(asked.await(10, TimeUnit.SECONDS));
+            }
+            TestGateway.until("all are there", () -> own.metric("llmchat_connections_open") > 20);
+            go.countDown();
+            int joined = -1;
+            for (CompletableFuture<HttpResponse<String>> each : all) {
+                HttpResponse<String> response = each.get(10, TimeUnit.SECONDS);
+                assertEquals(200, response.statusCode());
+                assertEquals("well", json(response.body()).path("choices").path(0).path("message").path("content").asText());
+                joined += replayed(response) ? 0 : 1;
+            }
+            assertTrue(joined > 0, "who came when it was there has a replay");
+            assertEquals(1, own.provider().calls(model).size());
         }
-        assertEquals(1, provider.calls(model).size());
     }
 
     @Test
     void streamsAreJoinedFromTheirFirstEventOn() throws Exception {
-        List<HttpResponse<String>> all = together(gateway, 20, true);
-        for (HttpResponse<String> response : all) {
-            assertEquals("text/event-stream; charset=utf-8", response.headers().firstValue("content-type").orElseThrow());
-            assertEquals(all.get(0).body(), response.body());
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, FakeProvider.waits("Hel", go, "lo"));
+        HttpRequest request = gateway.request("POST", PATH, chat("openai/" + model, true), "Idempotency-Key", key);
+        try (HttpClient callers = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build()) {
+            List<HttpResponse<InputStream>> all = new ArrayList<>();
+            for (int i = 0; i < 20; i++) {
+                // returns when it has begun
+                all.add(callers.send(request, HttpResponse.BodyHandlers.ofInputStream()));
+            }
+            go.countDown();
+            String first = null;
+            for (HttpResponse<InputStream> response : all) {
+                assertEquals("text/event-stream; charset=utf-8", response.headers().firstValue("content-type").orElseThrow());
+                String body = new String(response.body().readAllBytes(), StandardCharsets.UTF_8);
+                first = first == null ? body : first;
+                assertEquals(first, body);
+            }
+            assertTrue(first.contains("Hel") && first.endsWith("data: [DONE]\n\n"), first);
         }
-        assertTrue(all.get(0).body().contains("Hel") && all.get(0).body().endsWith("data: [DONE]\n\n"));
         assertEquals(1, provider.calls(model).size());
     }
 
@@ -221,16 +237,13 @@ class IdempotencyTest {
         try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
             CountDownLatch asked = new CountDownLatch(1);
             CountDownLatch go = new CountDownLatch(1);
-            provider.on(model, call -> {
-                asked.countDown();
-                go.await(10, TimeUnit.SECONDS);
-                call.json(200, FakeProvider.completion("well"));
-            });
+            provider.on(model, whenItMay(asked, go));
             CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
             CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
             Thread.ofVirtual().start(() -> complete(first, gateway));
             assertTrue(asked.await(10, TimeUnit.SECONDS));
             Thread.ofVirtual().start(() -> complete(second, other));
+            untilItIsWantedElsewhere(key);
             go.countDown();
             assertEquals(first.get(10, TimeUnit.SECONDS).body(), second.get(10, TimeUnit.SECONDS).body());
             assertEquals(1, provider.calls(model).size());
@@ -288,13 +301,13 @@ class IdempotencyTest {
         }
     }
 
-    /** The provider says "well" when it may; {@code asked} tells that it is at work. */
-    private void answersWhenItMay(CountDownLatch asked, CountDownLatch go) {
-        provider.on(model, call -> {
+    /** Says "well" when it may; {@code asked} tells that it is at work. */
+    private static FakeProvider.Script whenItMay(CountDownLatch asked, CountDownLatch go) {
+        return call -> {
             asked.countDown();
             go.await(10, TimeUnit.SECONDS);
             FakeProvider.says(List.of("well")).play(call);
-        });
+        };
     }
 
     @ParameterizedTest
@@ -302,7 +315,7 @@ class IdempotencyTest {
     void whoHasLostItsConnectionAndAsksAgainGetsTheAnswerThatIsBeingMade(boolean stream) throws Exception {
         CountDownLatch asked = new CountDownLatch(1);
         CountDownLatch go = new CountDownLatch(1);
-        answersWhenItMay(asked, go);
+        provider.on(model, whenItMay(asked, go));
         try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, stream), "\r\nIdempotency-Key: " + key)) {
             assertTrue(asked.await(10, TimeUnit.SECONDS));
         }
@@ -318,7 +331,7 @@ class IdempotencyTest {
         try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.resume-grace", "0")) {
             CountDownLatch go = new CountDownLatch(1);
             CountDownLatch asked = new CountDownLatch(1);
-            answersWhenItMay(asked, go);
+            provider.on(model, whenItMay(asked, go));
             CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
             try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, stream), "\r\nIdempotency-Key: " + key)) {
                 assertTrue(asked.await(10, TimeUnit.SECONDS));
@@ -330,8 +343,7 @@ class IdempotencyTest {
                         second.completeExceptionally(e);
                     }
                 });
-                var wanted = gateway.bean(RedissonClient.class).getBucket("llmchat:answer:{" + answerId() + "}:wanted");
-                TestGateway.until("the other one says so", wanted::isExists);
+                untilItIsWantedElsewhere(key);
             }
             assertFalse(provider.call(model).leftWithin(2_000), "somebody waits for it");
             go.countDown();
@@ -340,7 +352,13 @@ class IdempotencyTest {
         }
     }
 
-    private String answerId() throws Exception {
+    /** Waits until a request on another instance waits for the answer to this key. */
+    private static void untilItIsWantedElsewhere(String key) throws Exception {
+        var wanted = gateway.bean(RedissonClient.class).getBucket("llmchat:answer:{" + answerId(key) + "}:wanted");
+        TestGateway.until("the other one says so", wanted::isExists);
+    }
+
+    private static String answerId(String key) throws Exception {
         try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement();
                 var row = s.executeQuery("SELECT answer_id FROM answers WHERE key LIKE '%" + key + "'")) {
             assertTrue(row.next());
@@ -450,11 +468,7 @@ class IdempotencyTest {
         try (TestGateway own = TestGateway.with("llmchat.deduplicate.in-flight", "reject")) {
             CountDownLatch asked = new CountDownLatch(1);
             CountDownLatch go = new CountDownLatch(1);
-            own.provider().on(model, call -> {
-                asked.countDown();
-                go.await(10, TimeUnit.SECONDS);
-                call.json(200, FakeProvider.completion("well"));
-            });
+            own.provider().on(model, whenItMay(asked, go));
             CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
             Thread.ofVirtual().start(() -> complete(first, own));
             assertTrue(asked.await(10, TimeUnit.SECONDS));
@@ -542,14 +556,18 @@ class IdempotencyTest {
                     });
                 }
                 TestGateway.until("it is asked", () -> !provider.calls(model + stream).isEmpty());
+                untilItIsWantedElsewhere(key + stream);
                 go.countDown();
                 String answer = null;
+                int joined = -1;
                 for (CompletableFuture<HttpResponse<String>> response : all) {
                     HttpResponse<String> given = response.get(10, TimeUnit.SECONDS);
                     assertEquals(200, given.statusCode(), given.body());
                     answer = answer == null ? given.body() : answer;
                     assertEquals(answer, given.body());
+                    joined += replayed(given) ? 0 : 1;
                 }
+                assertTrue(joined > 0, "who came when it was there has a replay");
                 assertEquals(1, provider.calls(model + stream).size());
             }
         }

@@ -18,6 +18,7 @@ import io.llmchat.store.KeyFile;
 import io.llmchat.chat.ChatException;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Logs;
 import io.llmchat.support.Readme;
 import io.llmchat.support.Sse;
@@ -32,9 +33,11 @@ import java.sql.Connection;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
@@ -48,6 +51,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.redisson.api.RedissonClient;
 
 /** Keys: who gets in with them, as whom, for what and until when; and that nobody finds one where it was kept. */
 class KeysTest {
@@ -96,8 +100,24 @@ class KeysTest {
         return json(made.body()).path("data");
     }
 
+    /** Makes a key of another user. */
+    private String othersKey() throws Exception {
+        HttpResponse<String> made = gateway.post("/api/keys", "{\"name\":\"B\",\"userId\":\"other-" + user + "\"}", ADMIN);
+        return json(made.body()).path("data").path("key").asText();
+    }
+
     private int ask(TestGateway of, String key) throws Exception {
         return of.post("/v1/chat/completions", chat("openai/" + model, false), bearer(key)).statusCode();
+    }
+
+    private HttpResponse<String> ask(TestGateway of, String key, String header, String value) throws Exception {
+        HttpResponse<String> answer = of.post("/v1/chat/completions", chat("openai/" + model, false), "Authorization", "Bearer " + key, header, value);
+        assertEquals(200, answer.statusCode(), answer.body());
+        return answer;
+    }
+
+    private static boolean replayed(HttpResponse<String> answer) {
+        return answer.headers().firstValue("idempotent-replayed").isPresent();
     }
 
     private static void refused(HttpResponse<String> response, String message) {
@@ -300,8 +320,7 @@ class KeysTest {
     @Test
     void sessionsOfTwoUsersAreApart() throws Exception {
         String mine = make("").path("key").asText();
-        HttpResponse<String> other = gateway.post("/api/keys", "{\"name\":\"B\",\"userId\":\"other-" + user + "\"}", ADMIN);
-        String theirs = json(other.body()).path("data").path("key").asText();
+        String theirs = othersKey();
         String alsoMine = make("").path("key").asText();
         String chatId = json(gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(mine)).body())
                 .path("data").path("chatId").asText();
@@ -312,6 +331,56 @@ class KeysTest {
         assertEquals(0, json(gateway.get("/api/chat/history", bearer(theirs)).body()).path("data").path("total").asInt());
         assertEquals(404, gateway.post("/api/chat/completions",
                 nativeChat("openai/" + model, false).replace("{\"agentId\"", "{\"chatId\":\"" + chatId + "\",\"agentId\""), bearer(theirs)).statusCode());
+    }
+
+    @Test
+    void anAnswerIsGivenAgainToNobodyButItsUser() throws Exception {
+        String mine = make("").path("key").asText();
+        String theirs = othersKey();
+        ask(gateway, mine, "Idempotency-Key", model);
+        assertFalse(replayed(ask(gateway, theirs, "Idempotency-Key", model)));
+        assertTrue(replayed(ask(gateway, mine, "Idempotency-Key", model)));
+        assertEquals(2, gateway.provider().calls(model).size());
+
+        ask(gateway, mine, "X-Stainless-Retry-Count", "0");
+        until("the other instance knows it", () -> replayed(ask(second, mine, "X-Stainless-Retry-Count", "1")));
+        assertFalse(replayed(ask(second, theirs, "X-Stainless-Retry-Count", "1")));
+        assertFalse(replayed(ask(gateway, theirs, "X-Stainless-Retry-Count", "1")));
+        assertTrue(replayed(ask(gateway, mine, "X-Stainless-Retry-Count", "1")));
+        assertEquals(4, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void nobodyComesBackForAnAnswerOfSomebodyElse() throws Exception {
+        String mine = make("").path("key").asText();
+        String theirs = othersKey();
+        CountDownLatch go = new CountDownLatch(1);
+        gateway.provider().on(model, FakeProvider.waits("Hel", go, "lo"));
+        String path;
+        List<String> inRedis;
+        try (Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true), "\r\nAuthorization: Bearer " + mine)) {
+            String id = stream.lineWith("id: ").replaceAll("id: |:.*", "");
+            path = "/api/chat/completions/" + id;
+            inRedis = List.of("llmchat:answer:{" + id + "}", "llmchat:answer:{" + id + "}:of");
+            stream.lineWith("Hel");
+            try (Sse elsewhere = Sse.get(second.port(), path, "Authorization: Bearer " + mine)) {
+                elsewhere.lineWith("Hel");
+                nobodyElses(path, theirs);
+                go.countDown();
+                elsewhere.lineWith("event: end");
+            }
+            stream.lineWith("event: end");
+        }
+        nobodyElses(path, theirs);
+        assertEquals(2, gateway.bean(RedissonClient.class).getKeys().delete(inRedis.toArray(String[]::new)), "it was there");
+        until("it is in PostgreSQL", () -> second.get(path, bearer(mine)).statusCode() == 200);
+        nobodyElses(path, theirs);
+        assertEquals(200, gateway.get(path, bearer(mine)).statusCode());
+    }
+
+    private static void nobodyElses(String path, String key) throws Exception {
+        assertEquals(404, gateway.get(path, bearer(key)).statusCode());
+        assertEquals(404, second.get(path, bearer(key)).statusCode());
     }
 
     // --- for what
@@ -374,6 +443,33 @@ class KeysTest {
     }
 
     @Test
+    void aKeyAsksAsOftenAsItsLimitsSayAndTheOthersOfItsUserDoNotNotice() throws Exception {
+        String key = make(",\"limits\":{\"points\":2,\"duration\":60}").path("key").asText();
+        assertEquals(200, ask(gateway, key));
+        assertEquals(200, ask(second, key));
+        HttpResponse<String> over = gateway.post("/v1/chat/completions", chat("openai/" + model, false), bearer(key));
+        assertEquals(429, over.statusCode(), over.body());
+        assertEquals("\"default\";q=2;w=60", over.headers().firstValue("ratelimit-policy").orElseThrow());
+        assertEquals(429, ask(second, key));
+        assertEquals(200, ask(gateway, make("").path("key").asText()));
+    }
+
+    @Test
+    void allKeysOfAUserTogetherAskAsOftenAsItsLimitsSay() throws Exception {
+        String key = make("").path("key").asText();
+        String another = make("").path("key").asText();
+        assertEquals(200, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"points\":3,\"duration\":60}}", ADMIN).statusCode());
+        assertEquals(200, ask(gateway, key));
+        assertEquals(200, ask(gateway, another));
+        assertEquals(200, ask(second, key));
+        HttpResponse<String> over = gateway.post("/v1/chat/completions", chat("openai/" + model, false), bearer(another));
+        assertEquals(429, over.statusCode(), over.body());
+        assertEquals("\"user-requests\";q=3;w=60", over.headers().firstValue("ratelimit-policy").orElseThrow());
+        assertEquals(429, ask(second, another));
+        assertEquals(200, ask(second, othersKey()));
+    }
+
+    @Test
     void whatTheReadmeAsksTellsWhatEachUserAndKeyHasCost() throws Exception {
         JsonNode mine = make("");
         JsonNode alsoMine = make("");
@@ -382,9 +478,10 @@ class KeysTest {
             assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/gpt-4o-mini", false), bearer(key)).statusCode());
         }
         String shown = Readme.block("FROM usage_records");
-        String asked = "(" + shown.substring(shown.indexOf("SELECT"), shown.indexOf(";")) + ") u WHERE model = 'gpt-4o-mini' AND tokens > 0 AND ";
-        until("two of one key are in one row", () -> gateway.count("SELECT count(*) FROM " + asked + "month = to_char(now(), 'YYYY-MM')"
-                + " AND user_id = '" + user + "' AND key_id = '" + mine.path("id").asText() + "' AND requests = 2 AND dollars = 0.0000033") == 1);
+        String asked = "(" + shown.substring(shown.indexOf("SELECT"), shown.indexOf(";")) + ") u WHERE model = 'gpt-4o-mini' AND tokens > 0"
+                + " AND month = to_char(now(), 'YYYY-MM') AND ";
+        until("two of one key are in one row", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = '" + user + "' AND key_id = '"
+                + mine.path("id").asText() + "' AND requests = 2 AND dollars = 0.0000033") == 1);
         until("the other key has its own", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = '" + user + "' AND key_id = '"
                 + alsoMine.path("id").asText() + "' AND requests = 1 AND dollars = 0.00000165") == 1);
         until("so has one of the file", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = 'builder' AND key_id = 'file:CI'") == 1);
@@ -400,10 +497,10 @@ class KeysTest {
         refused(gateway.post("/v1/chat/completions", chat("demo", false), bearer(OF_THE_FILE)), "'demo'");
     }
 
-    /** Adds a key of this test's user to the file; returns the file as it was. */
-    private String addToFile(String key) throws Exception {
+    /** Adds a key of this test's user, with {@code more} members, to the file, and asks with it; returns the file as it was. */
+    private String addToFile(String key, String more) throws Exception {
         String before = Files.readString(file);
-        Files.writeString(file, before + "- {name: Added, userId: " + user + ", key: " + key + "}\n");
+        Files.writeString(file, before + "- {name: Added " + model + ", userId: " + user + ", key: " + key + more + "}\n");
         until("the new key is good", () -> ask(gateway, key) == 200);
         return before;
     }
@@ -411,7 +508,7 @@ class KeysTest {
     @Test
     void whoseKeyIsInTheFileHasSessionsLikeEverybodyElse() throws Exception {
         String key = "a-third-key-that-somebody-brought-0003";
-        String before = addToFile(key);
+        String before = addToFile(key, "");
         HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), bearer(key));
         assertEquals(200, answer.statusCode(), answer.body());
         String session = json(answer.body()).path("data").path("chatId").asText();
@@ -422,9 +519,20 @@ class KeysTest {
     }
 
     @Test
+    void aKeyOfTheFileAsksAsOftenAsItsLimitsSay() throws Exception {
+        String key = "a-fifth-key-that-somebody-brought-00005";
+        String before = addToFile(key, ", limits: {points: 2, duration: 60}");
+        assertEquals(200, ask(gateway, key));
+        HttpResponse<String> over = gateway.post("/v1/chat/completions", chat("openai/" + model, false), bearer(key));
+        assertEquals(429, over.statusCode(), over.body());
+        assertEquals("\"default\";q=2;w=60", over.headers().firstValue("ratelimit-policy").orElseThrow());
+        Files.writeString(file, before);
+    }
+
+    @Test
     void anAnswerToARemovedSessionIsNotPutIntoSomebodyElsesOfTheSameName() throws Exception {
         String key = "a-fourth-key-that-somebody-brought-0004";
-        String before = addToFile(key);
+        String before = addToFile(key, "");
         CountDownLatch go = new CountDownLatch(1);
         gateway.provider().on(model, call -> {
             call.sse();
@@ -555,6 +663,7 @@ class KeysTest {
     @Test
     void aKeyIsNowhereInClearInTheDatabaseNorInLogs() throws Exception {
         String key;
+        Instant start = Instant.now();
         try (Logs logs = new Logs()) {
             key = make("").path("key").asText();
             ask(gateway, key);
@@ -565,28 +674,33 @@ class KeysTest {
             assertTrue(logs.text().length() > 1000, "everything is logged");
             assertFalse(logs.text().contains(key.substring(20)), "in the logs");
         }
-        assertEquals(List.of(), columnsWith(key.substring(20)));
-        assertNotEquals(List.of(), columnsWith(key.substring(0, 19)), "what would be found is: the prefix that lists show");
+        assertEquals(List.of(), columnsWith(key.substring(20), start));
+        assertNotEquals(List.of(), columnsWith(key.substring(0, 19), start), "what would be found is: the prefix that lists show");
         assertFalse(gateway.get("/metrics", ADMIN).body().contains(key.substring(0, 19)));
         assertFalse(gateway.get("/health/detailed", ADMIN).body().contains(key.substring(0, 19)));
     }
 
-    /** The columns of all tables that have a value with this text in it. */
-    private static List<String> columnsWith(String text) throws Exception {
+    /** The columns of all tables that have a value with this text in it, in a row that was made since then. */
+    private static List<String> columnsWith(String text, Instant start) throws Exception {
         List<String> found = new ArrayList<>();
         try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
             List<String[]> columns = new ArrayList<>();
+            Map<String, String> since = new HashMap<>();
             try (var rows = s.executeQuery("SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables"
                     + " USING (table_schema, table_name) WHERE table_schema = 'public' AND table_type = 'BASE TABLE'")) {
                 while (rows.next()) {
                     columns.add(new String[] {rows.getString(1), rows.getString(2)});
+                    if (Set.of("created_at", "at").contains(rows.getString(2))) {
+                        since.put(rows.getString(1), rows.getString(2) + " >= '" + start + "' AND ");
+                    }
                 }
             }
             assertTrue(columns.size() > 40);
             for (String[] column : columns) {
                 String value = "CASE pg_typeof(\"" + column[1] + "\")::text WHEN 'bytea' THEN encode(\"" + column[1] + "\"::text::bytea, 'escape')"
                         + " ELSE \"" + column[1] + "\"::text END";
-                try (var row = s.executeQuery("SELECT count(*) FROM \"" + column[0] + "\" WHERE " + value + " LIKE '%" + text + "%'")) {
+                try (var row = s.executeQuery("SELECT count(*) FROM \"" + column[0] + "\" WHERE " + since.getOrDefault(column[0], "") + value
+                        + " LIKE '%" + text + "%'")) {
                     row.next();
                     if (row.getLong(1) > 0) {
                         found.add(column[0] + "." + column[1]);

@@ -23,9 +23,11 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What {@code ./llmchat train} leaves for {@code ./llmchat start}: with it the gateway starts sooner, without it it starts. */
+@Timeout(value = 15, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class LauncherTest {
 
     private static final Path CLASSES = Path.of("target/classes");
@@ -43,6 +45,7 @@ class LauncherTest {
         jar = home.resolve("target/llmchat.jar");
         caches = home.resolve("target/aot");
         Files.createDirectories(home.resolve("target/lib"));
+        Files.createDirectories(home.resolve("target/classes/io"));
         for (String part : System.getProperty("java.class.path").split(":")) {
             if (part.endsWith(".jar")) {
                 Path from = Path.of(part).toAbsolutePath();
@@ -116,6 +119,37 @@ class LauncherTest {
                 home.resolve("llmchat").toString(), "routes", "check", home.toString()).redirectErrorStream(true).start();
         List<String> said = check.inputReader().lines().toList();
         assertTrue(said.getLast().startsWith("There are no route files"), said::toString);
+    }
+
+    /** Runs a command of the launcher with a Maven that writes its environment where its output goes, and does nothing. */
+    private void withoutMaven(String command) throws Exception {
+        Path maven = Files.createDirectories(home.resolve("bin")).resolve("mvn");
+        Files.writeString(maven, "#!/bin/sh\nenv\n");
+        assertTrue(maven.toFile().setExecutable(true));
+        Process launched = launch(command, Map.of("PATH", maven.getParent() + ":" + System.getenv("PATH"), "DB_HOST", "203.0.113.1",
+                "ADMIN_API_KEY", "of-the-user", "LOG_FORMAT", "json"));
+        launched.inputReader().lines().forEach(l -> { });
+        launched.waitFor();
+    }
+
+    @Test
+    void testsSeeNoSettingsOfTheUsers() throws Exception {
+        Files.copy(Path.of("application.properties"), home.resolve("application.properties"));
+        Files.createDirectories(home.resolve("src/main/resources"));
+        Files.copy(Path.of("src/main/resources/log4j2.properties"), home.resolve("src/main/resources/log4j2.properties"));
+        withoutMaven("test");
+        List<String> seen = Files.readAllLines(home.resolve("target/test.log"));
+        assertTrue(seen.stream().anyMatch(l -> l.startsWith("JAVA_HOME=")), seen::toString);
+        assertTrue(seen.stream().noneMatch(l -> l.matches("(DB_HOST|ADMIN_API_KEY|LOG_FORMAT|DATA_DIR)=.*")), seen::toString);
+    }
+
+    @Test
+    void whatATestRunThatWasEndedEarlyHasRemovedIsBuiltAgain() throws Exception {
+        Files.writeString(home.resolve("target/bench.classpath"), "parts");
+        withoutMaven("test");
+        withoutMaven("bench");
+        assertTrue(Files.exists(home.resolve("target/build.log")), "the gateway");
+        assertTrue(Files.exists(home.resolve("target/bench.log")), "the benchmarks");
     }
 
     private Process launch(String command, Map<String, String> settings) throws IOException {

@@ -74,7 +74,7 @@ class LimitsTest {
             }
             assertEquals(20, gateway.metric("llmchat_limiter_decisions_total{decision=\"refused\",scope=\"caller\"}"));
             for (int i = 0; i < 2; i++) {
-                assertEquals(200, gateway.post(PATH, chat("demo", false), "X-Forwarded-For", "192.0.2.77").statusCode());
+                assertEquals(200, gateway.post(PATH, chat("demo", false), "X-Forwarded-For", caller.replace("10.1.", "10.2.")).statusCode());
             }
         }
     }

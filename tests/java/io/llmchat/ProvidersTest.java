@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -114,6 +115,58 @@ class ProvidersTest {
             TestGateway.until("it serves", () -> own.post("/v1/chat/completions", chat("groq/" + model, false)).statusCode() == 200);
             assertEquals("Bearer key-of-groq", own.provider().call(model).header("Authorization"));
         }
+    }
+
+    private static String attempts(HttpResponse<String> response) {
+        return response.headers().firstValue("x-llmchat-attempts").orElseThrow();
+    }
+
+    @Test
+    void whoHasNoFallbacksOfItsOwnHasTheDefaultOnes() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.enrich.default-fallbacks", "openai/" + model + "-2, demo/demo", "llmchat.retry.max", "0")) {
+            for (String fails : List.of("", "-2", "-3")) {
+                own.provider().on(model + fails, call -> call.error(500, "oops"));
+            }
+            assertEquals("openai=500,openai=500,demo=200", attempts(own.post("/v1/chat/completions", chat("openai/" + model, false))));
+            String id = "a-" + UUID.randomUUID().toString().substring(0, 8);
+            String agent = "{\"id\":\"" + id + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model + "\",\"fallbacks\":[";
+            assertEquals(201, own.post("/api/agents", agent + "]}").statusCode());
+            assertEquals("openai=500,openai=500,demo=200", attempts(own.post("/v1/chat/completions", chat(id, false))));
+            assertEquals(200, own.send("PUT", "/api/agents/" + id, agent + "\"openai/" + model + "-3\"]}").statusCode());
+            HttpResponse<String> alone = own.post("/v1/chat/completions", chat(id, false));
+            assertEquals(502, alone.statusCode(), alone.body());
+            assertEquals("openai=500,openai=500", attempts(alone));
+            assertEquals(1, own.provider().calls(model + "-3").size());
+        }
+    }
+
+    /** How many milliseconds lay between the calls of a model that fails. */
+    private List<Long> pauses(String... settings) throws Exception {
+        try (TestGateway own = TestGateway.with(settings)) {
+            own.provider().on(model, call -> call.error(500, "oops"));
+            assertEquals(502, own.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+            List<Call> calls = own.provider().calls(model);
+            return IntStream.range(1, calls.size()).mapToObj(i -> (calls.get(i).at() - calls.get(i - 1).at()) / 1_000_000).toList();
+        }
+    }
+
+    @Test
+    void eachRetryWaitsLongerThanTheOneBeforeUpToTheMost() throws Exception {
+        List<Long> pauses = pauses("llmchat.retry.max", "3", "llmchat.retry.base-delay", "100", "llmchat.retry.factor", "100",
+                "llmchat.retry.max-delay", "200", "llmchat.retry.jitter", "false");
+        assertEquals(3, pauses.size());
+        assertTrue(pauses.get(0) >= 100 && pauses.get(1) >= 200 && pauses.get(2) >= 200, pauses::toString);
+        assertTrue(pauses.get(1) < 10_000 && pauses.get(2) < 10_000, pauses::toString);
+    }
+
+    @Test
+    void whereRetriesAreSpreadSomeComeEarlier() throws Exception {
+        List<Long> pauses = pauses("llmchat.retry.max", "10", "llmchat.retry.base-delay", "200", "llmchat.retry.factor", "1",
+                "llmchat.retry.max-delay", "200", "llmchat.retry.jitter", "true", "camel.resilience4j.minimum-number-of-calls", "1000",
+                "camel.resilience4j.sliding-window-size", "1000");
+        assertEquals(10, pauses.size());
+        assertTrue(pauses.stream().anyMatch(p -> p < 200), pauses::toString);
+        assertTrue(pauses.stream().distinct().count() > 1, pauses::toString);
     }
 
     @Test

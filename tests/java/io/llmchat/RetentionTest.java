@@ -5,11 +5,13 @@ import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.util.List;
 import java.util.UUID;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
@@ -84,11 +86,30 @@ class RetentionTest {
     }
 
     @Test
+    void anAnswerToAKeyIsKeptForADay() throws Exception {
+        TestGateway shared = TestGateway.shared();
+        for (String hours : List.of("23", "25")) {
+            assertEquals(200, shared.post(PATH, ask(model, null, hours), "Idempotency-Key", model + hours).statusCode());
+            execute(shared, "UPDATE answers SET created_at = now() - interval '" + hours + " hours' WHERE key LIKE '%" + model + hours + "'");
+        }
+        try (TestGateway gateway = TestGateway.with()) {
+            until("one is gone", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '%" + model + "%'") == 1);
+            assertEquals("true", shared.post(PATH, ask(model, null, "23"), "Idempotency-Key", model + "23").headers()
+                    .firstValue("idempotent-replayed").orElseThrow());
+            assertTrue(shared.post(PATH, ask(model, null, "25"), "Idempotency-Key", model + "25").headers()
+                    .firstValue("idempotent-replayed").isEmpty());
+            assertEquals(3, shared.provider().calls(model).size());
+        }
+    }
+
+    @Test
     void answersThatAreTooOldGoAThousandAtATime() throws Exception {
         TestGateway shared = TestGateway.shared();
         execute(shared, "INSERT INTO answers (key, claimed_by, created_at) SELECT '" + model + "' || n, 'x', now() - interval '400 days'"
                 + " FROM generate_series(1, 2500) n");
-        execute(shared, "CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        // an earlier run may have been killed
+        execute(shared, "DROP TRIGGER IF EXISTS few ON answers");
+        execute(shared, "CREATE OR REPLACE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
                 + " IF (SELECT count(*) FROM gone) > 1000 THEN RAISE EXCEPTION 'too many'; END IF; RETURN NULL; END $$");
         execute(shared, "CREATE TRIGGER few AFTER DELETE ON answers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION few()");
         try (TestGateway gateway = TestGateway.with()) {

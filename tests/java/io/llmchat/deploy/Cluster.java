@@ -27,31 +27,36 @@ final class Cluster implements AutoCloseable {
 
     private final Path folder;
     private final FakeProvider provider = new FakeProvider();
-    private final Stores.Database postgres;
-    private final Stores.Cache redis;
+    private Stores.Database postgres;
+    private Stores.Cache redis;
     private final List<Process> gateways = new ArrayList<>();
     private final List<Integer> ports = new ArrayList<>();
-    private final Process nginx;
+    private Process nginx;
     private final int port = GatewayProcess.freePort();
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
 
     /** @param settings environment variables of all three */
     Cluster(Path folder, Map<String, String> settings) throws Exception {
         this.folder = folder;
-        postgres = Stores.postgres(folder);
-        redis = Stores.redis(folder);
-        for (int i = 0; i < 3; i++) {
-            ports.add(GatewayProcess.freePort());
+        try {
+            postgres = Stores.postgres(folder);
+            redis = Stores.redis(folder);
+            for (int i = 0; i < 3; i++) {
+                ports.add(GatewayProcess.freePort());
+            }
+            // the first brings the schema up to date, and the others find it so
+            gateways.add(gateway(0, settings));
+            serves(0);
+            gateways.add(gateway(1, settings));
+            gateways.add(gateway(2, settings));
+            serves(1);
+            serves(2);
+            nginx = nginx();
+            TestGateway.until("nginx listens", () -> Stores.listens(port));
+        } catch (Throwable e) {
+            close();
+            throw e;
         }
-        // the first brings the schema up to date, and the others find it so
-        gateways.add(gateway(0, settings));
-        serves(0);
-        gateways.add(gateway(1, settings));
-        gateways.add(gateway(2, settings));
-        serves(1);
-        serves(2);
-        nginx = nginx();
-        TestGateway.until("nginx listens", () -> Stores.listens(port));
     }
 
     private void serves(int i) throws Exception {
@@ -115,6 +120,10 @@ final class Cluster implements AutoCloseable {
         return provider;
     }
 
+    Stores.Cache redis() {
+        return redis;
+    }
+
     Process gateway(int i) {
         return gateways.get(i);
     }
@@ -145,13 +154,19 @@ final class Cluster implements AutoCloseable {
 
     @Override
     public void close() throws Exception {
-        nginx.destroy();
-        nginx.waitFor(10, TimeUnit.SECONDS);
+        if (nginx != null) {
+            nginx.destroy();
+            nginx.waitFor(10, TimeUnit.SECONDS);
+        }
         for (Process gateway : gateways) {
             gateway.destroyForcibly().waitFor();
         }
-        redis.close();
-        postgres.close();
+        if (redis != null) {
+            redis.close();
+        }
+        if (postgres != null) {
+            postgres.close();
+        }
         provider.close();
     }
 }

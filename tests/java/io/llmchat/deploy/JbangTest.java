@@ -21,10 +21,12 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The same route files, run by the Camel CLI: they answer, and what is edited is what happens. */
 @Tag("jbang")
+@Timeout(value = 10, unit = TimeUnit.MINUTES)
 class JbangTest {
 
     @TempDir

@@ -17,9 +17,11 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
 /** The load tests: Artillery's for real, in a shortened form, against the gateway as a process: {@code ./llmchat test load}. */
 @Tag("load")
+@Timeout(value = 15, unit = TimeUnit.MINUTES)
 class LoadTest {
 
     private static final Path SCRIPTS = Path.of("tests", "load");

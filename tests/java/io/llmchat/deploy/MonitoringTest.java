@@ -32,8 +32,8 @@ class MonitoringTest {
     /** PromQL's own words, which can stand where a metric could. */
     private static final Set<String> WORDS = Set.of("sum", "max", "min", "avg", "rate", "increase", "histogram_quantile", "by", "and", "or",
             "unless", "on", "without", "for");
-    /** Prometheus makes it for each target. */
-    private static final Set<String> MADE_BY_PROMETHEUS = Set.of("up");
+    /** Prometheus makes them for each target. */
+    private static final Set<String> MADE_BY_PROMETHEUS = Set.of("up", "instance", "job");
 
     /** The metrics that an expression names: its words without what stands in braces, brackets, or after {@code by}. */
     static Set<String> metrics(String expression) {
@@ -41,6 +41,14 @@ class MonitoringTest {
                 .replaceAll("\\b(by|on|without)\\s*\\([^)]*\\)", "");
         return Pattern.compile("[a-zA-Z_:][a-zA-Z0-9_:]*").matcher(bare).results().map(m -> m.group())
                 .filter(w -> !WORDS.contains(w)).collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    /** The labels of a metric that an expression, or a line of Prometheus, names: in its braces, and after {@code by} and the like. */
+    static Set<String> labels(String metric, String expression) {
+        String bare = expression.replaceAll("\"[^\"]*\"", "\"\"");
+        return Pattern.compile("\\b" + metric + "\\{([^}]*)}|\\b(?:by|on|without)\\s*\\(([^)]*)\\)").matcher(bare).results()
+                .flatMap(m -> Pattern.compile("\\w+").matcher(m.group(1) == null ? m.group(2) : m.group(1)).results())
+                .map(m -> m.group()).collect(Collectors.toCollection(TreeSet::new));
     }
 
     private static List<String> alerts() throws IOException {
@@ -60,8 +68,8 @@ class MonitoringTest {
         return all;
     }
 
-    /** Every name under which the gateway has a value. */
-    private static Set<String> served() throws Exception {
+    /** Every name under which the gateway has a value, with the labels of its values. */
+    private static Map<String, Set<String>> served() throws Exception {
         TestGateway gateway = TestGateway.shared();
         gateway.provider().on("monitored-500", call -> call.json(500, "{}"));
         gateway.post("/v1/chat/completions", chat("openai/monitored", true));
@@ -74,22 +82,36 @@ class MonitoringTest {
         System.gc();
         TestGateway.until("all is measured", () -> gateway.metric("db_server_backends") > 0
                 && gateway.get("/metrics").body().contains("\njvm_gc_pause_seconds_max{"));
-        return gateway.get("/metrics").body().lines().filter(l -> !l.startsWith("#")).map(l -> l.split("[{ ]")[0])
-                .collect(Collectors.toCollection(TreeSet::new));
+        Map<String, Set<String>> served = new TreeMap<>();
+        gateway.get("/metrics").body().lines().filter(l -> !l.startsWith("#")).forEach(l -> {
+            String name = l.split("[{ ]")[0];
+            served.computeIfAbsent(name, n -> new TreeSet<>()).addAll(labels(name, l));
+        });
+        return served;
     }
 
     @Test
-    void everyMetricThatTheyNameIsThere() throws Exception {
-        Set<String> served = served();
+    void everyMetricThatTheyNameIsThereWithTheLabelsByWhichTheyAsk() throws Exception {
+        Map<String, Set<String>> served = served();
         List<String> expressions = new ArrayList<>(alerts());
         expressions.addAll(panels());
         Set<String> missing = new TreeSet<>();
         for (String expression : expressions) {
             assertTrue(!metrics(expression).isEmpty(), expression);
-            missing.addAll(metrics(expression));
+            for (String metric : metrics(expression)) {
+                if (MADE_BY_PROMETHEUS.contains(metric)) {
+                    continue;
+                }
+                if (!served.containsKey(metric)) {
+                    missing.add(metric);
+                }
+                for (String label : labels(metric, expression)) {
+                    if (!MADE_BY_PROMETHEUS.contains(label) && !served.getOrDefault(metric, Set.of()).contains(label)) {
+                        missing.add(metric + "{" + label + "}");
+                    }
+                }
+            }
         }
-        missing.removeAll(served);
-        missing.removeAll(MADE_BY_PROMETHEUS);
         assertEquals(Set.of(), missing);
     }
 
@@ -145,6 +167,9 @@ class MonitoringTest {
     void anExpressionIsReadForItsMetricsOnly() {
         assertEquals(Set.of("a_total", "b:c"), metrics("sum by (le, x) (rate(a_total{p=~\"q|r\"}[5m])) / max(b:c) > 0.5 and on (x) a_total"));
         assertEquals(Set.of("nobody_has_this"), metrics("nobody_has_this > 2"));
+        String expression = "sum by (le, x) (rate(a_total{p=~\"q|r{s}\",t!=\"u\"}[5m])) / max(b:c) > 0.5";
+        assertEquals(Set.of("le", "x", "p", "t"), labels("a_total", expression));
+        assertEquals(Set.of("le", "x"), labels("b:c", expression));
     }
 
     @Test

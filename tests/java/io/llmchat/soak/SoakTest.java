@@ -18,6 +18,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
@@ -26,6 +27,8 @@ import org.junit.jupiter.api.io.TempDir;
  * left in {@code target/soak}.
  */
 @Tag("soak")
+// as long as SOAK_MINUTES says
+@Timeout(value = 7, unit = TimeUnit.DAYS)
 class SoakTest {
 
     private static final int STREAMS = 500;

@@ -63,17 +63,21 @@ final class SoakedGateway implements AutoCloseable {
                 "ANTHROPIC_BASE_URL", provider.url(), "ANTHROPIC_API_KEY", "sk-ant-of-the-gateway", "OLLAMA_BASE_URL", provider.url() + "/v1"));
         launcher.environment().putAll(settings);
         process = launcher.start();
-        long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
-        while (!listens()) {
-            if (!process.isAlive() || System.nanoTime() > end) {
-                process.destroyForcibly();
-                throw new AssertionError("the gateway does not start:\n" + Files.readString(log));
+        try {
+            long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+            while (!listens()) {
+                if (!process.isAlive() || System.nanoTime() > end) {
+                    throw new AssertionError("the gateway does not start:\n" + Files.readString(log));
+                }
+                Thread.sleep(50);
             }
-            Thread.sleep(50);
+            VirtualMachine machine = VirtualMachine.attach(Long.toString(process.pid()));
+            jmx = JMXConnectorFactory.connect(new JMXServiceURL(machine.startLocalManagementAgent()));
+            machine.detach();
+        } catch (Throwable e) {
+            process.destroyForcibly();
+            throw e;
         }
-        VirtualMachine machine = VirtualMachine.attach(Long.toString(process.pid()));
-        jmx = JMXConnectorFactory.connect(new JMXServiceURL(machine.startLocalManagementAgent()));
-        machine.detach();
     }
 
     private boolean listens() {

@@ -9,7 +9,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** The gateway as a process of its own. */
 public final class GatewayProcess {
@@ -53,15 +56,26 @@ public final class GatewayProcess {
         }
     }
 
-    /** Reads what the process says until a line has this in it; all lines so far. */
+    /** Reads what the process says until a line has this in it; all lines so far. One that has not said it in two minutes is ended. */
     public static List<String> readTo(Process process, String text) throws IOException {
         BufferedReader out = process.inputReader();
         List<String> lines = new ArrayList<>();
-        for (String line; (line = out.readLine()) != null;) {
-            lines.add(line);
-            if (line.contains(text)) {
-                return lines;
+        // nothing but its end interrupts the reading of what it says
+        CompletableFuture<Process> end = process.onExit().orTimeout(2, TimeUnit.MINUTES);
+        end.whenComplete((ended, late) -> {
+            if (late instanceof TimeoutException) {
+                process.destroyForcibly();
             }
+        });
+        try {
+            for (String line; (line = out.readLine()) != null;) {
+                lines.add(line);
+                if (line.contains(text)) {
+                    return lines;
+                }
+            }
+        } finally {
+            end.cancel(false);
         }
         throw new AssertionError("it ended without saying '" + text + "': " + lines);
     }
