@@ -64,6 +64,8 @@ final class Connection extends ChannelDuplexHandler {
     private boolean deaf;
     private String path = "";
     private String requestId;
+    /** What was answered here, where Vert.x does not see it, or null. */
+    private HttpResponse told;
     private Object stuck;
     private long stuckAt;
     private long stuckSince;
@@ -96,6 +98,12 @@ final class Connection extends ChannelDuplexHandler {
         if (of != null) {
             of.deaf = true;
         }
+    }
+
+    /** What the request that this connection was closed for was told here, or null. */
+    static HttpResponse told(HttpConnection connection) {
+        Connection of = of(connection);
+        return of == null ? null : of.told;
     }
 
     /** Cuts it: what was not taken yet is not waited for. */
@@ -199,7 +207,9 @@ final class Connection extends ChannelDuplexHandler {
         if (what == Waiting.IDLE || what == Waiting.BODY && begun) {
             context.close();
         } else {
-            context.writeAndFlush(timedOut.apply(path, requestId)).addListener(f -> context.close());
+            FullHttpResponse response = timedOut.apply(path, requestId);
+            told = response;
+            context.writeAndFlush(response).addListener(f -> context.close());
         }
     }
 

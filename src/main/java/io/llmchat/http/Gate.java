@@ -6,6 +6,7 @@ import io.llmchat.ops.RequestLog;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
+import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.TooLongHttpHeaderException;
 import io.netty.handler.codec.http.TooLongHttpLineException;
 import io.vertx.core.Handler;
@@ -101,7 +102,7 @@ public final class Gate {
         };
     }
 
-    /** The request gets its id, and is counted when it is answered. */
+    /** The request gets its id, and is counted when it is answered, or left. */
     private void open(HttpServerRequest request) {
         HttpServerResponse response = request.response();
         String id = requestId(request.headers().get(ClientStream.REQUEST_ID));
@@ -116,7 +117,16 @@ public final class Gate {
                 response.headers().set("Connection", "close");
             }
         });
-        response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
+        // also when the connection closes before the response is complete, which then may be ended all the same
+        response.endHandler(v -> {
+            HttpResponse told = response.closed() ? Connection.told(request.connection()) : null;
+            if (told != null) {
+                // its line goes by the id that the caller knows
+                response.headers().set(ClientStream.REQUEST_ID, told.headers().get(ClientStream.REQUEST_ID));
+            }
+            count(request, !response.closed() ? response.getStatusCode() : told != null ? told.status().code() : RequestLog.CALLER_LEFT,
+                    System.nanoTime() - started);
+        });
     }
 
     /** The caller's id of the request, if it is one, else ours. */
@@ -175,7 +185,8 @@ public final class Gate {
     }
 
     private void count(HttpServerRequest request, int status, long nanos) {
-        if (!isChat(request)) {
+        // a chat that was left while it was being sent has not come to its route
+        if (!isChat(request) || request.response().closed() && !request.isEnded()) {
             log.answered(request, status, nanos);
         }
         int path = path(request.path());
