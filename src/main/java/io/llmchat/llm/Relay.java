@@ -119,6 +119,11 @@ final class Relay implements Upstream.Receiver {
         return reader.conversation();
     }
 
+    /** Whether it has come to the call of the provider: not where the caller had left before, or the gateway ends. */
+    boolean hasAsked() {
+        return pulse != null;
+    }
+
     /** Nanoseconds to the first token of a provider's stream; 0 if there was none. */
     long firstTokenNanos() {
         return firstToken == 0 ? 0 : firstToken - started;

@@ -99,8 +99,8 @@ public final class Tracing implements AutoCloseable {
     }
 
     /** The provider has answered. */
-    public void answered(Span span, Usage usage, String finishReason) {
-        if (usage != null) {
+    public void answered(Span span, Operation operation, Usage usage, String finishReason) {
+        if (usage != null && usage.isUsedFor(operation)) {
             span.setAttribute("gen_ai.usage.input_tokens", usage.promptTokens());
             span.setAttribute("gen_ai.usage.output_tokens", usage.completionTokens());
         }
