@@ -177,7 +177,7 @@ public final class Gate {
     }
 
     private static String path(HttpServerRequest request) {
-        return request.path() == null ? "" : request.path();
+        return request.path() == null ? "" : RequestHead.route(request.path());
     }
 
     private static boolean isChat(HttpServerRequest request) {
@@ -189,7 +189,7 @@ public final class Gate {
         if (!isChat(request) || request.response().closed() && !request.isEnded()) {
             log.answered(request, status, nanos);
         }
-        int path = path(request.path());
+        int path = number(path(request));
         int method = METHODS.indexOf(request.method().name());
         int known = method < 0 ? METHODS.size() - 1 : method;
         Integer key = (path * METHODS.size() + known) * 1_000 + status;
@@ -204,13 +204,13 @@ public final class Gate {
         }
     }
 
-    private static int path(String path) {
+    private static int number(String path) {
         int last = PATHS.size() - 1;
-        if (path != null && path.startsWith("/api/chat/history/") && path.endsWith("/retry")) {
+        if (path.startsWith("/api/chat/history/") && path.endsWith("/retry")) {
             return PATHS.indexOf(RETRY);
         }
         for (int i = 0; i < last; i++) {
-            if (path != null && path.startsWith(PATHS.get(i))) {
+            if (path.startsWith(PATHS.get(i))) {
                 return i;
             }
         }
