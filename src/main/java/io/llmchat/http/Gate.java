@@ -61,10 +61,15 @@ public final class Gate {
     /** Puts the gate before a router: {@code next} is asked for it on each request, {@code errors} for its table. */
     public Handler<HttpServerRequest> before(Supplier<Router> next, Supplier<ErrorTable> errors) {
         return request -> {
-            if (enter(request, errors)) {
+            if (!isTooLate(request) && enter(request, errors)) {
                 next.get().handle(request);
             }
         };
+    }
+
+    /** Whether it stood behind one whose answer was the last of its connection: nobody will get another one, so nothing is done. */
+    private boolean isTooLate(HttpServerRequest request) {
+        return drain.isClosing() && Connection.isClosing(request.connection());
     }
 
     /** What is done with each request first; false if it is answered with that. */
@@ -92,6 +97,9 @@ public final class Gate {
     /** Answers what is not HTTP, and ends the connection: where the next request on it would begin nobody knows. */
     public Handler<HttpServerRequest> invalid(Supplier<ErrorTable> errors) {
         return request -> {
+            if (isTooLate(request)) {
+                return;
+            }
             open(request);
             Throwable cause = request.decoderResult().cause();
             refuse(request, errors.get(), cause instanceof TooLongHttpLineException
@@ -115,6 +123,7 @@ public final class Gate {
         response.headersEndHandler(v -> {
             if (drain.isClosing()) {
                 response.headers().set("Connection", "close");
+                Connection.closeAfterAnswer(request.connection());
             }
         });
         // also when the connection closes before the response is complete, which then may be ended all the same
