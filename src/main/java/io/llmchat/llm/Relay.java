@@ -496,7 +496,7 @@ final class Relay implements Upstream.Receiver {
 
     private void shutDown() {
         chat.tooLate();
-        fail(new ChatException("SHUTTING_DOWN", "The gateway is shutting down.").retryAfter(1));
+        fail(ChatException.shuttingDown());
     }
 
     private static long millis(long ms) {
