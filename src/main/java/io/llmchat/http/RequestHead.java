@@ -31,7 +31,7 @@ final class RequestHead {
         return headers(request);
     }
 
-    /** The path of a request target as routes go by it: without what follows it, and a slash at its end says nothing. */
+    /** The path of a request target as routes go by it: without its query, and without a slash at its end. */
     static String route(String target) {
         int end = target.indexOf('?') < 0 ? target.length() : target.indexOf('?');
         return target.substring(0, end > 0 && target.charAt(end - 1) == '/' ? end - 1 : end);
@@ -77,7 +77,7 @@ final class RequestHead {
                 return "The path has a character that must be percent-encoded.";
             }
             if (c == '%' && !harmless(target, i + 1)) {
-                return "The path has a percent-encoding that is none, or one of a control character or of one that needs none.";
+                return "The path has a percent-encoding that is none, or of a control character, or of a character that needs none.";
             }
             if (c == '/') {
                 if (dots(target, segment, i) || segment == i) {
