@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
 import io.llmchat.support.Sse;
@@ -40,7 +41,7 @@ class ConnectionsTest {
         gateway.close();
     }
 
-    private static void timedOut(RawHttp http, String code) throws Exception {
+    private static Response timedOut(RawHttp http, String code) throws Exception {
         Response response = http.read();
         assertEquals(408, response.status());
         assertTrue(response.text().contains(code), response.text());
@@ -48,6 +49,7 @@ class ConnectionsTest {
         assertEquals("nosniff", response.header("X-Content-Type-Options"));
         assertTrue(response.header("X-Request-Id").matches("[A-Za-z0-9._-]+"), response.head());
         assertTrue(http.closed());
+        return response;
     }
 
     @Test
@@ -87,13 +89,17 @@ class ConnectionsTest {
 
     @Test
     void halfABodyIsAnsweredWith408InTheCallersDialect() throws Exception {
-        try (RawHttp http = new RawHttp(gateway.port())) {
-            http.send(POST + "X-Request-Id: mine\r\nContent-Length: 100\r\n\r\n{\"model\":");
-            timedOut(http, "invalid_request_error");
+        String counted = "http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"408\"}";
+        double before = gateway.metric(counted);
+        try (RawHttp http = new RawHttp(gateway.port()); LogLines log = LogLines.text()) {
+            http.send(POST + "Content-Length: 100\r\n\r\n{\"model\":");
+            String id = timedOut(http, "invalid_request_error").header("X-Request-Id");
+            until("it has its line", () -> log.with("id=" + id + " method=POST path=/v1/chat/completions status=408 ").size() == 1);
+            until("it is counted", () -> gateway.metric(counted) == before + 1);
         }
         try (RawHttp http = new RawHttp(gateway.port())) {
-            http.send(POST + "Transfer-Encoding: chunked\r\n\r\n7fffffff\r\n{}");
-            timedOut(http, "invalid_request_error");
+            http.send(POST + "X-Request-Id: mine\r\nTransfer-Encoding: chunked\r\n\r\n7fffffff\r\n{}");
+            assertEquals("mine", timedOut(http, "invalid_request_error").header("X-Request-Id"));
         }
     }
 

@@ -7,14 +7,17 @@ import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.Answer;
+import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
+import java.io.IOException;
 import java.net.ConnectException;
 import java.net.SocketException;
 import java.net.URI;
@@ -61,16 +64,18 @@ class DrainTest {
 
     @BeforeEach
     void aProviderThatStreamsUntilItIsEnough() throws Exception {
-        provider = new FakeProvider().on(model, call -> {
-            call.sse();
-            call.text("Once");
-            begun.countDown();
-            while (!enough.await(50, TimeUnit.MILLISECONDS)) {
-                call.text(" more");
-            }
-            call.finish("stop");
-            call.done();
-        });
+        provider = new FakeProvider().on(model, this::untilItIsEnough);
+    }
+
+    private void untilItIsEnough(FakeProvider.Call call) throws Exception {
+        call.sse();
+        call.text("Once");
+        begun.countDown();
+        while (!enough.await(50, TimeUnit.MILLISECONDS)) {
+            call.text(" more");
+        }
+        call.finish("stop");
+        call.done();
     }
 
     @AfterEach
@@ -128,10 +133,12 @@ class DrainTest {
                     return false;
                 }
             });
-            connection.send(post("/v1/chat/completions", chat("openai/fast", false)));
+            connection.send(post("/v1/chat/completions", chat("openai/fast", false)) + post("/v1/chat/completions", chat("openai/behind", false)));
             RawHttp.Response last = connection.read();
             assertEquals(200, last.status());
             assertEquals("close", last.header("Connection"));
+            assertTrue(connection.closed(), "as it says");
+            assertEquals(0, provider.calls("behind").size(), "what stands behind it is not done");
         }
         assertFalse(stream.isDone());
         enough.countDown();
@@ -161,6 +168,40 @@ class DrainTest {
         String chatId = answer.events().get(0).json().path("chatId").asText();
         assertEquals(1, TestGateway.shared().count("SELECT count(*) FROM chat_messages WHERE session_id = '" + chatId
                 + "' AND role = 'assistant' AND status = 'interrupted' AND content LIKE 'Once%'"));
+    }
+
+    @Test
+    void whoWaitsForAnotherInstancesAnswerIsToldOrCutWithoutAWait() throws Exception {
+        TestGateway other = TestGateway.shared();
+        other.provider().on(model, this::untilItIsEnough);
+        start(Map.of("DRAIN_GRACE", "300"));
+        String stream = chat("openai/" + model, true);
+        String whole = chat("openai/" + model, false);
+        String path = "/v1/chat/completions";
+        try (EventStream made = new EventStream(other.port(), "POST", path, stream, "Idempotency-Key: s" + model);
+                EventStream alsoMade = new EventStream(other.port(), "POST", path, whole, "Idempotency-Key: w" + model)) {
+            until("both are asked", () -> other.provider().calls(model).size() == 2);
+            try (EventStream followed = new EventStream(port, "POST", path, stream, "Idempotency-Key: s" + model);
+                    RawHttp waiting = new RawHttp(port)) {
+                waiting.send(RawHttp.head("POST", path, "Idempotency-Key: w" + model, "Content-Length: " + whole.length()) + whole);
+                assertEquals(200, followed.status());
+                // it would be answered by now if it were not to wait
+                assertNotNull(followed.next());
+                signal("INT");
+                long ends = System.nanoTime();
+                assertThrows(IOException.class, () -> {
+                    while (followed.next() != null) {
+                        assertTrue(System.nanoTime() - ends < TimeUnit.SECONDS.toNanos(30));
+                    }
+                });
+                RawHttp.Response told = waiting.read();
+                assertEquals(503, told.status());
+                assertEquals("1", told.header("Retry-After"));
+                assertTrue(System.nanoTime() - ends < TimeUnit.SECONDS.toNanos(5), "not when all is cut");
+            }
+            itEndsWell();
+            enough.countDown();
+        }
     }
 
     @Test

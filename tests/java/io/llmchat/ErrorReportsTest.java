@@ -2,6 +2,7 @@ package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -9,7 +10,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.ops.ErrorReports;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Intake;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
@@ -94,6 +97,30 @@ class ErrorReportsTest {
             JsonNode transaction = items(sentry, "transaction").get(0);
             assertEquals("http-openai-chat", transaction.path("transaction").asText());
             assertEquals("completed", transaction.path("tags").path("outcome").asText());
+            assertEquals("ok", transaction.path("contexts").path("trace").path("status").asText());
+        }
+    }
+
+    @Test
+    void aTransactionSaysWhoseFaultItIs() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (TestGateway gateway = gateway(sentry, "1"); RawHttp http = new RawHttp(gateway.port())) {
+                gateway.provider().on(model, call -> call.error(422, "bad")).on("down-" + model, call -> call.error(500, "oops"))
+                        .on("cut-" + model, FakeProvider.breaks(List.of("Half"), FakeProvider.Call::cut)).on("slow-" + model, FakeProvider.Call::hang);
+                gateway.post("/v1/chat/completions", chat("nobody", false));
+                gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+                gateway.post("/v1/chat/completions", chat("openai/down-" + model, false));
+                gateway.post("/v1/chat/completions", chat("openai/cut-" + model, true));
+                String body = chat("openai/slow-" + model, true);
+                http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+                until("it is asked", () -> !gateway.provider().calls("slow-" + model).isEmpty());
+                http.close();
+                assertTrue(gateway.provider().call("slow-" + model).leftWithin(10_000));
+            }
+            List<String> told = items(sentry, "transaction").stream().map(t -> t.path("tags").path("outcome").asText() + " "
+                    + t.path("contexts").path("trace").path("status").asText()).sorted().toList();
+            assertEquals(List.of("AGENT_NOT_FOUND not_found", "CLIENT_CLOSED cancelled", "UPSTREAM_ERROR internal_error", "UPSTREAM_ERROR internal_error",
+                    "UPSTREAM_REJECTED invalid_argument"), told);
         }
     }
 

@@ -73,6 +73,20 @@ class MetricsTest {
     }
 
     @Test
+    void aProviderThatCannotBeToldWhatIsAskedWasNotCalled() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String calls = "llmchat_provider_attempts_total{outcome=\"UNSUPPORTED_PARAMETER\",provider=\"anthropic\"}";
+        double before = gateway.metric(calls);
+        double count = gateway.metric("llmchat_gateway_overhead_seconds_count");
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + model + "\",\"name\":\"A\",\"provider\":\"anthropic\",\"model\":\"" + model
+                + "\",\"fallbacks\":[\"openai/" + model + "\"]}").statusCode());
+        assertEquals("openai=200", gateway.post("/v1/chat/completions", chat(model, false).replace("{\"model\"", "{\"n\":2,\"model\""))
+                .headers().firstValue("x-llmchat-attempts").orElseThrow());
+        assertEquals(before, gateway.metric(calls));
+        until("it is measured", () -> gateway.metric("llmchat_gateway_overhead_seconds_count") == count + 1);
+    }
+
+    @Test
     void openStreamsAreCountedWhileTheyAreOpen() throws Exception {
         CountDownLatch seen = new CountDownLatch(1);
         try (TestGateway gateway = TestGateway.with()) {
@@ -108,6 +122,19 @@ class MetricsTest {
         }
         assertEquals(201, registry.find("gen_ai.client.operation.duration").tag("error_type", "").timers().size());
         assertEquals(800, registry.get("gen_ai.client.operation.duration").tags("error_type", "", "gen_ai_request_model", "other").timer().count());
+    }
+
+    @Test
+    void tokensAreThoseThatAProviderHasCountedAndUsed() {
+        PrometheusMeterRegistry registry = new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
+        ChatMeters meters = new ChatMeters(registry);
+        Target target = new Target("anthropic", model);
+        meters.answered(Operation.COUNT_TOKENS, target, new Usage(1_000, 0), 1, 0);
+        meters.answered(Operation.CHAT, target, Usage.estimate(4_000, 400), 5_000_000_000L, 1);
+        assertTrue(registry.get("gen_ai.client.token.usage").summaries().stream().allMatch(s -> s.count() == 0));
+        assertEquals(1, registry.get("gen_ai.server.time_per_output_token").tag("gen_ai_operation_name", "chat").timer().count());
+        meters.answered(Operation.CHAT, target, new Usage(3, 2), 1, 0);
+        assertEquals(5, registry.get("gen_ai.client.token.usage").summaries().stream().mapToDouble(s -> s.totalAmount()).sum());
     }
 
     @Test

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import java.util.List;
 import java.util.UUID;
@@ -85,6 +86,27 @@ class RequestLogTest {
             only(log, id + "-first");
             gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", id + "-again", "Idempotency-Key", key);
             assertTrue(only(log, id + "-again").contains(" status=200"));
+        }
+    }
+
+    @Test
+    void whoLeavesCountsAsOneWhoLeftAndHasOneLine() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.provider().on(model, FakeProvider.Call::hang);
+        String counted = "http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"499\"}";
+        double before = gateway.metric(counted);
+        String body = chat("openai/" + model, true);
+        try (LogLines log = LogLines.text()) {
+            try (RawHttp http = new RawHttp(gateway.port())) {
+                http.send(RawHttp.head("POST", "/v1/chat/completions", "X-Request-Id: " + id + "-asked", "Content-Length: " + body.length()) + body);
+                until("it is asked", () -> !gateway.provider().calls(model).isEmpty());
+            }
+            assertTrue(only(log, id + "-asked").contains(" status=499 outcome=CLIENT_CLOSED"));
+            try (RawHttp http = new RawHttp(gateway.port())) {
+                http.send(RawHttp.head("POST", "/v1/chat/completions", "X-Request-Id: " + id + "-upload", "Content-Length: 100") + "{");
+            }
+            assertTrue(only(log, id + "-upload").contains(" status=499 duration_ms="));
+            until("both are counted", () -> gateway.metric(counted) == before + 2);
         }
     }
 

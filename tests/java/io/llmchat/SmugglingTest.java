@@ -1,10 +1,12 @@
 package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
 import io.llmchat.support.TestGateway;
@@ -140,11 +142,28 @@ class SmugglingTest {
     @ValueSource(strings = {"http://evil.example/health/live", "http://evil.example/api/../health/live", "*", "health/live", "evil.example:443",
         "//health/live", "/health//live", "//evil.example/health/live", "/v1/../health/live", "/v1/%2e%2E/health/live", "/./health/live",
         "/health/live/.", "/health/live/..", "/v1/.%2e/health/live", "/v1\\..\\health/live", "/health/live%00", "/health/live%0d%0aX:y",
-        "/health/live%", "/health/live%zz", "/api/agents/%00", "/v1/models/demo%00", "/api/chat/history/a%00", "/h\u00e9alth"})
+        "/health/live%", "/health/live%zz", "/api/agents/%00", "/v1/models/demo%00", "/api/chat/history/a%00", "/h\u00e9alth",
+        "/health/%6cive", "/health/liv%65/", "/v1/models/gpt%2D4", "/v1/models/demo%7E"})
     void aPathThatSaysTheSameAsAnotherIsRefused(String target) throws Exception {
         String answer = all("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n" + SMUGGLED);
         assertTrue(answer.startsWith("HTTP/1.1 400 "), answer);
         assertFalse(answer.contains("200 OK"), answer);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"/v1/messages, msg_, anthropic-version: 2023-06-01", "/v1/responses, resp_, X: y", "/v1/chat/completions, chatcmpl-, X: y"})
+    void aSlashAtTheEndSaysNothing(String path, String id, String header) throws Exception {
+        String body = path.equals("/v1/responses") ? "{\"model\":\"demo\",\"input\":\"Hi\"}" : chat("demo", false).replace("{\"model\"", "{\"max_tokens\":9,\"model\"");
+        String counted = "http_requests_total{method=\"POST\",path=\"" + path + "\",status=\"200\"}";
+        double before = gateway.metric(counted);
+        try (RawHttp http = new RawHttp(gateway.port()); LogLines log = LogLines.text()) {
+            http.send(RawHttp.head("POST", path + "/", header, "X-Request-Id: slash-" + before, "Content-Length: " + body.length()) + body);
+            Response response = http.read();
+            assertTrue(response.json().path("id").asText().startsWith(id), response.text());
+            until("it is counted", () -> gateway.metric(counted) == before + 1);
+            until("it has its line", () -> !log.with("id=slash-" + before).isEmpty());
+            assertEquals(1, log.with("id=slash-" + before).size());
+        }
     }
 
     @ParameterizedTest

@@ -1,6 +1,7 @@
 package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -8,7 +9,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Intake;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import io.opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest;
 import io.opentelemetry.proto.trace.v1.Span;
@@ -84,6 +87,34 @@ class TracingTest {
             assertEquals("00-" + TRACE + "-" + hex(call.getSpanId()) + "-01", sent, "the provider's span is below it");
             String all = new String(collector.posts().get(0).body(), StandardCharsets.ISO_8859_1);
             assertFalse(all.contains("a secret") || all.contains("Hello") || all.contains("sk-of-the-gateway"));
+        }
+    }
+
+    @Test
+    void aRequestWhoseCallerLeftSaysSo() throws Exception {
+        try (Intake collector = new Intake()) {
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address()); RawHttp http = new RawHttp(gateway.port())) {
+                gateway.provider().on(model, FakeProvider.Call::hang);
+                String body = chat("openai/" + model, true);
+                http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+                until("it is asked", () -> !gateway.provider().calls(model).isEmpty());
+                http.close();
+                assertTrue(gateway.provider().call(model).leftWithin(10_000));
+            }
+            assertEquals("499", attribute(only(spans(collector), Span.SpanKind.SPAN_KIND_SERVER), "http.response.status_code"));
+        }
+    }
+
+    @Test
+    void linesOfOneNameAreOne() throws Exception {
+        try (Intake collector = new Intake()) {
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address())) {
+                String parent = "00-" + TRACE + "-" + PARENT + "-01";
+                gateway.post("/v1/chat/completions", chat("openai/" + model, false), "traceparent", parent, "tracestate", "a=1", "tracestate", "b=2");
+                assertEquals("a=1,b=2", gateway.provider().call(model).header("tracestate"));
+                gateway.post("/v1/chat/completions", chat("openai/two-" + model, false), "traceparent", parent, "traceparent", parent);
+                assertFalse(gateway.provider().call("two-" + model).header("traceparent").contains(TRACE), "two parents are none");
+            }
         }
     }
 

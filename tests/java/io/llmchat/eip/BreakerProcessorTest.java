@@ -250,6 +250,18 @@ class BreakerProcessorTest {
     }
 
     @Test
+    void oneThatNobodyAsksIsNotOpenForEverAndMakesRoom() throws Exception {
+        Breakers many = new Breakers(1, new SimpleMeterRegistry());
+        CircuitBreakerConfig rules = many.rules(rules(2, 2, 3), false);
+        for (int i = 0; i < 1_000; i++) {
+            many.of(Target.parse("fake/" + i), rules).transitionToOpenState();
+        }
+        TestGateway.until("the time of all is over", () -> many.states().values().stream().allMatch(s -> s == CircuitBreaker.State.HALF_OPEN));
+        many.of(Target.parse("fake/one-more"), rules);
+        assertEquals(1_000, many.states().size());
+    }
+
+    @Test
     void rulesThatSayTheSameLeaveWhatWasCounted() {
         Target model = Target.parse("fake/h");
         CircuitBreaker breaker = breakers.of(model, breakers.rules(rules(2, 2, 3), false));

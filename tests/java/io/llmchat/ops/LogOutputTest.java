@@ -77,6 +77,12 @@ class LogOutputTest {
     }
 
     @Test
+    void whatALoopLogsOutsideOfAContextGoesOutAtOnceToo() {
+        vertx.nettyEventLoopGroup().next().submit(() -> line("of Redisson\n")).syncUninterruptibly();
+        assertEquals(List.of("of Redisson\n"), writes);
+    }
+
+    @Test
     void moreThanIsHeldGoesOutInItsOrder() throws Exception {
         String much = "x".repeat(10_000) + "\n";
         turn(() -> {

@@ -34,6 +34,11 @@ public class ChatException extends RuntimeException {
         return new ChatException("VALIDATION_ERROR", message, new Detail(field, message));
     }
 
+    /** The gateway ends: another one, or this one a little later, will answer. */
+    public static ChatException shuttingDown() {
+        return new ChatException("SHUTTING_DOWN", "The gateway is shutting down.").retryAfter(1);
+    }
+
     /** The status, type and code of the provider, where the answer must say what the provider said. */
     public ChatException as(int status, String type, String openAiCode) {
         this.status = status;

@@ -40,6 +40,11 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
         return Math.ceilDiv(bytes, 4L);
     }
 
+    /** Whether a provider says that it has used them for this: it has counted them, and was not merely asked how many they are. */
+    public boolean isUsedFor(Operation operation) {
+        return !estimated && operation != Operation.COUNT_TOKENS;
+    }
+
     /** Of both. */
     public Usage plus(Usage other) {
         return new Usage(promptTokens + other.promptTokens, completionTokens + other.completionTokens, totalTokens + other.totalTokens,

@@ -69,7 +69,7 @@ public final class ClientStream {
     /** Takes the client of an exchange that has just come in, speaking the dialect of its path. */
     public static ClientStream open(Exchange exchange) {
         HttpMessage message = exchange.getMessage(HttpMessage.class);
-        ClientStream client = new ClientStream(message, Dialect.of(message.getRequest().path()));
+        ClientStream client = new ClientStream(message, Dialect.of(RequestHead.route(message.getRequest().path())));
         exchange.setProperty(PROPERTY, client);
         return client;
     }

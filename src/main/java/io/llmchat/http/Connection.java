@@ -1,5 +1,6 @@
 package io.llmchat.http;
 
+import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelDuplexHandler;
 import io.netty.channel.ChannelHandlerContext;
@@ -60,10 +61,14 @@ final class Connection extends ChannelDuplexHandler {
     private int messages;
     /** Whether the request at hand is the last one of its connection. */
     private boolean last;
+    /** Whether the answer at hand, or the last one, says that the connection closes after it. */
+    private boolean closing;
     /** Whether what still comes is nobody's: it is thrown away, where Vert.x would keep it or answer it. */
     private boolean deaf;
     private String path = "";
     private String requestId;
+    /** What was answered here, where Vert.x does not see it, or null. */
+    private HttpResponse told;
     private Object stuck;
     private long stuckAt;
     private long stuckSince;
@@ -96,6 +101,26 @@ final class Connection extends ChannelDuplexHandler {
         if (of != null) {
             of.deaf = true;
         }
+    }
+
+    /** The head of an answer is about to say that the connection closes after it. */
+    static void closeAfterAnswer(HttpConnection connection) {
+        Connection of = of(connection);
+        if (of != null) {
+            of.closing = true;
+        }
+    }
+
+    /** Whether an answer has said that it is the last one. */
+    static boolean isClosing(HttpConnection connection) {
+        Connection of = of(connection);
+        return of != null && of.closing;
+    }
+
+    /** What the request that this connection was closed for was told here, or null. */
+    static HttpResponse told(HttpConnection connection) {
+        Connection of = of(connection);
+        return of == null ? null : of.told;
     }
 
     /** Cuts it: what was not taken yet is not waited for. */
@@ -139,6 +164,7 @@ final class Connection extends ChannelDuplexHandler {
         }
         settle();
         super.channelRead(ctx, message);
+        closeIfSaid(unanswered == 0);
     }
 
     @Override
@@ -161,6 +187,15 @@ final class Connection extends ChannelDuplexHandler {
         if (message instanceof LastHttpContent && !interim) {
             unanswered--;
             settle();
+            closeIfSaid(true);
+        }
+    }
+
+    /** RFC 9112, section 9.6: closed as soon as the answer that said so is sent, and its request is read. */
+    private void closeIfSaid(boolean answered) {
+        if (closing && answered && !(reading && unanswered == 0)) {
+            deaf = true;
+            context.writeAndFlush(Unpooled.EMPTY_BUFFER).addListener(f -> context.close());
         }
     }
 
@@ -199,7 +234,9 @@ final class Connection extends ChannelDuplexHandler {
         if (what == Waiting.IDLE || what == Waiting.BODY && begun) {
             context.close();
         } else {
-            context.writeAndFlush(timedOut.apply(path, requestId)).addListener(f -> context.close());
+            FullHttpResponse response = timedOut.apply(path, requestId);
+            told = response;
+            context.writeAndFlush(response).addListener(f -> context.close());
         }
     }
 

@@ -6,6 +6,7 @@ import io.llmchat.ops.RequestLog;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
+import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.TooLongHttpHeaderException;
 import io.netty.handler.codec.http.TooLongHttpLineException;
 import io.vertx.core.Handler;
@@ -60,10 +61,15 @@ public final class Gate {
     /** Puts the gate before a router: {@code next} is asked for it on each request, {@code errors} for its table. */
     public Handler<HttpServerRequest> before(Supplier<Router> next, Supplier<ErrorTable> errors) {
         return request -> {
-            if (enter(request, errors)) {
+            if (!isTooLate(request) && enter(request, errors)) {
                 next.get().handle(request);
             }
         };
+    }
+
+    /** Whether it stood behind one whose answer was the last of its connection: nobody will get another one, so nothing is done. */
+    private boolean isTooLate(HttpServerRequest request) {
+        return drain.isClosing() && Connection.isClosing(request.connection());
     }
 
     /** What is done with each request first; false if it is answered with that. */
@@ -91,6 +97,9 @@ public final class Gate {
     /** Answers what is not HTTP, and ends the connection: where the next request on it would begin nobody knows. */
     public Handler<HttpServerRequest> invalid(Supplier<ErrorTable> errors) {
         return request -> {
+            if (isTooLate(request)) {
+                return;
+            }
             open(request);
             Throwable cause = request.decoderResult().cause();
             refuse(request, errors.get(), cause instanceof TooLongHttpLineException
@@ -101,7 +110,7 @@ public final class Gate {
         };
     }
 
-    /** The request gets its id, and is counted when it is answered. */
+    /** The request gets its id, and is counted when it is answered, or left. */
     private void open(HttpServerRequest request) {
         HttpServerResponse response = request.response();
         String id = requestId(request.headers().get(ClientStream.REQUEST_ID));
@@ -114,9 +123,19 @@ public final class Gate {
         response.headersEndHandler(v -> {
             if (drain.isClosing()) {
                 response.headers().set("Connection", "close");
+                Connection.closeAfterAnswer(request.connection());
             }
         });
-        response.endHandler(v -> count(request, response.getStatusCode(), System.nanoTime() - started));
+        // also when the connection closes before the response is complete, which then may be ended all the same
+        response.endHandler(v -> {
+            HttpResponse told = response.closed() ? Connection.told(request.connection()) : null;
+            if (told != null) {
+                // its line goes by the id that the caller knows
+                response.headers().set(ClientStream.REQUEST_ID, told.headers().get(ClientStream.REQUEST_ID));
+            }
+            count(request, !response.closed() ? response.getStatusCode() : told != null ? told.status().code() : RequestLog.CALLER_LEFT,
+                    System.nanoTime() - started);
+        });
     }
 
     /** The caller's id of the request, if it is one, else ours. */
@@ -167,7 +186,7 @@ public final class Gate {
     }
 
     private static String path(HttpServerRequest request) {
-        return request.path() == null ? "" : request.path();
+        return request.path() == null ? "" : RequestHead.route(request.path());
     }
 
     private static boolean isChat(HttpServerRequest request) {
@@ -175,10 +194,11 @@ public final class Gate {
     }
 
     private void count(HttpServerRequest request, int status, long nanos) {
-        if (!isChat(request)) {
+        // a chat that was left while it was being sent has not come to its route
+        if (!isChat(request) || request.response().closed() && !request.isEnded()) {
             log.answered(request, status, nanos);
         }
-        int path = path(request.path());
+        int path = number(path(request));
         int method = METHODS.indexOf(request.method().name());
         int known = method < 0 ? METHODS.size() - 1 : method;
         Integer key = (path * METHODS.size() + known) * 1_000 + status;
@@ -193,13 +213,13 @@ public final class Gate {
         }
     }
 
-    private static int path(String path) {
+    private static int number(String path) {
         int last = PATHS.size() - 1;
-        if (path != null && path.startsWith("/api/chat/history/") && path.endsWith("/retry")) {
+        if (path.startsWith("/api/chat/history/") && path.endsWith("/retry")) {
             return PATHS.indexOf(RETRY);
         }
         for (int i = 0; i < last; i++) {
-            if (path != null && path.startsWith(PATHS.get(i))) {
+            if (path.startsWith(PATHS.get(i))) {
                 return i;
             }
         }

@@ -1,5 +1,6 @@
 package io.llmchat.http;
 
+import io.llmchat.ops.RequestLog;
 import io.llmchat.ops.Tracing;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.http.HttpServerResponse;
@@ -110,7 +111,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
                 ctx.vertx().runOnContext(v -> ctx.fail(500));
             } finally {
                 if (client.span() != null) {
-                    tracing.responded(client.span(), ctx.response().getStatusCode());
+                    tracing.responded(client.span(), client.gone() ? RequestLog.CALLER_LEFT : client.status());
                 }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);

@@ -31,6 +31,12 @@ final class RequestHead {
         return headers(request);
     }
 
+    /** The path of a request target as routes go by it: without its query, and without a slash at its end. */
+    static String route(String target) {
+        int end = target.indexOf('?') < 0 ? target.length() : target.indexOf('?');
+        return target.substring(0, end > 0 && target.charAt(end - 1) == '/' ? end - 1 : end);
+    }
+
     private static ChatException headers(HttpServerRequest request) {
         int bytes = 0;
         int hosts = 0;
@@ -71,7 +77,7 @@ final class RequestHead {
                 return "The path has a character that must be percent-encoded.";
             }
             if (c == '%' && !harmless(target, i + 1)) {
-                return "The path has a percent-encoding that is none, or one of a control character or a dot.";
+                return "The path has a percent-encoding that is none, or of a control character, or of a character that needs none.";
             }
             if (c == '/') {
                 if (dots(target, segment, i) || segment == i) {
@@ -85,7 +91,8 @@ final class RequestHead {
 
     private static boolean harmless(String path, int at) {
         int code = at + 2 > path.length() ? -1 : Character.digit(path.charAt(at), 16) << 4 | Character.digit(path.charAt(at + 1), 16);
-        return code >= ' ' && code != 0x7f && code != '.';
+        // RFC 3986, section 6.2.2.2: an unreserved character that is encoded is the character itself
+        return code >= ' ' && code != 0x7f && !(code < 0x7f && Character.isLetterOrDigit(code)) && "-._~".indexOf(code) < 0;
     }
 
     private static boolean dots(String path, int from, int to) {

@@ -25,7 +25,7 @@ import java.util.function.ToLongFunction;
  */
 public final class Breakers {
 
-    /** Callers choose model names: where there are too many, breakers that are closed make room. */
+    /** Callers choose model names: where there are too many, breakers that are not open make room. */
     private static final int MAX_BREAKERS = 1_000;
 
     /** How long an answer takes says nothing of its provider's health. */
@@ -73,7 +73,7 @@ public final class Breakers {
         private static List<Object> facts(CircuitBreakerConfig rules) {
             return List.of(rules.getSlidingWindowType(), rules.getSlidingWindowSize(), rules.getMinimumNumberOfCalls(),
                     rules.getFailureRateThreshold(), rules.getPermittedNumberOfCallsInHalfOpenState(),
-                    rules.getWaitIntervalFunctionInOpenState().apply(1), rules.isAutomaticTransitionFromOpenToHalfOpenEnabled());
+                    rules.getWaitIntervalFunctionInOpenState().apply(1));
         }
     }
 
@@ -100,13 +100,13 @@ public final class Breakers {
 
     /**
      * What the breakers of models go by where a route's definition says this: so many failures open them as it says, and
-     * all probes must be well to close them.
+     * all probes must be well to close them. When its time is over none is open any more, also one that nobody asks.
      *
      * @param ownReset whether the definition itself says how long a breaker stays open
      */
     public CircuitBreakerConfig rules(CircuitBreakerConfig definition, boolean ownReset) {
         CircuitBreakerConfig.Builder rules = CircuitBreakerConfig.from(definition).slowCallDurationThreshold(NO_CALL_IS_SLOW)
-                .recordException(failure -> true).ignoreException(failure -> false);
+                .recordException(failure -> true).ignoreException(failure -> false).automaticTransitionFromOpenToHalfOpenEnabled(true);
         if (!ownReset) {
             rules.waitDurationInOpenState(reset);
         }
@@ -132,7 +132,7 @@ public final class Breakers {
             return known.by(rules, numbers::get);
         }
         if (breakers.size() >= MAX_BREAKERS) {
-            breakers.values().stream().filter(g -> g.state() == CircuitBreaker.State.CLOSED).findAny().ifPresent(this::forget);
+            breakers.values().stream().filter(g -> g.state() != CircuitBreaker.State.OPEN).findAny().ifPresent(this::forget);
         }
         return breakers.computeIfAbsent(name, n -> {
             Guarded made = new Guarded(n, rules);

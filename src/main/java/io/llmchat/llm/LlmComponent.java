@@ -115,9 +115,10 @@ public final class LlmComponent extends DefaultComponent {
         return tracing;
     }
 
-    /** Counts the broken events of a provider that were passed over. */
+    /** Counts the events of a provider that could not be read. */
     Counter malformed(String provider) {
-        return Counter.builder("llmchat.provider.events.malformed").description("Broken stream events that were passed over")
+        return Counter.builder("llmchat.provider.events.malformed")
+                .description("Stream events that could not be read; each ends its answer, unless that has said before why it ends")
                 .tag("provider", provider).register(meters);
     }
 

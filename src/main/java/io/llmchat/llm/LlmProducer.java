@@ -75,12 +75,19 @@ final class LlmProducer extends DefaultAsyncProducer {
     }
 
     private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation, Consumer<RuntimeException> done) {
+        Wire.Call call;
+        try {
+            call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
+                    exchange.getProperty(CONVERSATION, String.class), begun));
+        } catch (RuntimeException e) {
+            // what it cannot be told it is not asked
+            done.accept(e);
+            return;
+        }
+        chat.leftOut(call.warnings());
         ObservedCall observed = new ObservedCall(chat, endpoint);
         Relay made;
         try {
-            Wire.Call call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
-                    exchange.getProperty(CONVERSATION, String.class), begun));
-            chat.leftOut(call.warnings());
             made = new Relay(chat, endpoint, observed.traced(call), continuation, (relay, failure) -> {
                 observed.ended(relay, failure);
                 if (failure == null && relay.conversation() != null) {

@@ -44,14 +44,17 @@ final class ObservedCall {
         return new Wire.Call(call.path(), call.body(), headers, call.streamed(), call.warnings());
     }
 
-    /** It has brought an answer, or none because of this failure. */
+    /** It has brought an answer, or none because of this failure. Where nobody was asked it was no call. */
     void ended(Relay relay, RuntimeException failure) {
-        String outcome = failure == null ? "200" : failure instanceof ChatException e ? outcome(e) : "INTERNAL_ERROR";
-        long nanos = System.nanoTime() - started;
-        chat.called(nanos);
         if (chat.request().stream()) {
             meters.closed();
         }
+        if (relay == null || !relay.hasAsked()) {
+            return;
+        }
+        String outcome = failure == null ? "200" : failure instanceof ChatException e ? outcome(e) : "INTERNAL_ERROR";
+        long nanos = System.nanoTime() - started;
+        chat.called(nanos);
         endpoint.attempted(outcome);
         if (failure == null) {
             meters.answered(operation, chat.target(), chat.callUsage(), nanos, relay.firstTokenNanos());
@@ -59,7 +62,7 @@ final class ObservedCall {
             meters.failed(operation, chat.target(), outcome, nanos);
         }
         if (span != null && failure == null) {
-            tracing.answered(span, chat.callUsage(), chat.finishReason());
+            tracing.answered(span, operation, chat.callUsage(), chat.finishReason());
         } else if (span != null) {
             tracing.failed(span, outcome);
         }

@@ -119,6 +119,11 @@ final class Relay implements Upstream.Receiver {
         return reader.conversation();
     }
 
+    /** Whether it has come to the call of the provider: not where the caller had left before, or the gateway ends. */
+    boolean hasAsked() {
+        return pulse != null;
+    }
+
     /** Nanoseconds to the first token of a provider's stream; 0 if there was none. */
     long firstTokenNanos() {
         return firstToken == 0 ? 0 : firstToken - started;
@@ -491,7 +496,7 @@ final class Relay implements Upstream.Receiver {
 
     private void shutDown() {
         chat.tooLate();
-        fail(new ChatException("SHUTTING_DOWN", "The gateway is shutting down.").retryAfter(1));
+        fail(ChatException.shuttingDown());
     }
 
     private static long millis(long ms) {

@@ -90,12 +90,12 @@ public final class ChatMeters {
         if (firstTokenNanos > 0) {
             of.firstToken.record(Duration.ofNanos(firstTokenNanos));
         }
-        if (usage != null) {
+        if (usage != null && usage.isUsedFor(operation)) {
             of.input.record(usage.promptTokens());
             of.output.record(usage.completionTokens());
-            if (firstTokenNanos > 0 && usage.completionTokens() > 1) {
-                of.perToken.record(Duration.ofNanos((nanos - firstTokenNanos) / (usage.completionTokens() - 1)));
-            }
+        }
+        if (usage != null && firstTokenNanos > 0 && usage.completionTokens() > 1) {
+            of.perToken.record(Duration.ofNanos((nanos - firstTokenNanos) / (usage.completionTokens() - 1)));
         }
     }
 

@@ -139,9 +139,22 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
                 options.setStartTimestamp(started);
                 ITransaction transaction = Sentry.startTransaction(new TransactionContext(exchange.getFromRouteId(), "http.server"), options);
                 transaction.setTag("outcome", String.valueOf(chat.outcome()));
-                transaction.finish(chat.isAnswered() ? SpanStatus.OK : SpanStatus.INTERNAL_ERROR);
+                transaction.finish(status(chat));
             }
         };
+    }
+
+    private static SpanStatus status(Chat chat) {
+        ClientStream client = chat.client();
+        if (chat.isAnswered()) {
+            return SpanStatus.OK;
+        }
+        if (client.gone()) {
+            return SpanStatus.CANCELLED;
+        }
+        // a stream that broke off has begun with 200
+        return client.committed() ? SpanStatus.INTERNAL_ERROR : SpanStatus.fromHttpStatusCode(client.status(),
+                client.status() < 500 ? SpanStatus.INVALID_ARGUMENT : SpanStatus.INTERNAL_ERROR);
     }
 
     /** Sends what was not sent yet. */

@@ -14,8 +14,8 @@ import java.util.concurrent.RejectedExecutionException;
 
 /**
  * Standard output that writes what one turn of an event loop logs in one piece, at the end of that turn: a write for each
- * line, and the waking of whoever reads it, was a good part of what a line costs. What other threads write goes out at
- * once, after what is held. Safe for all threads.
+ * line, and the waking of whoever reads it, was a good part of what a line costs. What others write goes out at once,
+ * after what is held. Safe for all threads.
  */
 public final class LogOutput extends OutputStream {
 
@@ -53,12 +53,14 @@ public final class LogOutput extends OutputStream {
 
     /** Whether this thread is an event loop's, and will come to {@link #turnEnds}. */
     private boolean endOfTurnComes() {
-        if (!Context.isOnEventLoopThread()) {
+        // null also where a loop does what Vert.x knows nothing of, as Redisson does
+        ContextInternal here = Context.isOnEventLoopThread() ? (ContextInternal) Vertx.currentContext() : null;
+        if (here == null) {
             return false;
         }
         if (!awaited) {
             try {
-                ((ContextInternal) Vertx.currentContext()).nettyEventLoop().execute(this::turnEnds);
+                here.nettyEventLoop().execute(this::turnEnds);
                 awaited = true;
             } catch (RejectedExecutionException e) {
                 return false;

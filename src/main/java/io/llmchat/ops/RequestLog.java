@@ -19,9 +19,10 @@ import org.apache.logging.log4j.Logger;
  */
 public final class RequestLog implements Processor {
 
+    /** The status of a request whose caller left before its answer was complete; nginx's number for it. */
+    public static final int CALLER_LEFT = 499;
+
     private static final Logger LOG = LogManager.getLogger("io.llmchat.requests");
-    /** What a caller who left before its answer was told; nginx's number for it. */
-    private static final int CALLER_LEFT = 499;
 
     @Override
     public void process(Exchange exchange) {

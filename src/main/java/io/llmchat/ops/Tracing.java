@@ -33,7 +33,8 @@ public final class Tracing implements AutoCloseable {
 
         @Override
         public String get(HttpServerRequest request, String name) {
-            return request == null ? null : request.getHeader(name);
+            // lines of one name are one list (RFC 9110, section 5.3): of tracestate all hold, of traceparent none
+            return request == null || !request.headers().contains(name) ? null : String.join(",", request.headers().getAll(name));
         }
     };
 
@@ -98,8 +99,8 @@ public final class Tracing implements AutoCloseable {
     }
 
     /** The provider has answered. */
-    public void answered(Span span, Usage usage, String finishReason) {
-        if (usage != null) {
+    public void answered(Span span, Operation operation, Usage usage, String finishReason) {
+        if (usage != null && usage.isUsedFor(operation)) {
             span.setAttribute("gen_ai.usage.input_tokens", usage.promptTokens());
             span.setAttribute("gen_ai.usage.output_tokens", usage.completionTokens());
         }

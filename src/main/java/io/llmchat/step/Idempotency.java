@@ -5,6 +5,7 @@ import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
+import io.llmchat.http.Drain;
 import io.llmchat.http.Memory;
 import io.llmchat.store.AnswerMirror;
 import io.llmchat.store.AnswerRepository;
@@ -34,6 +35,7 @@ public final class Idempotency {
     private final boolean join;
     private final long graceMillis;
     private final long patienceMillis;
+    private final Drain drain;
 
     /**
      * @param inFlight join or reject: what becomes of a request while the first one with its key is being answered
@@ -41,13 +43,14 @@ public final class Idempotency {
      * @param patienceMillis how long a request waits for an answer that another instance makes
      */
     public Idempotency(AnswerRepository answers, AnswersInProgress inProgress, AnswerMirror mirror, String inFlight,
-                       long graceMillis, long patienceMillis) {
+                       long graceMillis, long patienceMillis, Drain drain) {
         this.answers = answers;
         this.inProgress = inProgress;
         this.mirror = mirror;
         this.join = inFlight.equals("join");
         this.graceMillis = graceMillis;
         this.patienceMillis = patienceMillis;
+        this.drain = drain;
     }
 
     /**
@@ -165,9 +168,10 @@ public final class Idempotency {
                 if (join && made != null && followed(made, chat.client())) {
                     return;
                 }
-                if (join && !givenUp && chat.request().stream() && mirror.follow(chat.client(), kept.answerId(), chat.userId(), 0)) {
+                if (join && !givenUp && chat.request().stream() && mirror.follow(chat.client(), kept.answerId(), chat.userId(), 0, drain)) {
                     return;
                 }
+                endIfEnding();
                 if (!join || System.nanoTime() > end || chat.client().gone()) {
                     throw new ChatException("IDEMPOTENCY_IN_FLIGHT",
                             "A request with this Idempotency-Key is being answered.").retryAfter(1);
@@ -178,6 +182,13 @@ public final class Idempotency {
                 Thread.sleep(POLL_MILLIS);
             }
         };
+    }
+
+    /** Whoever waits here for another instance's answer can do that elsewhere when this one ends. */
+    private void endIfEnding() {
+        if (drain.isEnding()) {
+            throw ChatException.shuttingDown();
+        }
     }
 
     /** Gives the answer to this caller too; false if the one it was made for left before there was anything of it. */
@@ -204,13 +215,14 @@ public final class Idempotency {
             }
             // what another instance is making is known here a little later
             long end = System.nanoTime() + AnswerMirror.noticeMillis() * 1_000_000;
-            while (!mirror.follow(client, id, user, event)) {
+            while (!mirror.follow(client, id, user, event, drain)) {
                 Kept kept = answers.ofId(id);
                 boolean theirs = kept != null && user.equals(kept.owner());
                 if (theirs && kept.body() != null) {
                     give(client, kept, event);
                     return;
                 }
+                endIfEnding();
                 if (System.nanoTime() > end || client.gone()) {
                     throw theirs && kept.claimed() || mirror.isAway()
                             ? new ChatException("STORE_UNAVAILABLE", "Where the answer '" + id + "' is made cannot be told at the moment.").retryAfter(1)

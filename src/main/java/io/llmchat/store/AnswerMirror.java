@@ -2,6 +2,7 @@ package io.llmchat.store;
 
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
+import io.llmchat.http.Drain;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.vertx.core.buffer.Buffer;
 import java.nio.charset.StandardCharsets;
@@ -255,17 +256,18 @@ public final class AnswerMirror {
     }
 
     /**
-     * Gives an answer that another instance is making to this caller, from the event after {@code event} on.
+     * Gives an answer that another instance is making to this caller, from the event after {@code event} on. Where this
+     * one ends before, what has begun is cut: its last event cannot be told.
      *
      * @return false if there is nothing of it here, or it is somebody else's: nothing was sent
      */
-    public boolean follow(ClientStream client, String answerId, String owner, int event) throws InterruptedException {
+    public boolean follow(ClientStream client, String answerId, String owner, int event, Drain drain) throws InterruptedException {
         long at = 0;
         boolean begun = false;
         // the mirror may be behind what the caller has
         boolean found = event == 0;
         long wroteAt = System.nanoTime();
-        while (!client.gone()) {
+        while (!client.gone() && !drain.isEnding()) {
             List<byte[]> read = read(answerId, owner, at);
             if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
                 if (begun) {
@@ -296,11 +298,14 @@ public final class AnswerMirror {
                 return true;
             }
             Thread.sleep(POLL_MILLIS);
-            while (client.full() && !client.gone()) {
+            while (client.full() && !client.gone() && !drain.isEnding()) {
                 // no more for now, and wanted all the same
                 read(answerId, owner, Long.MAX_VALUE);
                 Thread.sleep(POLL_MILLIS);
             }
+        }
+        if (begun && !client.gone()) {
+            client.abort();
         }
         return begun;
     }
