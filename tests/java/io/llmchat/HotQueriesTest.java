@@ -36,7 +36,7 @@ class HotQueriesTest {
     /** What the routes bind, by the expression that it is bound from. */
     private static final Map<String, String> VALUES = Map.ofEntries(
             Map.entry("${exchangeProperty.chatId}", "'s-50000'"), Map.entry("${exchangeProperty.named}", "'s-50000'"),
-            Map.entry("${exchangeProperty.waited}", "'true'"),
+            Map.entry("${exchangeProperty.CamelAggregatedCompletedBy}", "'true'"),
             Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgentId}", "'a-0'"),
             Map.entry("${exchangeProperty.sessionAgent}", "'a-0'"), Map.entry("${exchangeProperty.title}", "'A title'"),
             Map.entry("${exchangeProperty.mayBegin}", "'false'"), Map.entry("${exchangeProperty.question}", "'What?'"),

@@ -77,7 +77,7 @@ class MigrationTest {
         database.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('s', 'admin', 'a', 't')");
         String before = "{\"id\":\"m\",\"session\":\"s\",\"text\":\"Hello\",\"status\":\"complete\",\"keyed\":false}";
         database.execute(HotQueriesTest.queries().get("to-postgres-answer").replace(":#${body}", "'" + before + "'")
-                .replace(":#${exchangeProperty.waited}", "'true'"));
+                .replace(":#${exchangeProperty.CamelAggregatedCompletedBy}", "'true'"));
         assertEquals("Hello", database.value("SELECT content FROM chat_messages WHERE id = 'm'"));
     }
 
@@ -89,7 +89,7 @@ class MigrationTest {
                 + " ('old', 's', 'assistant', 'Old', to_timestamp(20)), ('next', 's', 'user', 'Two?', to_timestamp(40))");
         String answer = "{\"id\":\"m\",\"session\":\"s\",\"text\":\"New\",\"status\":\"complete\",\"keyed\":false,\"asked\":\"q\",\"ended\":30}";
         database.execute(HotQueriesTest.queries().get("to-postgres-answer").replace(":#${body}", "'" + answer + "'")
-                .replace(":#${exchangeProperty.waited}", "'interval'"));
+                .replace(":#${exchangeProperty.CamelAggregatedCompletedBy}", "'interval'"));
         assertEquals("q m next", database.value("SELECT string_agg(id, ' ' ORDER BY created_at) FROM chat_messages"));
     }
 

@@ -4,6 +4,7 @@ import java.util.Set;
 import java.util.function.Supplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.Exchange;
+import org.apache.camel.ExchangePropertyKey;
 import org.apache.camel.component.redis.processor.aggregate.RedisAggregationRepository;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -41,7 +42,12 @@ public final class WaitingInRedis extends RedisAggregationRepository {
 
     @Override
     public Exchange recover(CamelContext context, String id) {
-        return found(() -> super.recover(context, id), null);
+        Exchange waited = found(() -> super.recover(context, id), null);
+        if (waited != null && waited.getProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY) == null) {
+            // Camel counts by it, and ends the timer that recovers where it finds none
+            waited.setProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY, "recovery");
+        }
+        return waited;
     }
 
     /** @throws OptimisticLockingException if it stays where it is, or another instance has taken it */
