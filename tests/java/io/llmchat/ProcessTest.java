@@ -15,6 +15,7 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
+import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -143,6 +144,7 @@ class ProcessTest {
 
     @Test
     void afterAKillItStartsAgainWithItsData() throws Exception {
+        TestGateway.copyPostgres(data());
         int port = freePort();
         Process first = start(Map.of("PORT", Integer.toString(port)));
         readTo(first, "curl -N");
@@ -158,6 +160,7 @@ class ProcessTest {
 
     @Test
     void whatWasSaidUntilAKillIsThereAfterItAndIsSaidOnceInTheEnd() throws Exception {
+        TestGateway.copyPostgres(data());
         int port = freePort();
         try (FakeProvider provider = new FakeProvider()) {
             CountDownLatch never = new CountDownLatch(1);
@@ -221,6 +224,7 @@ class ProcessTest {
 
     @Test
     void aSecondGatewayOnTheSameDataIsRefusedAndTheFirstGoesOn() throws Exception {
+        TestGateway.copyPostgres(data());
         int port = freePort();
         Process first = start(Map.of("PORT", Integer.toString(port)));
         readTo(first, "curl -N");

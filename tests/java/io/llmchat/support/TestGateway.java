@@ -101,14 +101,19 @@ public final class TestGateway implements AutoCloseable {
         // Camel keeps the first context of a process in static places: that one must not be stopped
         shared();
         if (!Files.exists(data.resolve("postgres/data"))) {
-            Files.createDirectories(data.resolve("postgres"));
-            new ProcessBuilder("cp", "-a", emptyPostgres().toString(), data.resolve("postgres").toString()).inheritIO().start().waitFor();
+            copyPostgres(data);
         }
         Map<String, String> map = new HashMap<>(Map.of("llmchat.store.data-dir", data.toString()));
         for (int i = 0; i < settings.length; i += 2) {
             map.put(settings[i], settings[i + 1]);
         }
         return new TestGateway(map);
+    }
+
+    /** Puts the data of an empty PostgreSQL where a gateway whose data are in this folder has them. */
+    public static void copyPostgres(Path data) throws Exception {
+        Files.createDirectories(data.resolve("postgres"));
+        new ProcessBuilder("cp", "-a", emptyPostgres().toString(), data.resolve("postgres").toString()).inheritIO().start().waitFor();
     }
 
     /** The data of a PostgreSQL that has the schema and nothing else, and does not run: to make them takes seconds. */
