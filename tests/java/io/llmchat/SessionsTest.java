@@ -606,6 +606,7 @@ class SessionsTest {
         provider.on(model, call -> {
             call.sse();
             call.text("Half");
+            call.cut();
         });
         gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + answer + "\",\"stream\":true}");
         assertEquals(List.of("user: One?", "user: Two?"), told(chatId).stream().filter(t -> t.endsWith("?")).toList());

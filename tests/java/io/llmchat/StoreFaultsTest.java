@@ -164,8 +164,8 @@ class StoreFaultsTest {
 
     @Test
     void aPausedRedisBreaksNoStreamAndKeepsNobodyWaiting() throws Exception {
-        normal = times(20);
         var streams = streams();
+        normal = times(20);
         stores.pauseRedis();
         goesOnWithoutRedis(stores::resumeRedis);
         allAreWhole(streams);
@@ -173,8 +173,8 @@ class StoreFaultsTest {
 
     @Test
     void aKilledRedisBreaksNoStreamAndKeepsNobodyWaiting() throws Exception {
-        normal = times(20);
         var streams = streams();
+        normal = times(20);
         goesOnWithoutRedis(stores.killRedis());
         allAreWhole(streams);
     }
@@ -182,7 +182,7 @@ class StoreFaultsTest {
     @Test
     void aClaimThatNobodyCouldRenewIsNotTakenOverWhenPostgresIsBack() throws Exception {
         String[] settings = {"llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()),
-            "llmchat.deduplicate.lease", "5000", "llmchat.deduplicate.renew", "2400"};
+            "llmchat.deduplicate.lease", "3000", "llmchat.deduplicate.renew", "1400"};
         try (TestGateway first = TestGateway.with(settings); TestGateway second = TestGateway.with(settings)) {
             CountDownLatch asked = whenToldTo(first, model, call -> call.json(200, FakeProvider.completion("Once")));
             second.provider().on(model, call -> call.json(200, FakeProvider.completion("Twice")));
@@ -191,7 +191,7 @@ class StoreFaultsTest {
             stores.pausePostgres();
             try {
                 // longer than the claim lasts
-                Thread.sleep(5_500);
+                Thread.sleep(3_300);
             } finally {
                 stores.resumePostgres();
             }

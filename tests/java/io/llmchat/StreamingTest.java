@@ -197,7 +197,7 @@ class StreamingTest {
         Sse stream = stream();
         until("the provider is asked", () -> provider.calls(model).size() == 1);
         stream.close();
-        assertTrue(provider.call(model).leftWithin(1_000));
+        assertTrue(provider.call(model).leftWithin(10_000));
     }
 
     @Test
@@ -210,7 +210,7 @@ class StreamingTest {
         Sse stream = stream();
         stream.lineWith("\"One\"");
         stream.close();
-        assertTrue(provider.call(model).leftWithin(1_000));
+        assertTrue(provider.call(model).leftWithin(10_000));
     }
 
     @Test
@@ -219,7 +219,7 @@ class StreamingTest {
         Sse waiting = new Sse(gateway.port(), PATH, chat("openai/" + model, false));
         until("the provider is asked", () -> provider.calls(model).size() == 1);
         waiting.close();
-        assertTrue(provider.call(model).leftWithin(1_000));
+        assertTrue(provider.call(model).leftWithin(10_000));
         assertEquals(1, provider.calls(model).size(), "it is not asked again for nobody");
     }
 
@@ -233,7 +233,7 @@ class StreamingTest {
                 Sse stream = new Sse(own.port(), PATH, chat("openai/" + model, true));
                 until("the provider is asked", () -> own.provider().calls(model).size() == n);
                 stream.close();
-                assertTrue(own.provider().calls(model).get(i - 1).leftWithin(1_000));
+                assertTrue(own.provider().calls(model).get(i - 1).leftWithin(10_000));
             }
             assertEquals(200, own.post(PATH, chat("openai/well", false)).statusCode());
         }

@@ -25,9 +25,12 @@ import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.processor.ThrottlerRejectedExecutionException;
 import org.apache.camel.processor.TotalRequestsThrottler;
+import org.apache.camel.processor.errorhandler.DefaultErrorHandler;
 import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.PluginHelper;
 import org.apache.camel.support.ResourceHelper;
+import org.apache.logging.log4j.Level;
+import org.apache.logging.log4j.core.config.Configurator;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -57,6 +60,8 @@ class EipsTest {
 
     @BeforeEach
     void start() throws Exception {
+        // it tells of each message that is rejected, and they are many
+        Configurator.setLevel(DefaultErrorHandler.class, Level.OFF);
         context.addRoutes(new RouteBuilder() {
             @Override
             public void configure() {
@@ -94,6 +99,7 @@ class EipsTest {
     @AfterEach
     void stop() {
         context.stop();
+        Configurator.setLevel(DefaultErrorHandler.class, null);
     }
 
     private Processor throttle(String endpoint) {

@@ -41,7 +41,7 @@ class LimiterTest {
 
     @Test
     void aRefusalHoldsUntilItsLimitIsAsNew() throws Exception {
-        Limit one = requests(Scope.CALLER, 1, 200, 400);
+        Limit one = requests(Scope.CALLER, 1, 1_000, 1_500);
         take(one);
         assertFalse(limiter.refuses());
         Decision first = take(one);

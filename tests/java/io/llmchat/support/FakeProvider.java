@@ -11,6 +11,8 @@ import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.SocketException;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
@@ -220,6 +222,9 @@ public final class FakeProvider implements AutoCloseable {
 
     /** One call of the provider: what was asked, and the means to answer. */
     public static final class Call {
+        /** What a connection begins with whose caller wants to speak TLS. */
+        private static final int TLS = 22;
+
         private final Socket socket;
         private final InputStream in;
         private final OutputStream out;
@@ -228,6 +233,7 @@ public final class FakeProvider implements AutoCloseable {
         private final Map<String, String> headers = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
         private final long at = System.nanoTime();
         private final CountDownLatch left = new CountDownLatch(1);
+        private volatile boolean hangs;
 
         private Call(Socket socket, InputStream in, String head, byte[] rawBody) throws IOException {
             this.socket = socket;
@@ -245,6 +251,11 @@ public final class FakeProvider implements AutoCloseable {
 
         private static Call read(Socket socket, InputStream in) throws IOException {
             StringBuilder head = new StringBuilder();
+            in.mark(1);
+            if (in.read() == TLS) {
+                return null;
+            }
+            in.reset();
             while (head.length() < 4 || !head.substring(head.length() - 4).equals("\r\n\r\n")) {
                 int b = in.read();
                 if (b < 0) {
@@ -465,6 +476,7 @@ public final class FakeProvider implements AutoCloseable {
 
         /** Says nothing more until the gateway closes the connection. */
         public void hang() throws IOException {
+            hangs = true;
             try {
                 while (in.read() >= 0) {
                     // nothing is expected
@@ -474,9 +486,22 @@ public final class FakeProvider implements AutoCloseable {
             }
         }
 
-        /** Whether the gateway closed the connection of a hanging call within this time. */
-        public boolean leftWithin(long millis) throws InterruptedException {
-            return left.await(millis, TimeUnit.MILLISECONDS);
+        /** Whether the gateway closed the connection within this time; to be asked while the script hangs or waits. */
+        public boolean leftWithin(long millis) throws IOException, InterruptedException {
+            if (hangs) {
+                return left.await(millis, TimeUnit.MILLISECONDS);
+            }
+            socket.setSoTimeout((int) millis);
+            try {
+                return in.read() < 0;
+            } catch (SocketTimeoutException e) {
+                return false;
+            } catch (SocketException e) {
+                // reset: it left, too
+                return true;
+            } finally {
+                socket.setSoTimeout(0);
+            }
         }
     }
 }

@@ -33,6 +33,12 @@ public final class GatewayProcess {
         return java.redirectErrorStream(true).start();
     }
 
+    /** The settings of one that uses the stores of {@link TestGateway#shared}, and need not make any. */
+    public static Map<String, String> sharedStores() throws Exception {
+        return Map.of("DB_HOST", "127.0.0.1", "DB_PORT", Integer.toString(TestGateway.shared().postgresPort()), "DB_USER", "postgres",
+                "DB_NAME", "postgres", "REDIS_HOST", "127.0.0.1", "REDIS_PORT", Integer.toString(TestGateway.shared().redisPort()));
+    }
+
     /** This JVM's Java with this one's classes; options, the class, and what it is told follow. */
     public static ProcessBuilder java(String... arguments) {
         List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),

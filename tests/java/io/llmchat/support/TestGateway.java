@@ -3,12 +3,14 @@ package io.llmchat.support;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.host.Gateway;
 import io.llmchat.json.Json;
+import io.llmchat.store.Postgres;
 import java.io.IOException;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.SQLException;
@@ -27,6 +29,7 @@ import javax.sql.DataSource;
 public final class TestGateway implements AutoCloseable {
 
     private static TestGateway shared;
+    private static Path empty;
 
     private final FakeProvider provider;
     private final Gateway gateway;
@@ -93,15 +96,42 @@ public final class TestGateway implements AutoCloseable {
         return URI.create(bean(org.redisson.api.RedissonClient.class).getConfig().useSingleServer().getAddress()).getPort();
     }
 
-    /** A gateway with stores of its own in this folder. */
+    /** A gateway with stores of its own in this folder, which need not be there. */
     public static TestGateway alone(Path data, String... settings) throws Exception {
         // Camel keeps the first context of a process in static places: that one must not be stopped
         shared();
+        if (!Files.exists(data.resolve("postgres/data"))) {
+            copyPostgres(data);
+        }
         Map<String, String> map = new HashMap<>(Map.of("llmchat.store.data-dir", data.toString()));
         for (int i = 0; i < settings.length; i += 2) {
             map.put(settings[i], settings[i + 1]);
         }
         return new TestGateway(map);
+    }
+
+    /** Puts the data of an empty PostgreSQL where a gateway whose data are in this folder has them. */
+    public static void copyPostgres(Path data) throws Exception {
+        Files.createDirectories(data.resolve("postgres"));
+        new ProcessBuilder("cp", "-a", emptyPostgres().toString(), data.resolve("postgres").toString()).inheritIO().start().waitFor();
+    }
+
+    /** The data of a PostgreSQL that has the schema and nothing else, and does not run: to make them takes seconds. */
+    private static synchronized Path emptyPostgres() throws Exception {
+        if (empty == null) {
+            Path data = Path.of("target", "empty-stores").toAbsolutePath();
+            Postgres postgres = new Postgres();
+            postgres.setDataDir(data.toString());
+            postgres.setMaxConnections(1);
+            postgres.start();
+            try {
+                postgres.dataSource();
+            } finally {
+                postgres.stop();
+            }
+            empty = data.resolve("postgres/data");
+        }
+        return empty;
     }
 
     public FakeProvider provider() {
@@ -173,6 +203,14 @@ public final class TestGateway implements AutoCloseable {
     public double metric(String name) throws IOException, InterruptedException {
         return get("/metrics").body().lines().filter(l -> l.startsWith(name + " ")).findFirst()
                 .map(l -> Double.parseDouble(l.substring(name.length() + 1))).orElse(0.0);
+    }
+
+    /** Has it answer some chats, so that what a cold JVM takes is not taken for a provider that is slow. */
+    public TestGateway warm() throws IOException, InterruptedException {
+        for (int i = 0; i < 20; i++) {
+            post("/v1/chat/completions", chat("openai/warm", i % 2 == 0));
+        }
+        return this;
     }
 
     /** Waits until something holds, ten seconds at most. */
