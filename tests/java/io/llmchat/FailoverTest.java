@@ -8,13 +8,17 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.RouteFolder;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.nio.file.Path;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What a provider does wrong, and who is asked instead. */
 class FailoverTest {
@@ -253,6 +257,37 @@ class FailoverTest {
                 assertEquals(200, own.post(PATH, chat("openai/" + model, false)).statusCode());
             }
             assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path("openai/" + model).asText());
+        }
+    }
+
+    @Test
+    void whoMeetsAnOpenBreakerIsToldItsOwnTime(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("providers/openai.camel.yaml", "resilience4jConfiguration:\n", "resilience4jConfiguration:\n              waitDurationInOpenState: 7\n");
+        try (TestGateway own = TestGateway.with("llmchat.retry.max", "0", "llmchat.routes.dir", routes.folder().toString())) {
+            own.provider().on(model, call -> call.error(500, "oops"));
+            for (int i = 0; i < 5; i++) {
+                own.post(PATH, chat("openai/" + model, false));
+            }
+            assertEquals("7", own.post(PATH, chat("openai/" + model, false)).headers().firstValue("retry-after").orElseThrow());
+        }
+    }
+
+    @Test
+    void aFullBreakerThatIsNoModelsLeadsToTheNextProviderToo(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("kamelets/openai-chat.kamelet.yaml", routes.read("kamelets/openai-chat-action.kamelet.yaml").replace("name: openai-chat-action", "name: openai-chat"));
+        routes.edit("providers/openai.camel.yaml", "kamelet:openai-chat-action", "kamelet:openai-chat");
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "camel.resilience4j.bulkhead-max-concurrent-calls", "1")) {
+            own.provider().on(model, Call::hang);
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true))) {
+                TestGateway.until("its place is taken", () -> own.provider().calls(model).size() == 1);
+                HttpResponse<String> full = own.post(PATH, chat("openai/" + model, false));
+                assertEquals(503, full.statusCode(), full.body());
+                assertEquals("1", full.headers().firstValue("retry-after").orElseThrow());
+                agentWithFallback("demo");
+                assertEquals(200, own.post(PATH, chat(agent, false)).statusCode());
+            }
         }
     }
 

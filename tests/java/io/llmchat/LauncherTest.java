@@ -12,6 +12,7 @@ import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -115,7 +116,32 @@ class LauncherTest {
     /** As it is for services that have no home. */
     @Test
     void nothingElseIsNeededToFindTheJdk() throws Exception {
-        Process check = new ProcessBuilder("env", "-i", "PATH=" + System.getenv("PATH"), "JAVA_HOME=" + System.getProperty("java.home"),
+        Files.createFile(home.resolve("target/built"));
+        check(System.getenv("PATH"));
+    }
+
+    @Test
+    void whatHasChangedIsBuiltOnceAndNotIntoTheJarOfAGatewayThatRuns() throws Exception {
+        Path maven = Files.createDirectory(home.resolve("bin")).resolve("mvn");
+        Path builds = home.resolve("builds");
+        // as where the classes come out the same: the jar is not written
+        Files.writeString(maven, "#!/bin/sh\necho >>" + builds + "\nmkdir -p " + home.resolve("target/classes") + "\n");
+        assertTrue(maven.toFile().setExecutable(true));
+        Path source = Files.createFile(home.resolve("pom.xml"));
+        Path running = Files.createLink(home.resolve("running.jar"), jar);
+        FileTime made = Files.getLastModifiedTime(jar);
+        for (int build = 1; build <= 2; build++) {
+            check(maven.getParent() + ":" + System.getenv("PATH"));
+            check(maven.getParent() + ":" + System.getenv("PATH"));
+            assertEquals(build, Files.readAllLines(builds).size());
+            Files.setLastModifiedTime(source, FileTime.from(Instant.now()));
+        }
+        assertFalse(Files.isSameFile(running, jar));
+        assertEquals(made, Files.getLastModifiedTime(jar), "what the JVM learnt is of this jar still");
+    }
+
+    private void check(String path) throws IOException {
+        Process check = new ProcessBuilder("env", "-i", "PATH=" + path, "JAVA_HOME=" + System.getProperty("java.home"),
                 home.resolve("llmchat").toString(), "routes", "check", home.toString()).redirectErrorStream(true).start();
         List<String> said = check.inputReader().lines().toList();
         assertTrue(said.getLast().startsWith("There are no route files"), said::toString);

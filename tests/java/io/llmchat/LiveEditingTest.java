@@ -64,6 +64,11 @@ class LiveEditingTest {
         return json(gateway.get("/health/detailed").body()).path("routes");
     }
 
+    /** A route with one step. */
+    private static String more(String id, String to) {
+        return "- route:\n    id: " + id + "\n    from:\n      uri: direct:" + id + "\n      steps:\n        - to: " + to + "\n";
+    }
+
     private static void untilLoaded(TestGateway gateway, int generation) throws Exception {
         until("generation " + generation + " serves", () -> gateway.bean(RouteVersions.class).generation() == generation);
     }
@@ -91,7 +96,7 @@ class LiveEditingTest {
             untilLoaded(gateway, 3);
             assertEquals(200, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
 
-            routes.edit("kamelets/openai-chat-action.kamelet.yaml", "\"{{baseUrl}}\"", "\"{{baseUrl}}/edited\"");
+            routes.edit("kamelets/openai-chat-action.kamelet.yaml", "{{baseUrl}}", "{{baseUrl}}/edited");
             untilLoaded(gateway, 4);
             gateway.post("/v1/chat/completions", chat("extra/" + model, false));
             String line = gateway.provider().calls(model).getLast().line();
@@ -103,6 +108,8 @@ class LiveEditingTest {
 
             routes.edit("chat.camel.yaml", "routeConfigurationId: entry", "routeConfigurationId: ent*,inner");
             untilLoaded(gateway, 6);
+            routes.edit("chat.camel.yaml", "- to: direct:limit\n", "- to: direct:limit?timeout=1000\n");
+            untilLoaded(gateway, 7);
         }
     }
 
@@ -165,10 +172,14 @@ class LiveEditingTest {
                     new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
                     new Broken(good + "- beans:\n    - {name: broken, type: \"io.llmchat.LiveEditingTest$Faulty\"}\n", 0, "of this version"),
                     new Broken(good + "- route:\n    id: enrich\n    from: {uri: direct:enrich, steps: [{stop: {}}]}\n", 0, "The id 'enrich' is used twice"),
-                    new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?baseUrl=http://x\n",
+                    new Broken(good + more("more", "kamelet:openai-chat-action?baseUrl=http://x"),
                             lines + 6, "mandatory parameters must be provided: provider"),
-                    new Broken(good + "- route:\n    id: more\n    from:\n      uri: direct:more\n      steps:\n        - to: kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=0\n",
+                    new Broken(good + more("more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=0"),
                             0, "idleTimeout of provider 'more' is 0; it takes milliseconds"),
+                    new Broken(good + more("provider-more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimout=5"),
+                            lines + 6, "it has no parameter 'idleTimout'"),
+                    new Broken(good + more("provider-mroe", "kamelet:openai-chat-action?provider=more&baseUrl=http://x"),
+                            lines + 6, "there is no route from direct:provider-more"),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);
                 int expected = ++refused;
@@ -185,6 +196,20 @@ class LiveEditingTest {
             untilLoaded(gateway, 2);
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void theRoutesThatOnlyStepsAskForMustBeThere() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            int refused = 0;
+            for (String[] asked : new String[][] {{"enrich-history", "direct:enrich-conversation"}, {"keys", "direct:enrich-key"}, {"enrich", "direct:enrich-agent"}}) {
+                routes.edit(asked[0] + ".camel.yaml", asked[1] + "\n", "direct:nobody-knows-" + refused + "\n");
+                int expected = ++refused;
+                until("refused without " + asked[1], () -> gateway.metric("llmchat_routes_reloads_total{result=\"refused\"}") == expected);
+                assertEquals("There is no route from " + asked[1] + ".", routes(gateway).path("lastError").path("reason").asText());
+            }
         }
     }
 

@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.RawHttp;
+import io.llmchat.support.RouteFolder;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
@@ -33,6 +34,7 @@ import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -246,6 +248,21 @@ class ProcessTest {
         assertEquals(0, gateway.exitValue());
         assertTrue(Files.exists(data().resolve("postgres/data/PG_VERSION")), "it was made");
         String data = data().toString();
+        until("no process has its data", () -> ProcessHandle.allProcesses().noneMatch(p -> p.info().commandLine().orElse("").contains(data)));
+    }
+
+    @Test
+    void aCheckOfRoutesThatIsInterruptedLeavesNothingBehind() throws Exception {
+        Process check = GatewayProcess.java("-Djava.io.tmpdir=" + folder, "io.llmchat.CheckRoutes",
+                RouteFolder.in(folder.resolve("routes")).folder().toString()).redirectErrorStream(true).start();
+        readTo(check, "Creating PostgreSQL in ");
+        check.destroy();
+        assertTrue(check.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(130, check.exitValue());
+        try (Stream<Path> left = Files.list(folder)) {
+            assertEquals(List.of(), left.map(f -> f.getFileName().toString()).filter(f -> f.startsWith("llmchat-check")).toList());
+        }
+        String data = folder.resolve("llmchat-check").toString();
         until("no process has its data", () -> ProcessHandle.allProcesses().noneMatch(p -> p.info().commandLine().orElse("").contains(data)));
     }
 

@@ -17,11 +17,13 @@ import io.llmchat.support.Readme;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -101,6 +103,34 @@ class ProvidersTest {
             assertEquals(1, own.metric("llmchat_provider_timeouts_total{kind=\"" + kind + "\",provider=\"openai\"}"), late);
             String whole = own.post("/v1/chat/completions", chat("patient/" + model, true)).body();
             assertTrue(whole.endsWith("data: [DONE]\n\n"), whole);
+        }
+    }
+
+    @Test
+    void keysAndBaseUrlsReachAProviderAsTheyAre(@TempDir Path temp) throws Exception {
+        String key = "k+%41&x";
+        String query = "?a=1&b=%2B+2";
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/acme.camel.yaml", Files.readString(Path.of("tests/resources/routes/providers/acme.camel.yaml"))
+                .replace("{{llmchat.test.acme-url:http://localhost:9}}", "RAW({{llmchat.ollama.base-url}})").replace("key-of-acme", "RAW(" + key + ")"));
+        // as it may be written where there is nothing to keep from Camel
+        routes.save("providers/plain.camel.yaml", routes.read("providers/openai.camel.yaml").replace("provider-openai", "provider-plain")
+                .replace("id: openai", "id: plain").replace("provider: openai", "provider: plain")
+                .replace("RAW({{llmchat.openai.base-url}})", provider.url() + "/v1").replace("RAW({{llmchat.openai.api-key}})", "plain-key"));
+        String base = provider.url() + "/v%31" + query;
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.retry.max", "0",
+                "llmchat.openai.base-url", base, "llmchat.openai.api-key", key, "llmchat.anthropic.base-url", base, "llmchat.anthropic.api-key", key,
+                "llmchat.dify.base-url", base, "llmchat.dify.api-key", key, "llmchat.fastgpt.base-url", base, "llmchat.fastgpt.api-key", key,
+                "llmchat.ollama.base-url", base)) {
+            for (String name : List.of("openai", "anthropic", "dify", "fastgpt", "ollama", "acme", "plain")) {
+                provider.forget();
+                own.post("/v1/chat/completions", chat(name + "/" + model, false));
+                Call call = provider.calls().getLast();
+                boolean plain = name.equals("plain");
+                assertTrue(call.line().matches(plain ? "POST /v1/[a-z/0-9-]+" : "POST /v%31/[a-z/0-9-]+" + Pattern.quote(query)), call.line());
+                assertEquals(name.equals("ollama") ? null : name.equals("anthropic") ? key : "Bearer " + (plain ? "plain-key" : key),
+                        call.header(name.equals("anthropic") ? "x-api-key" : "Authorization"), name);
+            }
         }
     }
 

@@ -6,8 +6,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
+import sun.misc.Signal;
 
 /**
  * Says what is wrong with a folder of route files, without serving: everything but the HTTP server is started, with
@@ -18,9 +21,20 @@ public final class CheckRoutes {
     private CheckRoutes() {
     }
 
-    /** Takes the folder; exits with 1 if its files cannot be used, and says where and why. */
+    /**
+     * Takes the folder; exits with 1 if its files cannot be used, and says where and why. Who interrupts it waits for its
+     * end, for half a store cannot be stopped; who does so twice does not.
+     */
     public static void main(String[] args) throws IOException {
         Path data = Files.createTempDirectory("llmchat-check");
+        AtomicBoolean interrupted = new AtomicBoolean();
+        for (String signal : List.of("TERM", "INT")) {
+            Signal.handle(new Signal(signal), s -> {
+                if (interrupted.getAndSet(true)) {
+                    Runtime.getRuntime().halt(130);
+                }
+            });
+        }
         int code = 0;
         try {
             new Gateway(Map.of("llmchat.routes.dir", args[0], "llmchat.store.data-dir", data.toString(),
@@ -35,7 +49,7 @@ public final class CheckRoutes {
         } finally {
             delete(data);
         }
-        System.exit(code);
+        System.exit(interrupted.get() ? 130 : code);
     }
 
     private static void delete(Path folder) throws IOException {

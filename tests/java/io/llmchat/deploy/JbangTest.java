@@ -78,6 +78,9 @@ class JbangTest {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         // whatever a file is called
         Files.move(routes.folder().resolve("admit.camel.yaml"), routes.folder().resolve("before.camel.yaml"));
+        // the folder has beans of its own
+        routes.edit("beans.camel.yaml", "- {name: readChat,", "- {name: readTheChat, type: io.llmchat.step.ReadChat}\n    - {name: readChat,");
+        routes.edit("chat.camel.yaml", "ref: readChat", "ref: readTheChat");
         ProcessBuilder command = new ProcessBuilder("./llmchat", "jbang", "--dev");
         command.environment().put("PORT", Integer.toString(port));
         command.environment().put("DATA_DIR", temp.resolve("data").toString());

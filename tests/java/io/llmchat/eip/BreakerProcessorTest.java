@@ -73,7 +73,7 @@ class BreakerProcessorTest {
                         .end().process(calls).end();
                 routeTemplate("fake-chat-action").from("kamelet:source").errorHandler(noErrorHandler()).process(calls);
                 model("direct:model", 2).ignoreException(IllegalArgumentException.class).end().to("kamelet:fake-chat-action").end();
-                model("direct:patient", 4).waitDurationInOpenState(1).end().filter(constant(true)).to("kamelet:fake-chat-action").end().end();
+                model("direct:patient", 4).waitDurationInOpenState(1).end().filter(constant(true)).to("kamelet:fake-chat-action?template={\n}").end().end();
                 from("direct:fallback").errorHandler(noErrorHandler())
                         .circuitBreaker().process(e -> {
                             throw new IllegalStateException("no");

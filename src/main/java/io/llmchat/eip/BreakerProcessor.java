@@ -49,7 +49,7 @@ import org.apache.camel.support.service.ServiceHelper;
 final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Processor>, CamelContextAware, IdAware, RouteIdAware {
 
     /** The kamelets of providers, by what their names end with, and what is in them. */
-    private static final Pattern MODEL = Pattern.compile("kamelet:(//)?[^/?]+-chat-action([/?].*)?|llm:.*");
+    private static final Pattern MODEL = Pattern.compile("kamelet:(//)?[^/?]+-chat-action([/?].*)?|llm:.*", Pattern.DOTALL);
 
     private final ResilienceProcessor configured;
     private final CircuitBreakerDefinition definition;
@@ -157,6 +157,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         Target model = chat == null ? null : chat.target();
         CircuitBreaker breaker = model == null ? configured.getCircuitBreaker() : breakers.of(model, rules);
         if (!breaker.tryAcquirePermission()) {
+            exchange.setProperty(Breakers.OPEN_MILLIS, breaker.getCircuitBreakerConfig().getWaitIntervalFunctionInOpenState().apply(1));
             exchange.setException(CallNotPermittedException.createCallNotPermittedException(breaker));
         } else if (bulkhead != null && !bulkhead.tryAcquirePermission()) {
             breaker.releasePermission();

@@ -1,25 +1,31 @@
 package io.llmchat.host;
 
+import io.llmchat.llm.LlmComponent;
+import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.ops.Cause;
+import io.llmchat.step.SubRoute;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.apache.camel.CamelContext;
 import org.apache.camel.Endpoint;
 import org.apache.camel.FailedToCreateRouteException;
 import org.apache.camel.FailedToStartRouteException;
 import org.apache.camel.component.direct.DirectEndpoint;
+import org.apache.camel.component.kamelet.Kamelet;
+import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.model.Model;
 import org.apache.camel.model.ProcessorDefinition;
 import org.apache.camel.model.ProcessorDefinitionHelper;
 import org.apache.camel.model.RouteDefinition;
+import org.apache.camel.model.RouteTemplateDefinition;
 import org.apache.camel.model.SendDefinition;
 import org.apache.camel.support.PatternHelper;
 import org.snakeyaml.engine.v2.exceptions.Mark;
@@ -36,6 +42,9 @@ final class FaultFinder {
     private static final Pattern NODE = Pattern.compile(">>> (.*) <<< in route", Pattern.DOTALL);
     private static final Pattern TEMPLATE = Pattern.compile("route from template: (\\S+)");
     private static final Pattern MISSING = Pattern.compile("mandatory parameters must be provided: ([^,\\s]+)");
+    /** What Camel itself gives to each kamelet. */
+    private static final Set<String> CAMELS = Set.of(Kamelet.PARAM_TEMPLATE_ID, Kamelet.PARAM_ROUTE_ID, Kamelet.PARAM_UUID,
+            Kamelet.NO_ERROR_HANDLER, Kamelet.BRIDGE_ERROR_HANDLER);
     private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
 
     private final RouteFiles files;
@@ -71,7 +80,7 @@ final class FaultFinder {
         String kamelet = first(TEMPLATE, messages);
         if (kamelet != null) {
             String missing = first(MISSING, messages);
-            return at(call("kamelet:" + kamelet, missing), "Kamelet '" + kamelet + "': " + reason);
+            return at(call(uri -> uri.split("\\?")[0].equals("kamelet:" + kamelet) && (missing == null || !uri.contains(missing + "="))), "Kamelet '" + kamelet + "': " + reason);
         }
         Matcher source = SOURCE.matcher(messages);
         if (source.find()) {
@@ -104,8 +113,7 @@ final class FaultFinder {
 
     /** What Camel lets start, though no request would get through it; null: nothing of the kind. */
     Fault looseEnd() throws IOException {
-        Set<Endpoint> there = new HashSet<>();
-        context.getRoutes().forEach(route -> there.add(route.getEndpoint()));
+        Set<String> there = context.getRoutes().stream().map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
         for (RouteDefinition route : model().getRouteDefinitions()) {
             String missing = missingConfiguration(route);
             if (missing != null) {
@@ -113,12 +121,39 @@ final class FaultFinder {
             }
             for (SendDefinition<?> to : calls(route).toList()) {
                 if (context.hasEndpoint(to.getUri()) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers()
-                        && !there.contains(direct)) {
+                        && !there.contains(name(direct))) {
                     return at(to, "Route '" + route.getRouteId() + "': there is no route from " + to.getUri() + ".");
                 }
             }
         }
-        return null;
+        for (Endpoint endpoint : context.getEndpoints()) {
+            String unknown = endpoint instanceof KameletEndpoint kamelet ? unknownParameter(kamelet) : null;
+            if (unknown != null) {
+                return at(call(uri -> uri.startsWith(name(endpoint)) && uri.contains(unknown + "=")),
+                        "Kamelet '" + ((KameletEndpoint) endpoint).getTemplateId() + "': it has no parameter '" + unknown + "'.");
+            }
+        }
+        for (LlmEndpoint provider : context.getComponent("llm", LlmComponent.class).providers()) {
+            String route = "direct:provider-" + provider.getProvider();
+            if (!there.contains(route)) {
+                Pattern named = Pattern.compile("[?&]provider=" + Pattern.quote(provider.getProvider()) + "(&|$)");
+                return at(call(uri -> named.matcher(uri).find()), "Provider '" + provider.getProvider() + "': there is no route from " + route + ".");
+            }
+        }
+        return Stream.of(SubRoute.values()).filter(asked -> !there.contains(asked.uri())).findFirst()
+                .map(asked -> new Fault(null, 0, "There is no route from " + asked.uri() + ".")).orElse(null);
+    }
+
+    /** As routes write it, without options. */
+    private static String name(Endpoint endpoint) {
+        return endpoint.getEndpointBaseUri().replace("://", ":");
+    }
+
+    /** What a call of a kamelet says and nobody reads; null: nothing. */
+    private String unknownParameter(KameletEndpoint kamelet) {
+        RouteTemplateDefinition template = model().getRouteTemplateDefinition(kamelet.getTemplateId());
+        return kamelet.getKameletProperties().keySet().stream().filter(name -> !CAMELS.contains(name) && Stream.ofNullable(template.getTemplateParameters())
+                .flatMap(List::stream).noneMatch(parameter -> parameter.getName().equals(name))).findFirst().orElse(null);
     }
 
     /** What a route names as its configurations, as Camel reads it: ids and patterns of ids, a comma between them. */
@@ -137,10 +172,9 @@ final class FaultFinder {
         return ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), SendDefinition.class).stream().map(to -> (SendDefinition<?>) to);
     }
 
-    /** The first step that calls this without a parameter that it needs; null: any. */
-    private ProcessorDefinition<?> call(String uri, String missing) {
-        Predicate<SendDefinition<?>> wanted = to -> to.getUri().split("\\?")[0].equals(uri) && (missing == null || !to.getUri().contains(missing + "="));
-        return model().getRouteDefinitions().stream().flatMap(FaultFinder::calls).filter(wanted).findFirst().orElse(null);
+    /** The first step that calls such an address. */
+    private ProcessorDefinition<?> call(Predicate<String> wanted) {
+        return model().getRouteDefinitions().stream().flatMap(FaultFinder::calls).filter(to -> wanted.test(to.getUri())).findFirst().orElse(null);
     }
 
     /** The step that could not be made, or else its route. */

@@ -166,10 +166,12 @@ public final class Gateway {
         long started = System.nanoTime();
         try {
             Generation next = generation();
-            Generation before = current.getAndSet(next);
+            Generation before = current.get();
+            // a drain counts the requests of both meanwhile, of none never
+            old.add(before);
+            current.set(next);
             versions.loaded(next.files());
             LOG.info("The changed routes serve, as generation {}, after {} ms", versions.generation(), (System.nanoTime() - started) / 1_000_000);
-            old.add(before);
             Thread.ofVirtual().name("old-routes").start(() -> retire(before));
         } catch (RoutesRefused e) {
             // where Camel does not say which file it is about, it is the one that was saved

@@ -25,7 +25,7 @@ import org.apache.camel.support.service.ServiceSupport;
  */
 public final class Guest implements CamelConfiguration, MainHttpServerFactory {
 
-    private final Gateway gateway = new Gateway(Map.of("llmchat.routes.dir", ""));
+    private final Gateway gateway = new Gateway(Map.of());
     private HttpRoutes routes;
 
     @Override

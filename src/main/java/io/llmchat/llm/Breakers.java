@@ -25,6 +25,9 @@ import java.util.function.ToLongFunction;
  */
 public final class Breakers {
 
+    /** Exchange property: for how many milliseconds the breaker that refused a call stays open. */
+    public static final String OPEN_MILLIS = "openMillis";
+
     /** Callers choose model names: where there are too many, breakers that are not open make room. */
     private static final int MAX_BREAKERS = 1_000;
 

@@ -111,7 +111,7 @@ public final class Authenticate {
         if (given != null && matches(adminKey, given)) {
             return Caller.ADMIN;
         }
-        ApiKey key = given == null ? null : ring.find(given, hash -> SubRoute.ask(exchange, "direct:enrich-key", hash));
+        ApiKey key = given == null ? null : ring.find(given, hash -> SubRoute.KEY.ask(exchange, hash));
         if (key != null) {
             return key.caller();
         }

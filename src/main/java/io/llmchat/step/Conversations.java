@@ -26,7 +26,7 @@ public final class Conversations {
     public Processor find() {
         return exchange -> {
             String session = exchange.getProperty("chatId", String.class);
-            exchange.setProperty(CONVERSATION, cache.get(session, () -> SubRoute.ask(exchange, "direct:enrich-conversation", session)));
+            exchange.setProperty(CONVERSATION, cache.get(session, () -> SubRoute.CONVERSATION.ask(exchange, session)));
         };
     }
 

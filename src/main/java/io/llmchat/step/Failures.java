@@ -1,5 +1,6 @@
 package io.llmchat.step;
 
+import io.github.resilience4j.bulkhead.BulkheadFullException;
 import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
@@ -9,6 +10,7 @@ import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.UnsupportedParameter;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.ErrorTable;
+import io.llmchat.llm.Breakers;
 import io.llmchat.store.StoreUnavailable;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -20,11 +22,11 @@ public final class Failures {
 
     private static final Logger LOG = LoggerFactory.getLogger(Failures.class);
 
-    private final int resetSeconds;
+    private final long resetMillis;
 
-    /** @param resetMillis how long an open breaker stays open */
+    /** @param resetMillis how long an open breaker stays open that does not say so itself */
     public Failures(long resetMillis) {
-        this.resetSeconds = (int) Math.ceilDiv(resetMillis, 1000L);
+        this.resetMillis = resetMillis;
     }
 
     /**
@@ -55,9 +57,12 @@ public final class Failures {
                 chat.failure(chat.earlierFailure());
             } else if (caught instanceof ChatException failure) {
                 chat.failure(failure);
+            } else if (caught instanceof BulkheadFullException) {
+                chat.failure(ProviderRefusal.full(chat.target().provider()));
             } else if (caught instanceof CallNotPermittedException) {
                 chat.failure(new ChatException("CIRCUIT_BREAKER_OPEN", "The provider '" + chat.target().provider()
-                        + "' has failed repeatedly and is given time to recover.").retryAfter(resetSeconds));
+                        + "' has failed repeatedly and is given time to recover.")
+                        .retryAfter((int) Math.ceilDiv(exchange.getProperty(Breakers.OPEN_MILLIS, resetMillis, Long.class), 1000L)));
             } else {
                 throw caught;
             }

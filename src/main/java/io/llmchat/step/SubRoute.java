@@ -3,20 +3,30 @@ package io.llmchat.step;
 import org.apache.camel.Exchange;
 import org.apache.camel.ProducerTemplate;
 
-/** Asks a route for something that a step needs only now and then; on the calling thread. */
-final class SubRoute {
+/** Routes that a step asks for something that it needs only now and then: no file names them, and no version is without them. */
+public enum SubRoute {
 
-    private SubRoute() {
+    AGENT("direct:enrich-agent"), KEY("direct:enrich-key"), CONVERSATION("direct:enrich-conversation");
+
+    private final String uri;
+
+    SubRoute(String uri) {
+        this.uri = uri;
+    }
+
+    public String uri() {
+        return uri;
     }
 
     /**
-     * @param route such as {@code direct:enrich-agent}; gets {@code body}
+     * Asks it, on the calling thread.
+     *
      * @return the text that the route ends with, or null
      * @throws Exception what the route ends with instead
      */
-    static String ask(Exchange asking, String route, Object body) throws Exception {
+    String ask(Exchange asking, Object body) throws Exception {
         try (ProducerTemplate template = asking.getContext().createProducerTemplate()) {
-            Exchange asked = template.request(route, e -> e.getMessage().setBody(body));
+            Exchange asked = template.request(uri, e -> e.getMessage().setBody(body));
             if (asked.getException() != null) {
                 throw asked.getException();
             }

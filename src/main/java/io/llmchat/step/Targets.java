@@ -65,7 +65,7 @@ public final class Targets {
     }
 
     private Agent agent(Exchange exchange, String id) throws Exception {
-        return cache.get(id, () -> SubRoute.ask(exchange, "direct:enrich-agent", id));
+        return cache.get(id, () -> SubRoute.AGENT.ask(exchange, id));
     }
 
     private static boolean use(Chat chat, Agent agent) {
