@@ -125,7 +125,7 @@ class LauncherTest {
         Path maven = Files.createDirectory(home.resolve("bin")).resolve("mvn");
         Path builds = home.resolve("builds");
         // as where the classes come out the same: the jar is not written
-        Files.writeString(maven, "#!/bin/sh\necho >>" + builds + "\nmkdir -p " + home.resolve("target/classes") + "\n");
+        Files.writeString(maven, "#!/bin/sh\necho >>" + builds + "\nmkdir -p " + home.resolve("target/classes/io") + "\n");
         assertTrue(maven.toFile().setExecutable(true));
         Path source = Files.createFile(home.resolve("pom.xml"));
         Path running = Files.createLink(home.resolve("running.jar"), jar);

@@ -279,7 +279,7 @@ class ResumeTest {
     @Test
     void aStreamThatThereIsNoMemoryToKeepReachesItsCallerAllTheSame() throws Exception {
         String whole;
-        try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS, 0)) {
+        try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS)) {
             whole = gateway.post("/api/chat/completions", nativeChat("openai/" + model, true)).body();
         }
         assertTrue(whole.contains("event: end"), whole);

@@ -55,6 +55,8 @@ class RedisLimitsTest {
             stores.pauseRedis();
             try {
                 assertThrows(CompletionException.class, () -> limits.take(MONEY, new Need(0, 0, 500), 0, 0).join());
+                // longer than its client waits for an answer
+                Thread.sleep(1_500);
             } finally {
                 stores.resumeRedis();
             }

@@ -121,7 +121,11 @@ public final class AnswerLog {
     void complete(Buffer body) {
         synchronized (this) {
             begun = true;
-            if (body != null) {
+            if (body != null && !stream && !over && (!spare || body.length() <= MOST_SPARE)) {
+                // it is over with this: whoever keeps it from now on counts it
+                blocks.add(new Block(body.length(), body.getBytes()));
+                length = body.length();
+            } else if (body != null) {
                 keep(body);
             }
             end();

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
@@ -45,11 +46,15 @@ final class RedisLimits {
     private final AtomicBoolean asking = new AtomicBoolean();
     private final RedisWatch watch;
     private final RScript scripts;
+    private final RScript takes;
 
     RedisLimits(Redis redis) {
         this.watch = redis.watch();
         // once: what is sent again when there is no answer is taken, or given back, as often when Redis comes to it
         this.scripts = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0));
+        // what is taken when nobody waits any more is given back as long as the connection holds
+        this.takes = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0)
+                .timeout(Duration.ofSeconds(30)));
     }
 
     private static String script(String name) {
@@ -115,7 +120,7 @@ final class RedisLimits {
                 args.add(Long.toString(one.taken[i]));
             }
         }
-        watch.<List<List<Long>>>begin(() -> scripts.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray()),
+        watch.<List<List<Long>>>begin(() -> takes.evalAsync(RScript.Mode.READ_WRITE, TAKE, RScript.ReturnType.MULTI, keys, args.toArray()),
                 replies -> giveBack(together, replies, now))
                 .whenComplete((replies, failure) -> {
                     if (now == 0) {

@@ -7,7 +7,6 @@ import io.llmchat.dialect.Dialect;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Ids;
 import io.vertx.core.buffer.Buffer;
-import java.util.List;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 import org.apache.camel.support.DefaultMessage;
@@ -53,9 +52,9 @@ public final class ReadChat implements Processor {
         exchange.setMessage(new DefaultMessage(exchange.getContext()));
     }
 
-    /** A header; several lines of one are the same as one with commas (RFC 9110, 5.3). */
+    /** A header; several lines of a list are the same as one with commas (RFC 9110, 5.3). */
     private static String header(ClientStream client, String name) {
-        List<String> lines = client.request().headers().getAll(name);
-        return lines.isEmpty() ? null : String.join(", ", lines);
+        return name.equals("anthropic-beta") && client.requestHeader(name) != null
+                ? String.join(", ", client.request().headers().getAll(name)) : client.requestHeader(name);
     }
 }

@@ -176,6 +176,9 @@ public final class AnswerMirror {
             Mirrored done = entry.getValue();
             boolean over = log.isOver();
             if (!log.isKept()) {
+                // who follows it elsewhere sees that it goes no further
+                batch.getKeys().deleteAsync(keys(log.answerId()).get(0).toString(), keys(log.answerId()).get(1).toString());
+                any = true;
                 logs.remove(log);
                 continue;
             }

@@ -172,6 +172,10 @@ public final class RedisWatch {
                 }
                 return;
             }
+            if (waiting.isDone()) {
+                // that it fails now says nothing of now
+                return;
+            }
             if (TAKES_NOTHING.matcher(String.valueOf(cause.getMessage())).find()) {
                 if (!full) {
                     full = true;
@@ -288,7 +292,11 @@ public final class RedisWatch {
                 Thread.sleep(INTERVAL_MILLIS);
                 look();
                 if (!available) {
-                    full |= !hasRoom();
+                    full = false;
+                    if (!hasRoom() && !full) {
+                        // it does not answer after all
+                        continue;
+                    }
                     LOG.info(full ? "Redis is back, and takes nothing new" : "Redis is back");
                     available = true;
                     gaps.forEach(Runnable::run);

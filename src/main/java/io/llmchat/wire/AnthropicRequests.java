@@ -87,7 +87,7 @@ public final class AnthropicRequests {
             same.putObject("json_schema").put("name", "answer").put("strict", true).set("schema", format.path("schema"));
             options.put("response_format", same);
         } else if (format.isObject()) {
-            throw Unsayable.field("output_config.format");
+            throw Unsayable.field(format == before ? "output_format" : "output_config.format");
         }
         if (config.size() > (config.has("format") ? 1 : 0)) {
             options.put("output_config", config);

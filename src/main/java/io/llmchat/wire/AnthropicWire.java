@@ -81,10 +81,12 @@ public final class AnthropicWire implements Wire {
         }
         if (agent != null && agent.temperature() != null && !request.has("temperature") && !count) {
             boolean taken = takesTemperature(asked);
+            // others who speak its wire take more
+            double most = isClaude(asked) ? 1 : Double.MAX_VALUE;
             if (taken) {
-                out.appendString(",\"temperature\":" + Math.min(1, agent.temperature()));
+                out.appendString(",\"temperature\":" + Math.min(most, agent.temperature()));
             }
-            if (!taken || agent.temperature() > 1) {
+            if (!taken || agent.temperature() > most) {
                 warnings.add("temperature");
             }
         }
@@ -94,7 +96,7 @@ public final class AnthropicWire implements Wire {
     /** As they are, but for thoughts that a Claude would refuse; others who speak its wire may need them. */
     private static void messages(Buffer out, Asked asked, Slice value) {
         ChatRequest request = asked.request();
-        if (!asked.model().contains("claude") || !UnsignedThoughts.mayBeIn(request.body(), value)) {
+        if (!isClaude(asked) || !UnsignedThoughts.mayBeIn(request.body(), value)) {
             asked.messages(out, request.body(), value);
             return;
         }
@@ -104,9 +106,13 @@ public final class AnthropicWire implements Wire {
         asked.messages(out, json, new Slice(0, json.length));
     }
 
+    private static boolean isClaude(Asked asked) {
+        return asked.model().contains("claude");
+    }
+
     /** Whether the model takes one at all, and beside what the caller says. */
     private static boolean takesTemperature(Asked asked) {
-        return Claude.named(asked.model()).takesSampling() && !asked.request().has("top_p")
+        return Claude.named(asked.model()).takesSampling() && !(isClaude(asked) && asked.request().has("top_p"))
                 && !AnthropicRequests.thinks(asked.request().member("thinking"));
     }
 
