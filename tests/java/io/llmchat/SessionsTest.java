@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.StreamSupport;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterAll;
@@ -477,6 +478,41 @@ class SessionsTest {
             assertTrue(broken.contains("\"code\":\"UPSTREAM_ERROR\""), "why it broke off matters more: " + broken);
         } finally {
             execute("DROP FUNCTION " + refusal + " CASCADE");
+        }
+    }
+
+    @Test
+    void longAnswersUnderWayAreStoredSomeAtATime() throws Exception {
+        String sizes = "sizes_" + model.replace("-", "");
+        execute("CREATE TABLE " + sizes + " (size bigint)");
+        execute("CREATE FUNCTION " + sizes + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO " + sizes
+                + " SELECT sum(length(content)) FROM new WHERE content LIKE '" + model + "%'; RETURN NULL; END $$");
+        execute("CREATE TRIGGER " + sizes + " AFTER INSERT ON chat_messages REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION "
+                + sizes + "()");
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text(model + "x".repeat(300_000));
+            go.await(20, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        List<Sse> streams = new ArrayList<>();
+        try {
+            for (int i = 0; i < 5; i++) {
+                streams.add(new Sse(gateway.port(), PATH, ask(null, "Long?", true)));
+            }
+            String stored = "SELECT count(*) FROM chat_messages WHERE status = 'interrupted' AND content LIKE '" + model + "%'";
+            until("all are there", () -> gateway.count(stored) == 5);
+            long largest = gateway.count("SELECT max(size) FROM " + sizes);
+            assertTrue(largest < 1_000_000, largest + " characters in one statement");
+        } finally {
+            go.countDown();
+            for (Sse stream : streams) {
+                stream.close();
+            }
+            execute("DROP TRIGGER " + sizes + " ON chat_messages");
+            execute("DROP TABLE " + sizes);
         }
     }
 

@@ -6,7 +6,9 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import java.util.Iterator;
 import java.util.Map;
+import java.util.NoSuchElementException;
 import java.util.StringJoiner;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
@@ -17,6 +19,8 @@ import org.apache.camel.support.SynchronizationAdapter;
 public final class Sessions {
 
     private static final String OWN_HISTORY = "ownHistory";
+    /** Characters of answers under way that are stored in one statement, and one answer more. */
+    private static final int MAX_TOGETHER = 1 << 19;
 
     /** Streams whose answers will be messages of sessions, and how much of their text is stored. */
     private final Map<Chat, Integer> open = new ConcurrentHashMap<>();
@@ -123,20 +127,48 @@ public final class Sessions {
         };
     }
 
-    /** A step: the body is what has been added, since this was last asked, to answers that are being made; null: nothing. */
+    /**
+     * A step: the body is the answers that are being made and have grown since this was last asked, some at a time: those of
+     * a thousand long streams together would be most of the memory. They are looked at as they are asked for.
+     */
     public Processor partial() {
-        return exchange -> {
-            ArrayNode grown = Json.MAPPER.createArrayNode();
-            open.forEach((chat, stored) -> {
-                String text = chat.outcome() == null ? chat.said() : "";
-                if (text.length() > stored) {
-                    grown.addObject().put("id", chat.answerId()).put("session", chat.request().chatId()).put("user", chat.userId())
-                            .put("text", storable(text));
-                    open.replace(chat, stored, text.length());
+        return exchange -> exchange.getMessage().setBody(new Iterator<String>() {
+            private final Iterator<Map.Entry<Chat, Integer>> all = open.entrySet().iterator();
+            private ArrayNode next = grown(all);
+
+            @Override
+            public boolean hasNext() {
+                return !next.isEmpty();
+            }
+
+            @Override
+            public String next() {
+                if (next.isEmpty()) {
+                    throw new NoSuchElementException();
                 }
-            });
-            exchange.getMessage().setBody(grown.isEmpty() ? null : grown.toString());
-        };
+                String some = next.toString();
+                next = grown(all);
+                return some;
+            }
+        });
+    }
+
+    private ArrayNode grown(Iterator<Map.Entry<Chat, Integer>> all) {
+        ArrayNode grown = Json.MAPPER.createArrayNode();
+        int characters = 0;
+        while (characters < MAX_TOGETHER && all.hasNext()) {
+            Map.Entry<Chat, Integer> one = all.next();
+            Chat chat = one.getKey();
+            int stored = one.getValue();
+            String text = chat.outcome() == null ? chat.said() : "";
+            if (text.length() > stored) {
+                grown.addObject().put("id", chat.answerId()).put("session", chat.request().chatId()).put("user", chat.userId())
+                        .put("text", storable(text));
+                open.replace(chat, stored, text.length());
+                characters += text.length();
+            }
+        }
+        return grown;
     }
 
     /** A step that makes the answer, or what there is of it, a message of the session: the body has all that is stored. */
