@@ -41,8 +41,8 @@ public final class Growth implements AutoCloseable {
     /** So many of what there is are used in turn: that is what callers do, and what a cache can hold. */
     private static final int MOST_IN_USE = 1_000;
     private static final int MESSAGES_IN_SESSION = 20;
-    /** Files that a process has open beside two for each stream. */
-    private static final int OTHER_FILES = 500;
+    /** Files that a process has open beside two for each stream, also where requests wait a second for it. */
+    private static final int OTHER_FILES = 2_000;
     private static final String HEAP = "512m";
     private static final String MODEL = "bench-20-0-0";
     /** A token now, and one every ten seconds. */
