@@ -119,11 +119,13 @@ class IdempotencyTest {
     @Test
     void aStreamThatCouldNotBeKeptReachesItsCallerAndIsMadeAgainForItsKey() throws Exception {
         CountDownLatch go = new CountDownLatch(1);
+        CountDownLatch end = new CountDownLatch(1);
         provider.on(model, call -> {
             call.sse();
             call.text("one ");
             go.await(10, TimeUnit.SECONDS);
             call.text("two");
+            end.await(10, TimeUnit.SECONDS);
             call.finish("stop");
             call.done();
         });
@@ -134,6 +136,8 @@ class IdempotencyTest {
                 joined.lineWith("one ");
                 try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS)) {
                     go.countDown();
+                    first.lineWith("two");
+                    end.countDown();
                     first.lineWith("[DONE]");
                     Throwable seen = assertThrows(Throwable.class, () -> joined.lineWith("[DONE]"));
                     assertFalse(seen instanceof SocketTimeoutException, "who has joined it sees that something is missing");

@@ -112,7 +112,7 @@ public final class AnswerLog {
     /** More events. */
     void append(Buffer events) {
         if (events.length() > 0) {
-            keep(events);
+            keep(events, false);
             wake();
         }
     }
@@ -121,23 +121,20 @@ public final class AnswerLog {
     void complete(Buffer body) {
         synchronized (this) {
             begun = true;
-            if (body != null && !stream && !over && (!spare || body.length() <= MOST_SPARE)) {
-                // it is over with this: whoever keeps it from now on counts it
-                blocks.add(new Block(body.length(), body.getBytes()));
-                length = body.length();
-            } else if (body != null) {
-                keep(body);
+            if (body != null) {
+                keep(body, true);
             }
             end();
         }
         wake();
     }
 
-    private synchronized void keep(Buffer piece) {
+    /** @param last whether it is over with this: whoever keeps it from now on counts it */
+    private synchronized void keep(Buffer piece, boolean last) {
         if (dropped || over) {
             return;
         }
-        if (spare && length + piece.length() > MOST_SPARE || !memory.take(piece.length(), taken)) {
+        if (spare && length + piece.length() > MOST_SPARE || !last && !memory.take(piece.length(), taken)) {
             memory.give(taken);
             taken = 0;
             dropped = true;
@@ -146,7 +143,7 @@ public final class AnswerLog {
             length = 0;
             return;
         }
-        taken += piece.length();
+        taken += last ? 0 : piece.length();
         for (int at = 0; at < piece.length();) {
             int more = piece.length() - at;
             if (free == 0) {
@@ -159,7 +156,7 @@ public final class AnswerLog {
             piece.getBytes(at, at + fits, block.bytes, block.length - free);
             free -= fits;
             at += fits;
-            if (free == 0 && block.length >= MOST_BLOCK) {
+            if (free == 0 && block.length >= MOST_BLOCK && !last) {
                 Block compressed = block.compressed();
                 blocks.set(blocks.size() - 1, compressed);
                 memory.give(block.length - compressed.bytes.length);
@@ -171,7 +168,6 @@ public final class AnswerLog {
 
     private void end() {
         if (!over) {
-            // whoever keeps it from now on counts it
             memory.give(taken);
         }
         over = true;
