@@ -412,12 +412,17 @@ class ResponsesTest {
         return of.provider().calls(model).get(1).body().path("messages").path(0);
     }
 
-    @Test
-    void signedAndSealedThoughtsComeBackAsTheyWereToAProviderThatTakesThem(@TempDir Path temp) throws Exception {
+    /** A gateway whose provider takes thoughts back as they were. */
+    private static TestGateway withThoughts(Path temp) throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.save("providers/openai.camel.yaml", routes.read("providers/openai.camel.yaml")
                 .replace("tokenLimit:", "thoughts: reasoning_details\n                    tokenLimit:"));
-        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+        return TestGateway.with("llmchat.routes.dir", routes.folder().toString());
+    }
+
+    @Test
+    void signedAndSealedThoughtsComeBackAsTheyWereToAProviderThatTakesThem(@TempDir Path temp) throws Exception {
+        try (TestGateway own = withThoughts(temp)) {
             assertEquals("{\"role\":\"assistant\",\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"Hm\",\"signature\":\"sig\"},"
                     + "{\"type\":\"reasoning.encrypted\",\"data\":\"zzz\"}],\"content\":\"So\"}", givenBack(own, false).toString());
         }
@@ -425,10 +430,7 @@ class ResponsesTest {
 
     @Test
     void aSignatureThatComesBackWithoutItsThoughtsIsLeftOut(@TempDir Path temp) throws Exception {
-        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        routes.save("providers/openai.camel.yaml", routes.read("providers/openai.camel.yaml")
-                .replace("tokenLimit:", "thoughts: reasoning_details\n                    tokenLimit:"));
-        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+        try (TestGateway own = withThoughts(temp)) {
             assertEquals("{\"role\":\"assistant\",\"reasoning_details\":[{\"type\":\"reasoning.encrypted\",\"data\":\"zzz\"}],\"content\":\"So\"}",
                     givenBack(own, true).toString());
         }

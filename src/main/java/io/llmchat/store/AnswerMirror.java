@@ -40,7 +40,7 @@ public final class AnswerMirror {
     private static final int MAX_LATELY = 10_000;
     /** What Redis did not take is sent once more after so many milliseconds, as a whole. */
     private static final long AGAIN_MILLIS = 2_000;
-    /** Bytes that are sent together, and one answer more: after an outage all of all is to be sent. */
+    /** Bytes that are sent together, and one answer more: after an outage the whole of each is to be sent. */
     private static final int MAX_TOGETHER = 4 << 20;
     /** How often the end of a stream is sent, where Redis does not take it. */
     private static final int MAX_ENDS = 3;
@@ -177,7 +177,7 @@ public final class AnswerMirror {
             boolean over = log.isOver();
             if (!log.isKept()) {
                 // who follows it elsewhere sees that it goes no further
-                batch.getKeys().deleteAsync(keys(log.answerId()).get(0).toString(), keys(log.answerId()).get(1).toString());
+                keys(log.answerId()).subList(0, 2).forEach(key -> batch.getBucket(key.toString()).deleteAsync());
                 any = true;
                 logs.remove(log);
                 continue;
