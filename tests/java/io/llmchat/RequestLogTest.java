@@ -76,7 +76,7 @@ class RequestLogTest {
             gateway.post("/v1/chat/completions", "{", "X-Request-Id", id + "-body");
             assertTrue(only(log, id + "-body").contains(" status=400 outcome=VALIDATION_ERROR"));
             gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", id + "-key", "Authorization", "Bearer llmchat_wrong");
-            assertTrue(only(log, id + "-key").contains(" path=/v1/chat/completions status="));
+            assertTrue(only(log, id + "-key").contains(" path=/v1/chat/completions status=401 outcome=UNAUTHORIZED"));
             gateway.post("/v1/chat/completions", " ".repeat(2_000_000), "X-Request-Id", id + "-large");
             assertTrue(only(log, id + "-large").contains(" status=413"));
             gateway.get("/api/agents", "X-Request-Id", id + "-agents");

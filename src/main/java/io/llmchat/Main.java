@@ -96,7 +96,8 @@ public final class Main {
     private static void welcome(Gateway gateway, long millis) {
         String host = gateway.property("llmchat.http.host");
         String url = "http://" + (host.contains(":") ? "[" + host + "]" : host) + ":" + gateway.port();
-        String adminKey = gateway.bean(Authenticate.class).generatedAdminKey();
+        Authenticate access = gateway.bean(Authenticate.class);
+        String adminKey = access.generatedAdminKey();
         System.out.println();
         System.out.println("LLMChat gateway is ready at " + url + " (after " + millis + " ms). Ctrl-C stops it.");
         if (adminKey != null) {
@@ -104,7 +105,8 @@ public final class Main {
         }
         System.out.println("Try it:");
         System.out.println("  curl -N " + url + "/v1/chat/completions -H 'Content-Type: application/json'"
-                + (adminKey == null ? "" : " -H 'Authorization: Bearer " + adminKey + "'")
+                + (adminKey != null ? " -H 'Authorization: Bearer " + adminKey + "'"
+                : access.needsKey() ? " -H \"Authorization: Bearer $ADMIN_API_KEY\"" : "")
                 + " -d '{\"model\":\"demo\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'");
         System.out.println();
     }

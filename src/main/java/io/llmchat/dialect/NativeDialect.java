@@ -15,7 +15,6 @@ import io.llmchat.json.Json;
 import io.llmchat.wire.OpenAiRequests;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
-import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
@@ -90,7 +89,7 @@ public final class NativeDialect implements Dialect {
             ArrayNode details = body.putArray("details");
             error.details().forEach(d -> details.addObject().put("field", d.field()).put("message", d.message()));
         }
-        body.put("timestamp", Instant.now().toString());
+        body.put("timestamp", Json.now());
         body.put("requestId", requestId);
         return Buffer.buffer(Json.write(body));
     }
@@ -98,7 +97,7 @@ public final class NativeDialect implements Dialect {
     /** The envelope of everything under {@code /api} that succeeds. */
     public static Buffer envelope(String code, byte[] data, String requestId) {
         return Buffer.buffer("{\"code\":\"" + code + "\",\"message\":\"success\",\"data\":").appendBytes(data)
-                .appendString(",\"timestamp\":\"" + Instant.now() + "\",\"requestId\":\"" + requestId + "\"}");
+                .appendString(",\"timestamp\":\"" + Json.now() + "\",\"requestId\":\"" + requestId + "\"}");
     }
 
     private static final class Writer implements AnswerWriter {
@@ -141,7 +140,7 @@ public final class NativeDialect implements Dialect {
             Json.quote(out.appendString("{\"chatId\":"), chatId);
             close(out);
             begin("start", out);
-            Json.quote(out.appendString("{\"id\":\"" + answerId + "\",\"timestamp\":\"" + Instant.now() + "\",\"agentId\":"),
+            Json.quote(out.appendString("{\"id\":\"" + answerId + "\",\"timestamp\":\"" + Json.now() + "\",\"agentId\":"),
                     name);
             close(out);
         }
@@ -187,7 +186,7 @@ public final class NativeDialect implements Dialect {
             begin("usage", out);
             out.appendBytes(Json.write(OpenAiWriter.usage(usage))).appendString("\n\n");
             begin("end", out);
-            out.appendString("{\"timestamp\":\"" + Instant.now() + "\",\"finishReason\":");
+            out.appendString("{\"timestamp\":\"" + Json.now() + "\",\"finishReason\":");
             Json.quote(out, finishReason == null ? "stop" : finishReason);
             close(out);
         }
@@ -196,7 +195,7 @@ public final class NativeDialect implements Dialect {
         public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
             begin("error", out);
             Json.quote(out.appendString("{\"code\":\"" + error.code() + "\",\"message\":"), error.getMessage())
-                    .appendString(",\"timestamp\":\"" + Instant.now() + "\"");
+                    .appendString(",\"timestamp\":\"" + Json.now() + "\"");
             close(out);
         }
 

@@ -15,6 +15,9 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
+import java.time.format.DateTimeFormatter;
+import java.time.format.DateTimeFormatterBuilder;
 
 /** The one JSON reader and writer: UTF-8 only, at most 64 levels deep, numbers kept as they are written. */
 public final class Json {
@@ -36,6 +39,8 @@ public final class Json {
             .disable(JsonNodeFeature.STRIP_TRAILING_BIGDECIMAL_ZEROES)
             .findAndAddModules()
             .build();
+
+    private static final DateTimeFormatter TIME = new DateTimeFormatterBuilder().appendInstant(3).toFormatter();
 
     private Json() {
     }
@@ -109,6 +114,11 @@ public final class Json {
             }
         }
         return true;
+    }
+
+    /** The time of day in UTC, always with milliseconds, as PostgreSQL tells those that it keeps: {@code 2026-01-31T12:00:00.123Z}. */
+    public static String now() {
+        return TIME.format(Instant.now());
     }
 
     /** The bytes of ASCII or other text. */

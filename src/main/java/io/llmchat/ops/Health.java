@@ -11,7 +11,6 @@ import java.sql.Connection;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
-import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -91,7 +90,7 @@ public final class Health {
     private static Map<String, Object> report(String status) {
         Map<String, Object> report = new LinkedHashMap<>();
         report.put("status", status);
-        report.put("timestamp", Instant.now().toString());
+        report.put("timestamp", Json.now());
         report.put("uptime", ManagementFactory.getRuntimeMXBean().getUptime() / 1000);
         report.put("service", "llmchat");
         report.put("version", version());

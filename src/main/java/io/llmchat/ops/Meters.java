@@ -38,7 +38,8 @@ public final class Meters {
             throws SQLException {
         Gauge.builder("llmchat.postgres.available", postgres, p -> p.available() ? 1 : 0)
                 .description("1 while PostgreSQL answers").register(registry);
-        Gauge.builder("llmchat.redis.available", redis, r -> r.available() ? 1 : 0).description("1 while Redis answers").register(registry);
+        Gauge.builder("llmchat.redis.available", redis, r -> r.watch().tellsChanges() ? 1 : 0)
+                .description("1 while Redis answers, and takes what is new").register(registry);
         Gauge.builder("llmchat.redis.round.trip", redis, r -> r.watch().roundTripNanos() / 1e9).baseUnit("seconds")
                 .description("How long Redis took for the last of the reads that come four times a second").register(registry);
         HikariDataSource hikari = dataSource.unwrap(HikariDataSource.class);

@@ -42,6 +42,8 @@ public final class RequestLog implements Processor {
             if (usage != null) {
                 line.tell(Field.PROMPT_TOKENS, usage.promptTokens()).tell(Field.COMPLETION_TOKENS, usage.completionTokens());
             }
+        } else {
+            line.tell(Field.OUTCOME, exchange.getProperty("toldCode", String.class));
         }
         if (exchange.getProperty(Caller.PROPERTY) instanceof Caller caller) {
             line.tell(Field.USER, caller.userId()).tell(Field.KEY, caller.keyId());

@@ -1,8 +1,8 @@
 package io.llmchat.ops;
 
+import io.llmchat.json.Json;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
-import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -11,7 +11,7 @@ public final class RouteVersions {
 
     private final MeterRegistry meters;
     private volatile int generation;
-    private volatile Instant loadedAt;
+    private volatile String loadedAt;
     private volatile int files;
     private volatile Map<String, Object> lastError;
 
@@ -31,7 +31,7 @@ public final class RouteVersions {
     /** A version serves, of so many files. */
     public void loaded(int ofFiles) {
         generation++;
-        loadedAt = Instant.now();
+        loadedAt = Json.now();
         files = ofFiles;
         lastError = null;
         count("loaded", generation == 1 ? 0 : 1);
@@ -40,7 +40,7 @@ public final class RouteVersions {
     /** A changed file cannot be used; the version before goes on. {@code file} may be null, {@code line} 0: not known. */
     public void refused(String file, int line, String reason) {
         Map<String, Object> error = new LinkedHashMap<>();
-        error.put("at", Instant.now().toString());
+        error.put("at", Json.now());
         error.put("file", file);
         error.put("line", line == 0 ? null : line);
         error.put("reason", reason);
@@ -56,7 +56,7 @@ public final class RouteVersions {
     Map<String, Object> report() {
         Map<String, Object> report = new LinkedHashMap<>();
         report.put("generation", generation);
-        report.put("loadedAt", String.valueOf(loadedAt));
+        report.put("loadedAt", loadedAt);
         report.put("files", files);
         report.put("lastError", lastError);
         return report;

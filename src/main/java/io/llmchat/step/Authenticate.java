@@ -72,6 +72,11 @@ public final class Authenticate {
         return generated ? new String(adminKey, StandardCharsets.UTF_8) : null;
     }
 
+    /** Whether everybody has to show a key. */
+    public boolean needsKey() {
+        return keys;
+    }
+
     /** A step that lets callers pass, and says who they are: the owner of the key, or, where none is needed, anybody. */
     public Processor caller() {
         return exchange -> enter(exchange, identify(exchange));
