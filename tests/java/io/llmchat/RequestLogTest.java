@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.store.KeyHash;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
@@ -75,8 +76,9 @@ class RequestLogTest {
         try (LogLines log = LogLines.text()) {
             gateway.post("/v1/chat/completions", "{", "X-Request-Id", id + "-body");
             assertTrue(only(log, id + "-body").contains(" status=400 outcome=VALIDATION_ERROR"));
-            gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", id + "-key", "Authorization", "Bearer llmchat_wrong");
-            assertTrue(only(log, id + "-key").contains(" path=/v1/chat/completions status=401 outcome=UNAUTHORIZED"));
+            gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", id + "-key", "Authorization", "Bearer " + gateway.bean(KeyHash.class).make());
+            String refused = only(log, id + "-key");
+            assertTrue(refused.contains(" path=/v1/chat/completions status=401 outcome=UNAUTHORIZED"), refused);
             gateway.post("/v1/chat/completions", " ".repeat(2_000_000), "X-Request-Id", id + "-large");
             assertTrue(only(log, id + "-large").contains(" status=413"));
             gateway.get("/api/agents", "X-Request-Id", id + "-agents");
