@@ -55,6 +55,8 @@ public final class Redis {
         Config config = new Config();
         // an answer that comes on the loop that reads requests costs no change of threads
         config.setEventLoopGroup(vertx.nettyEventLoopGroup());
+        // for listeners, of which we have none: 16 by default, and each pause of the collector looks through all threads
+        config.setThreads(2);
         // scripts go by their hash, once Redis has them
         config.setUseScriptCache(true);
         SingleServerConfig server = config.useSingleServer()
