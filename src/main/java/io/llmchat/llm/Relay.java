@@ -6,6 +6,7 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
+import io.llmchat.chat.PromptSize;
 import io.llmchat.chat.ProviderFailure;
 import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.RequestRejected;
@@ -51,6 +52,8 @@ final class Relay implements Upstream.Receiver {
     private final Limits limits;
     private final LlmEndpoint endpoint;
     private final Continuation continuation;
+    /** Bytes that the provider is sent. */
+    private final long asked;
     /** Milliseconds until the first token, or the whole answer, must be there. */
     private final long patience;
     /** Whether the provider streams, and whether the caller gets a stream. */
@@ -104,6 +107,7 @@ final class Relay implements Upstream.Receiver {
         this.upstream = endpoint.upstream(call);
         this.limits = endpoint.limits();
         this.continuation = continuation;
+        this.asked = call.body().length;
         this.streamed = call.streamed();
         this.streams = chat.request().stream();
         this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
@@ -382,7 +386,9 @@ final class Relay implements Upstream.Receiver {
 
     private Usage count() {
         if (chat.callUsage() == null) {
-            chat.usage(Usage.estimate(chat.request().body().length, length));
+            // with what the agent adds to the request, and without what the provider is not told
+            byte[] request = chat.request().body();
+            chat.usage(Usage.estimate(Math.max(0, PromptSize.of(request) + asked - request.length), length));
         }
         return chat.callUsage();
     }
