@@ -623,6 +623,27 @@ class MidstreamTest {
     }
 
     @Test
+    void whatOneWhoBeganAnotherAnswerWasAskedIsUsedAndTheCallerIsNotToldOfIt() throws Exception {
+        asks(gateway, "anthropic/" + first, "openai/" + second, "ollama/" + third);
+        on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
+        on("openai/" + second, says(OTHER));
+        on("ollama/" + third, call -> {
+            call.sse();
+            call.text("the end");
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        });
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
+                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        int other = Math.ceilDiv(OTHER.get(0).length(), 4);
+        wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4))
+                + " AND completion_tokens = " + (102 + other));
+    }
+
+    @Test
     void aProviderThatFailsHasUsedNothing() throws Exception {
         asks(gateway, "openai/" + first);
         on("openai/" + first, Call::reset);
