@@ -39,7 +39,7 @@ class CallerLimitsTest {
     static void start() throws Exception {
         limited = gateway("llmchat.limit.quotas", "model openai/settled-" + RUN + " tokensPerMinute=1500; model openai/failing-" + RUN
                 + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
-                + " tokensPerMinute=100000");
+                + " tokensPerMinute=100000; model openai/prompted-" + RUN + " tokensPerMinute=100000");
     }
 
     @AfterAll
@@ -212,7 +212,7 @@ class CallerLimitsTest {
         assertEquals("\"model-tokens-per-minute\";q=1500;qu=\"tokens\";w=60", header(second, "ratelimit-policy"));
         running.close();
         // or whoever leaves, and asks again, would have the provider work for nothing
-        int left = Math.ceilDiv(streamed.length(), 4);
+        int left = Math.ceilDiv(limited.provider().call(model).text().length(), 4);
         until("a caller who left has used what was asked", () -> used(model) == left);
 
         limited.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
@@ -229,6 +229,22 @@ class CallerLimitsTest {
         try (Sse running = new Sse(limited.port(), PATH, body)) {
             until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 150);
         }
+    }
+
+    @Test
+    void whatAnAgentAddsIsPartOfTheEstimateAndAnImageIsNoText() throws Exception {
+        String model = "prompted-" + RUN;
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"" + model + "\",\"maxTokens\":20,\"systemPrompt\":\"" + "x".repeat(8_000)
+                + "\"", "{\"points\":1000,\"duration\":60}");
+        String image = "A".repeat(600_000);
+        String body = chat(agent, true).replace("\"Hi\"", "[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64," + image + "\"}}]");
+        limited.provider().on(model, Call::hang);
+        Sse running = new Sse(limited.port(), PATH, body);
+        until("it is taken", () -> used(model) == Math.ceilDiv(body.length() - image.length(), 4) + 1_000 + 2_000 + 20);
+        until("it is asked", () -> limited.provider().calls(model).size() == 1);
+        running.close();
+        int sent = limited.provider().call(model).text().length();
+        until("it is settled", () -> used(model) == Math.ceilDiv(sent - image.length(), 4) + 1_000);
     }
 
     @Test
@@ -268,7 +284,8 @@ class CallerLimitsTest {
             call.cut();
         });
         ask(limited, body);
-        until("it is settled", () -> used(model) == before + Math.ceilDiv(body.length(), 4) + 1_000);
+        int sent = limited.provider().calls(model).getLast().text().length();
+        until("it is settled", () -> used(model) == before + Math.ceilDiv(sent, 4) + 1_000);
     }
 
     @Test

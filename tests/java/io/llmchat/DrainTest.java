@@ -164,7 +164,8 @@ class DrainTest {
         assertTrue(new Answer(other.get(20, TimeUnit.SECONDS)).events().getLast().data().startsWith("{\"error\":{\"message\":\"The gateway is shutting down.\""));
         assertEquals(503, whole.get(20, TimeUnit.SECONDS).statusCode());
         itEndsWell();
-        assertEquals(3, TestGateway.shared().count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'SHUTTING_DOWN'"));
+        assertEquals(3, TestGateway.shared().count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'SHUTTING_DOWN'"
+                + " AND prompt_tokens > 0"), "what was asked is paid for");
         String chatId = answer.events().get(0).json().path("chatId").asText();
         assertEquals(1, TestGateway.shared().count("SELECT count(*) FROM chat_messages WHERE session_id = '" + chatId
                 + "' AND role = 'assistant' AND status = 'interrupted' AND content LIKE 'Once%'"));

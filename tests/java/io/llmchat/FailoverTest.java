@@ -13,6 +13,7 @@ import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterAll;
@@ -215,6 +216,35 @@ class FailoverTest {
             HttpResponse<String> response = gateway.post(PATH, chat(agent, false));
             assertEquals(200, response.statusCode());
             assertTrue(attempts(response).endsWith("openai=malformed,demo=200"), body);
+        }
+    }
+
+    @Test
+    void anAnswerThatIsTooLongIsPaidForOnceAndTheProviderIsWell() throws Exception {
+        try (TestGateway own = TestGateway.with("camel.component.llm.max-answer", "2000", "camel.component.llm.max-event", "2000",
+                "camel.resilience4j.minimum-number-of-calls", "2", "camel.resilience4j.sliding-window-size", "2", "llmchat.retry.base-delay", "1")) {
+            String text = "x".repeat(3_000);
+            own.provider().on(model, call -> {
+                if (call.streamed()) {
+                    call.sse();
+                    call.text(text);
+                    call.finish("stop");
+                    call.done();
+                } else {
+                    call.json(200, FakeProvider.completion(text));
+                }
+            });
+            String asked = "openai/" + model;
+            for (HttpResponse<String> response : List.of(own.post(PATH, chat(asked, false)), own.post(PATH, chat(asked, true)),
+                    own.post("/v1/embeddings", "{\"model\":\"" + asked + "\",\"input\":[\"Hi\"]}"))) {
+                assertEquals(400, response.statusCode(), "or an SDK asks again: " + response.body());
+                assertTrue(response.body().contains("2000 bytes: ask for less at once."), response.body());
+                assertEquals("openai=toolong", attempts(response));
+            }
+            assertEquals(3, own.provider().calls(model).size());
+            assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path(asked).asText());
+            String rows = "SELECT count(*) FROM usage_records WHERE usage_estimated AND prompt_tokens > 0 AND model = '" + model + "'";
+            TestGateway.until("what was asked is written down", () -> own.count(rows) == 3);
         }
     }
 

@@ -598,7 +598,8 @@ class MidstreamTest {
             String body = TestGateway.chat(agent, streamed);
             HttpResponse<String> late = gateway.post("/v1/chat/completions", body);
             assertEquals(504, late.statusCode());
-            wroteDown(new Answer(late), "prompt_tokens = " + Math.ceilDiv(body.length(), 4) + " AND completion_tokens = 0 AND usage_estimated");
+            int sent = provider.calls(first).getLast().text().length();
+            wroteDown(new Answer(late), "prompt_tokens = " + Math.ceilDiv(sent, 4) + " AND completion_tokens = 0 AND usage_estimated");
         }
     }
 
@@ -617,7 +618,29 @@ class MidstreamTest {
         Answer answer = new Answer(gateway.post("/v1/chat/completions", body));
         assertEquals(1, answer.ends(), answer.body());
         assertTrue(answer.body().contains("\"prompt_tokens\":110,"), "the caller is told of its answer: " + answer.body());
-        wroteDown(answer, "prompt_tokens = " + (110 + Math.ceilDiv(body.length(), 4)) + " AND completion_tokens = 2 AND usage_estimated");
+        int sent = provider.call(first).text().length();
+        wroteDown(answer, "prompt_tokens = " + (110 + Math.ceilDiv(sent, 4)) + " AND completion_tokens = 2 AND usage_estimated");
+    }
+
+    @Test
+    void whatOneWhoBeganAnotherAnswerWasAskedIsUsedAndTheCallerIsNotToldOfIt() throws Exception {
+        asks(gateway, "anthropic/" + first, "openai/" + second, "ollama/" + third);
+        on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
+        on("openai/" + second, says(OTHER));
+        on("ollama/" + third, call -> {
+            call.sse();
+            call.text("the end");
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        });
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
+                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        int other = Math.ceilDiv(OTHER.get(0).length(), 4);
+        wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4))
+                + " AND completion_tokens = " + (102 + other));
     }
 
     @Test

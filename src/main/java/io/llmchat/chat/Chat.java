@@ -57,6 +57,8 @@ public final class Chat {
     private final StringBuilder said = new StringBuilder();
     private WholeAnswer whole;
     private boolean continuable = true;
+    /** Whether the call at hand has brought a token. */
+    private boolean begun;
     private boolean answered;
     private boolean holds;
     private int calls;
@@ -168,9 +170,10 @@ public final class Chat {
     public void calling() {
         finishReason = null;
         charges = charges();
-        if (client.committed()) {
+        if (begun && client.committed()) {
             before = usage();
         }
+        begun = false;
         called = target;
         usage = null;
     }
@@ -401,7 +404,9 @@ public final class Chat {
         this.heldAnswer = answer;
     }
 
+    /** The call at hand has brought its first token. */
     public void firstToken() {
+        begun = true;
         if (firstTokenNanos == 0) {
             firstTokenNanos = System.nanoTime();
         }

@@ -29,15 +29,15 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
         this(promptTokens, completionTokens, promptTokens + completionTokens, 0, 0, 0, false);
     }
 
-    /** Of texts of this many bytes, at four bytes a token. */
-    public static Usage estimate(long promptBytes, long completionBytes) {
+    /** Of a prompt of so many bytes and an answer of so many characters, at four a token. */
+    public static Usage estimate(long promptBytes, long completionLength) {
         long prompt = tokens(promptBytes);
-        long completion = tokens(completionBytes);
+        long completion = tokens(completionLength);
         return new Usage(prompt, completion, prompt + completion, 0, 0, 0, true);
     }
 
-    private static long tokens(long bytes) {
-        return Math.ceilDiv(bytes, 4L);
+    private static long tokens(long length) {
+        return Math.ceilDiv(length, 4L);
     }
 
     /** Whether a provider says that it has used them for this: it has counted them, and was not merely asked how many they are. */
@@ -53,11 +53,11 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
     }
 
     /**
-     * Of an answer that has come to so many bytes when it broke off: as many tokens as these are at least, because who
+     * Of an answer that has come to so many characters when it broke off: as many tokens as these are at least, because who
      * breaks off has not told all that it counted.
      */
-    public Usage brokenOff(long completionBytes) {
-        long completion = tokens(completionBytes);
+    public Usage brokenOff(long completionLength) {
+        long completion = tokens(completionLength);
         return completion <= completionTokens ? this
                 : new Usage(promptTokens, completion, promptTokens + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
     }

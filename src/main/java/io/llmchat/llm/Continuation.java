@@ -11,6 +11,9 @@ import java.util.List;
  */
 final class Continuation {
 
+    /** What came of a call whose answer is another one. */
+    static final String DIFFERS = "differs";
+
     private final String sent;
     private final boolean repeats;
     private final StringBuilder held = new StringBuilder();
@@ -69,7 +72,7 @@ final class Continuation {
     private void differs(List<AnswerPart> fit) {
         if (repeats) {
             throw new ProviderRefusal("UPSTREAM_ERROR", "The answer broke off, and another provider began a different one.")
-                    .withOutcome("differs");
+                    .withOutcome(DIFFERS);
         }
         fitted = true;
         if (!held.isEmpty()) {

@@ -6,6 +6,7 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ClientGone;
+import io.llmchat.chat.PromptSize;
 import io.llmchat.chat.ProviderFailure;
 import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.RequestRejected;
@@ -23,6 +24,7 @@ import io.vertx.core.buffer.Buffer;
 import io.vertx.core.impl.ContextInternal;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BiConsumer;
 
@@ -37,6 +39,9 @@ final class Relay implements Upstream.Receiver {
     private static final int MAX_WARNING = 1_000;
     private static final int MAX_EARLY = 1_000;
     static final String NO_ROOM = "OVERLOADED";
+    private static final String TOO_LONG = "toolong";
+    /** Codes and outcomes of calls that were ended here, and not by the provider. */
+    private static final Set<String> GIVEN_UP = Set.of("CLIENT_CLOSED", "UPSTREAM_TIMEOUT", "SHUTTING_DOWN", NO_ROOM, TOO_LONG, Continuation.DIFFERS);
     /** How much longer a stream may be than an answer in one piece: each of its events says who says it. */
     private static final long STREAM_FACTOR = 4;
     /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
@@ -51,6 +56,8 @@ final class Relay implements Upstream.Receiver {
     private final Limits limits;
     private final LlmEndpoint endpoint;
     private final Continuation continuation;
+    /** Bytes that the provider is sent. */
+    private final long asked;
     /** Milliseconds until the first token, or the whole answer, must be there. */
     private final long patience;
     /** Whether the provider streams, and whether the caller gets a stream. */
@@ -104,6 +111,7 @@ final class Relay implements Upstream.Receiver {
         this.upstream = endpoint.upstream(call);
         this.limits = endpoint.limits();
         this.continuation = continuation;
+        this.asked = call.body().length;
         this.streamed = call.streamed();
         this.streams = chat.request().stream();
         this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
@@ -191,8 +199,14 @@ final class Relay implements Upstream.Receiver {
         });
     }
 
-    private static Wire.MalformedAnswer tooLong(long max) {
-        return new Wire.MalformedAnswer("an answer of more than " + max + " bytes");
+    private ChatException tooLong(long max) {
+        return tooLong("an answer of more than " + max + " bytes");
+    }
+
+    /** The same request would bring as much again: it is paid for, and nobody is asked once more. */
+    private ChatException tooLong(String what) {
+        return new RequestRejected("VALIDATION_ERROR", "The provider '" + provider() + "' sent " + what + ": ask for less at once.")
+                .withOutcome(TOO_LONG);
     }
 
     @Override
@@ -260,7 +274,9 @@ final class Relay implements Upstream.Receiver {
             step.run();
         } catch (ChatException e) {
             fail(e);
-        } catch (Wire.MalformedAnswer | Framing.EventTooLong e) {
+        } catch (Framing.EventTooLong e) {
+            fail(tooLong(e.getMessage()));
+        } catch (Wire.MalformedAnswer e) {
             failed("malformed", "The provider '" + provider() + "' sent " + e.getMessage() + ".");
         } catch (RuntimeException e) {
             finish(e);
@@ -292,6 +308,8 @@ final class Relay implements Upstream.Receiver {
     }
 
     private void say(ChatEvent said) {
+        length += said.textLength();
+        chat.usage(said.usage());
         List<AnswerPart> fit = said.bytes() != null ? said.parts() : continuation.fit(said.parts());
         ChatEvent event = fit == said.parts() ? said : ChatEvent.of(fit, said.usage());
         if (said.textLength() > 0 || said.toolCall()) {
@@ -311,8 +329,6 @@ final class Relay implements Upstream.Receiver {
             }
         }
         heard = true;
-        length += said.textLength();
-        chat.usage(said.usage());
         if (said.finishReason() != null) {
             chat.finishReason(said.finishReason());
             unfinished--;
@@ -382,7 +398,9 @@ final class Relay implements Upstream.Receiver {
 
     private Usage count() {
         if (chat.callUsage() == null) {
-            chat.usage(Usage.estimate(chat.request().body().length, length));
+            // with what the agent adds to the request, and without what the provider is not told
+            byte[] request = chat.request().body();
+            chat.usage(Usage.estimate(Math.max(0, PromptSize.of(request) + asked - request.length), length));
         }
         return chat.callUsage();
     }
@@ -534,8 +552,8 @@ final class Relay implements Upstream.Receiver {
 
     /** Whether it was not the provider who ended the call. */
     private static boolean givenUp(RuntimeException failure) {
-        return failure instanceof ClientGone || failure instanceof ProviderFailure late && "UPSTREAM_TIMEOUT".equals(late.code())
-                || failure instanceof RequestRejected rejected && NO_ROOM.equals(rejected.code());
+        return failure instanceof ChatException e
+                && (GIVEN_UP.contains(e.code()) || e.getOutcome() != null && GIVEN_UP.contains(e.getOutcome()));
     }
 
     private void finish(RuntimeException failure) {

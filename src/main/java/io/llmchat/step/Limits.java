@@ -7,12 +7,14 @@ import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Operation;
+import io.llmchat.chat.PromptSize;
 import io.llmchat.chat.Quota;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
 import io.llmchat.eip.Throttled;
 import io.llmchat.http.ClientAddress;
 import io.llmchat.http.ClientStream;
+import io.llmchat.json.Json;
 import io.llmchat.limit.Decision;
 import io.llmchat.limit.Limit;
 import io.llmchat.limit.Limiter;
@@ -177,7 +179,9 @@ public final class Limits {
 
     private Need estimate(Exchange exchange, Chat chat, Target target) {
         ChatRequest request = chat.request();
-        long prompt = Math.ceilDiv(request.body().length, 4L);
+        String system = chat.agent() == null ? null : chat.agent().systemPrompt();
+        long bytes = PromptSize.of(request.body()) + (system == null ? 0 : Json.utf8(system).length);
+        long prompt = Usage.estimate(bytes, 0).promptTokens();
         long answer = request.operation() == Operation.CHAT ? longest(chat) : 0;
         return need(exchange, target, new Usage(prompt, answer));
     }
