@@ -89,6 +89,9 @@ class PartsTest {
         "deploy/compose.yaml                           | ./redis/redis.conf                 | ./redis.conf",
         "deploy/compose.yaml                           | postgres:17-bookworm               | postgres:latest",
         "deploy/compose.yaml                           | dockerfile: deploy/Dockerfile      | dockerfile: Dockerfile",
+        "deploy/compose.yaml                           | gateway-2:\\n    <<: *gateway       | gateway-2:\\n    <<: *gateway\\n    build: ..",
+        "deploy/compose.yaml                           | pull_policy: never                 | pull_policy: missing",
+        "deploy/compose.yaml                           | pg_isready -h 127.0.0.1            | pg_isready",
         "deploy/Dockerfile                             | COPY kamelets ./kamelets           | COPY kamelet ./kamelets",
         "deploy/Dockerfile                             | USER 10001:10001                   | USER root",
         "deploy/Dockerfile                             | FROM eclipse-temurin:25-jdk-noble  | FROM eclipse-temurin",
@@ -255,6 +258,7 @@ class PartsTest {
         String own = gateway.at("/volumes/0").asText();
         must(own.startsWith("./own:/") && own.endsWith(":ro") && suggested.size() == 2 && suggested.values().stream()
                 .allMatch(path -> path.startsWith(own.split(":")[1] + "/")), "what compose.env.example names is not mounted");
+        must(Files.isDirectory(Path.of("deploy", own.split(":")[0])), "Docker makes the folder for files of one's own, as root");
         grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
@@ -266,7 +270,10 @@ class PartsTest {
         for (JsonNode image : compose.findValues("image")) {
             pinned(image.asText());
         }
-        must(Files.isRegularFile(Path.of(gateway.at("/build/dockerfile").asText())), "compose.yaml builds from a file that is not there");
+        must(Files.isRegularFile(Path.of(compose.at("/services/gateway-1/build/dockerfile").asText())), "compose.yaml builds from a file that is not there");
+        must(compose.findValues("build").size() == 1, "the same image is built several times at once, of which all but one fail");
+        must(gateway.path("pull_policy").asText().equals("never"), "the image that is built is looked for in a registry");
+        must(compose.at("/services/postgres/healthcheck/test/1").asText().contains(" -h 127.0.0.1 "), "the server that sets up a volume counts as ready");
         String upstream = deployed.text(Path.of("deploy/nginx/upstream.compose.conf"));
         must(upstream.contains("    resolver 127.0.0.11 "), "nginx asks somebody else than Docker for names");
         Matches.of(upstream, "server ([^:]+):(\\d+)( resolve)?").forEach(m -> {
