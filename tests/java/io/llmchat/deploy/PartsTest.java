@@ -65,9 +65,10 @@ class PartsTest {
         "deploy/kubernetes/base/deployment.yaml        | configMapRef:\\n                name: llmchat | configMapRef:\\n                name: settings",
         "deploy/kubernetes/base/deployment.yaml        | runAsUser: 10001                   | runAsUser: 1000",
         "deploy/kubernetes/base/settings.env           | STREAM_TIMEOUT=300000              | STREAM_TIMEOUT=600000",
+        "deploy/kubernetes/base/settings.env           | DRAIN_GRACE=300000                 | DRAIN_GRACE=600000",
         "deploy/kubernetes/base/settings.env           | LOG_FORMAT=json                    | LOG_FORM=json",
         "deploy/kubernetes/base/settings.env           | AUTH_MODE=keys                     | AUTH_MODE=key",
-        "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=24              | DB_MAX_CONNECTIONS=50",
+        "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=23              | DB_MAX_CONNECTIONS=24",
         "deploy/kubernetes/overlays/routes/settings.env | KEYS_FILE=/etc/llmchat/keys/       | KEYS_FILE=/etc/llmchat/",
         "deploy/kubernetes/overlays/routes/settings.env | ROUTES_DIR=                        | ROUTES=",
         "deploy/kubernetes/overlays/routes/mounts.yaml | mountPath: /etc/llmchat/routes/providers | mountPath: /etc/llmchat/providers",
@@ -186,8 +187,9 @@ class PartsTest {
 
         ownRoutes(deployed, container.path("name").asText());
 
-        // while old pods are exchanged for new ones all of both may be there; PostgreSQL keeps three for administrators
-        int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * Integer.parseInt(settings.get("DB_MAX_CONNECTIONS"));
+        // while old pods are exchanged for new ones all of both may be there, each with one connection outside of its pool;
+        // PostgreSQL keeps three for administrators
+        int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * (Integer.parseInt(settings.get("DB_MAX_CONNECTIONS")) + 1);
         must(connections <= postgresConnections(deployed) - 3, connections + " connections to PostgreSQL");
     }
 
@@ -350,11 +352,12 @@ class PartsTest {
         must(container.at("/readinessProbe/httpGet/path").asText().equals("/health/ready"), where + ": readiness is asked elsewhere");
     }
 
-    /** A whole stream, the seconds before a drain and those in which it still accepts, and ten for what is written at the end. */
+    /** The seconds before a drain, those in which it still accepts, those that streams take or are given, and twenty for what is written at the end. */
     private void grace(String where, int seconds, int before, Map<String, String> settings) {
-        long stream = Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")) / 1000;
+        long streams = Math.max(Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")),
+                Long.parseLong(settings.getOrDefault("DRAIN_GRACE", "300000"))) / 1000;
         long accepts = Long.parseLong(settings.getOrDefault("DRAIN_DELAY", "5000")) / 1000;
-        must(seconds >= stream + before + accepts + 10, where + ": " + seconds + " s are not enough to end");
+        must(seconds >= streams + before + accepts + 20, where + ": " + seconds + " s are not enough to end");
     }
 
     /** The gateway knows these variables, and takes their values. */
