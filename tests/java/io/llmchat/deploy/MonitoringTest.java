@@ -30,8 +30,8 @@ class MonitoringTest {
 
     private static final Path PROMETHEUS = Path.of("deploy/prometheus");
     /** PromQL's own words, which can stand where a metric could. */
-    private static final Set<String> WORDS = Set.of("sum", "max", "min", "avg", "rate", "increase", "histogram_quantile", "by", "and", "or",
-            "unless", "on", "without", "for");
+    private static final Set<String> WORDS = Set.of("sum", "max", "min", "avg", "rate", "increase", "max_over_time", "histogram_quantile", "by",
+            "and", "or", "unless", "on", "without", "for");
     /** Prometheus makes them for each target. */
     private static final Set<String> MADE_BY_PROMETHEUS = Set.of("up", "instance", "job");
 
@@ -51,10 +51,16 @@ class MonitoringTest {
                 .map(m -> m.group()).collect(Collectors.toCollection(TreeSet::new));
     }
 
+    /** The alerts by their names. */
+    private static Map<String, JsonNode> rules() throws IOException {
+        Map<String, JsonNode> rules = new TreeMap<>();
+        new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).at("/groups/0/rules")
+                .forEach(rule -> rules.put(rule.path("alert").asText(), rule));
+        return rules;
+    }
+
     private static List<String> alerts() throws IOException {
-        List<String> all = new ArrayList<>();
-        new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).findValues("expr").forEach(e -> all.add(e.asText()));
-        return all;
+        return rules().values().stream().map(rule -> rule.path("expr").asText()).toList();
     }
 
     private static JsonNode dashboard() throws IOException {
@@ -115,41 +121,76 @@ class MonitoringTest {
         assertEquals(Set.of(), missing);
     }
 
+    /** By which paths its requests are counted. */
+    private static Set<String> paths(TestGateway gateway) throws Exception {
+        return gateway.get("/metrics").body().lines().filter(l -> l.startsWith("http_requests_total{"))
+                .map(l -> l.replaceAll(".*path=\"([^\"]*)\".*", "$1")).collect(Collectors.toSet());
+    }
+
     @Test
     void whatAsksAProviderIsNoSlowRequest() throws Exception {
         TestGateway gateway = TestGateway.shared();
         gateway.post("/api/chat/completions", nativeChat("demo", false));
         gateway.post("/api/chat/history/some-id/retry", "{\"messageId\":\"x\"}");
         gateway.get("/api/chat/history");
-        Set<String> paths = gateway.get("/metrics").body().lines().filter(l -> l.startsWith("http_requests_total{"))
-                .map(l -> l.replaceAll(".*path=\"([^\"]*)\".*", "$1")).collect(Collectors.toSet());
+        Set<String> paths = paths(gateway);
         assertTrue(paths.containsAll(List.of("/api/chat/history/{chatId}/retry", "/api/chat/history")), paths.toString());
         String slow = alerts().stream().filter(a -> a.contains("http_request_duration_seconds_bucket")).findFirst().orElseThrow();
         String leftOut = slow.replaceAll(".*path!~\"([^\"]*)\".*", "$1");
         for (String path : List.of("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/api/chat/completions",
-                "/api/chat/history/{chatId}/retry")) {
+                "/api/chat/history/{chatId}/retry", "/health", "/metrics")) {
             assertTrue(path.matches(leftOut), path);
         }
         assertTrue(!"/api/chat/history".matches(leftOut) && !"/api/agents".matches(leftOut), leftOut);
     }
 
+    @Test
+    void probesAndScrapesDoNotHideThatRequestsFail() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        gateway.get("/health/ready");
+        gateway.get("/metrics");
+        Set<String> paths = paths(gateway);
+        assertTrue(paths.containsAll(List.of("/health", "/metrics")), paths.toString());
+        List<String> shares = new ArrayList<>(alerts());
+        shares.addAll(panels());
+        shares.removeIf(e -> !metrics(e).containsAll(Set.of("http_request_errors_total", "http_requests_total")));
+        assertEquals(3, shares.size());
+        for (String share : shares) {
+            assertEquals(2, share.split(Pattern.quote("path!~\"/health|/metrics\""), -1).length - 1, share);
+        }
+    }
+
+    @Test
+    void aReadThatRedisAnswersIsNotAlsoAHitOfTheMemoryThatMissedIt() throws Exception {
+        for (String expression : panels()) {
+            Pattern.compile("cache_hits_total\\{([^}]*)}").matcher(expression).results()
+                    .forEach(m -> assertTrue(m.group(1).contains("cache!~\".+-redis\""), expression));
+        }
+    }
+
+    /** A breaker that opens again and again is open only some of the time. */
+    @Test
+    void aBreakerThatKeepsOpeningIsToldOfAndOneThatHasOpenedOnceIsNot() throws Exception {
+        JsonNode rule = rules().get("BreakerOpen");
+        long range = seconds(rule.path("expr").asText().replaceAll(".*\\[(\\w+)].*", "$1"));
+        long open = Long.parseLong(Files.readString(Path.of("application.properties"))
+                .replaceAll("(?s).*CIRCUIT_BREAKER_RESET_TIMEOUT:(\\d+).*", "$1")) / 1000;
+        assertTrue(range > 2 * open, "it ends between two openings");
+        assertTrue(seconds(rule.path("for").asText()) > range + open, "it begins with the first one");
+    }
+
     /** What ends takes no connections, and no scrapes, while its streams come to their end. */
     @Test
     void aGatewayThatDrainsWakesNobodyAndManyThatAreGoneDo() throws Exception {
-        Map<String, JsonNode> down = new TreeMap<>();
-        new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).at("/groups/0/rules").forEach(rule -> {
-            if (metrics(rule.path("expr").asText()).equals(Set.of("up"))) {
-                down.put(rule.path("alert").asText(), rule);
-            }
-        });
+        Map<String, JsonNode> down = rules();
+        down.values().removeIf(rule -> !metrics(rule.path("expr").asText()).equals(Set.of("up")));
         String grace = Files.readString(Path.of("application.properties")).replaceAll("(?s).*DRAIN_GRACE:(\\d+).*", "$1");
-        assertTrue(seconds(down.get("GatewayDown")) * 1000 > Long.parseLong(grace));
-        assertTrue(seconds(down.get("GatewaysDown")) <= 60);
+        assertTrue(seconds(down.get("GatewayDown").path("for").asText()) * 1000 > Long.parseLong(grace));
+        assertTrue(seconds(down.get("GatewaysDown").path("for").asText()) <= 60);
         assertEquals(2, down.size());
     }
 
-    private static long seconds(JsonNode rule) {
-        String time = rule.path("for").asText();
+    private static long seconds(String time) {
         return Long.parseLong(time.replaceAll("\\D", "")) * (time.endsWith("m") ? 60 : 1);
     }
 
@@ -173,15 +214,16 @@ class MonitoringTest {
     }
 
     @Test
-    void anAlertNamesASectionThatTheOperatorsGuideHas() throws Exception {
-        Set<String> sections = Files.readAllLines(Path.of("docs/operate.md")).stream().filter(l -> l.startsWith("#"))
-                .map(l -> l.replaceAll("^#+ ", "").toLowerCase(java.util.Locale.ROOT).replaceAll("[^a-z0-9 -]", "").replace(' ', '-'))
-                .collect(Collectors.toSet());
-        for (JsonNode runbook : new YAMLMapper().readTree(PROMETHEUS.resolve("alerts.yml").toFile()).findValues("runbook")) {
-            String[] parts = runbook.asText().split("#");
-            assertEquals("docs/operate.md", parts[0]);
-            assertTrue(parts.length == 1 || sections.contains(parts[1]), runbook + " in " + sections);
+    void anAlertNamesASectionOfTheOperatorsGuideThatNamesIt() throws Exception {
+        Map<String, String> sections = new TreeMap<>();
+        for (String section : Files.readString(Path.of("docs/operate.md")).split("(?m)^## ")) {
+            sections.put("docs/operate.md#" + section.lines().findFirst().orElse("").toLowerCase(java.util.Locale.ROOT)
+                    .replaceAll("[^a-z0-9 -]", "").replace(' ', '-'), section);
         }
+        rules().forEach((alert, rule) -> {
+            String runbook = rule.at("/annotations/runbook").asText();
+            assertTrue(sections.getOrDefault(runbook, "").contains("`" + alert + "`"), alert + " in " + runbook);
+        });
     }
 
     @Test

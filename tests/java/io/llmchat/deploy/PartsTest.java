@@ -65,9 +65,10 @@ class PartsTest {
         "deploy/kubernetes/base/deployment.yaml        | configMapRef:\\n                name: llmchat | configMapRef:\\n                name: settings",
         "deploy/kubernetes/base/deployment.yaml        | runAsUser: 10001                   | runAsUser: 1000",
         "deploy/kubernetes/base/settings.env           | STREAM_TIMEOUT=300000              | STREAM_TIMEOUT=600000",
+        "deploy/kubernetes/base/settings.env           | DRAIN_GRACE=300000                 | DRAIN_GRACE=600000",
         "deploy/kubernetes/base/settings.env           | LOG_FORMAT=json                    | LOG_FORM=json",
         "deploy/kubernetes/base/settings.env           | AUTH_MODE=keys                     | AUTH_MODE=key",
-        "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=24              | DB_MAX_CONNECTIONS=50",
+        "deploy/kubernetes/base/settings.env           | DB_MAX_CONNECTIONS=23              | DB_MAX_CONNECTIONS=24",
         "deploy/kubernetes/overlays/routes/settings.env | KEYS_FILE=/etc/llmchat/keys/       | KEYS_FILE=/etc/llmchat/",
         "deploy/kubernetes/overlays/routes/settings.env | ROUTES_DIR=                        | ROUTES=",
         "deploy/kubernetes/overlays/routes/mounts.yaml | mountPath: /etc/llmchat/routes/providers | mountPath: /etc/llmchat/providers",
@@ -89,6 +90,9 @@ class PartsTest {
         "deploy/compose.yaml                           | ./redis/redis.conf                 | ./redis.conf",
         "deploy/compose.yaml                           | postgres:17-bookworm               | postgres:latest",
         "deploy/compose.yaml                           | dockerfile: deploy/Dockerfile      | dockerfile: Dockerfile",
+        "deploy/compose.yaml                           | gateway-2:\\n    <<: *gateway       | gateway-2:\\n    <<: *gateway\\n    build: ..",
+        "deploy/compose.yaml                           | pull_policy: never                 | pull_policy: missing",
+        "deploy/compose.yaml                           | pg_isready -h 127.0.0.1            | pg_isready",
         "deploy/Dockerfile                             | COPY kamelets ./kamelets           | COPY kamelet ./kamelets",
         "deploy/Dockerfile                             | USER 10001:10001                   | USER root",
         "deploy/Dockerfile                             | FROM eclipse-temurin:25-jdk-noble  | FROM eclipse-temurin",
@@ -183,8 +187,9 @@ class PartsTest {
 
         ownRoutes(deployed, container.path("name").asText());
 
-        // while old pods are exchanged for new ones all of both may be there; PostgreSQL keeps three for administrators
-        int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * Integer.parseInt(settings.get("DB_MAX_CONNECTIONS"));
+        // while old pods are exchanged for new ones all of both may be there, each with one connection outside of its pool;
+        // PostgreSQL keeps three for administrators
+        int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * (Integer.parseInt(settings.get("DB_MAX_CONNECTIONS")) + 1);
         must(connections <= postgresConnections(deployed) - 3, connections + " connections to PostgreSQL");
     }
 
@@ -255,6 +260,7 @@ class PartsTest {
         String own = gateway.at("/volumes/0").asText();
         must(own.startsWith("./own:/") && own.endsWith(":ro") && suggested.size() == 2 && suggested.values().stream()
                 .allMatch(path -> path.startsWith(own.split(":")[1] + "/")), "what compose.env.example names is not mounted");
+        must(Files.isDirectory(Path.of("deploy", own.split(":")[0])), "Docker makes the folder for files of one's own, as root");
         grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
@@ -266,7 +272,10 @@ class PartsTest {
         for (JsonNode image : compose.findValues("image")) {
             pinned(image.asText());
         }
-        must(Files.isRegularFile(Path.of(gateway.at("/build/dockerfile").asText())), "compose.yaml builds from a file that is not there");
+        must(Files.isRegularFile(Path.of(compose.at("/services/gateway-1/build/dockerfile").asText())), "compose.yaml builds from a file that is not there");
+        must(compose.findValues("build").size() == 1, "the same image is built several times at once, of which all but one fail");
+        must(gateway.path("pull_policy").asText().equals("never"), "the image that is built is looked for in a registry");
+        must(compose.at("/services/postgres/healthcheck/test/1").asText().contains(" -h 127.0.0.1 "), "the server that sets up a volume counts as ready");
         String upstream = deployed.text(Path.of("deploy/nginx/upstream.compose.conf"));
         must(upstream.contains("    resolver 127.0.0.11 "), "nginx asks somebody else than Docker for names");
         Matches.of(upstream, "server ([^:]+):(\\d+)( resolve)?").forEach(m -> {
@@ -343,11 +352,12 @@ class PartsTest {
         must(container.at("/readinessProbe/httpGet/path").asText().equals("/health/ready"), where + ": readiness is asked elsewhere");
     }
 
-    /** A whole stream, the seconds before a drain and those in which it still accepts, and ten for what is written at the end. */
+    /** The seconds before a drain, those in which it still accepts, those that streams take or are given, and twenty for what is written at the end. */
     private void grace(String where, int seconds, int before, Map<String, String> settings) {
-        long stream = Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")) / 1000;
+        long streams = Math.max(Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")),
+                Long.parseLong(settings.getOrDefault("DRAIN_GRACE", "300000"))) / 1000;
         long accepts = Long.parseLong(settings.getOrDefault("DRAIN_DELAY", "5000")) / 1000;
-        must(seconds >= stream + before + accepts + 10, where + ": " + seconds + " s are not enough to end");
+        must(seconds >= streams + before + accepts + 20, where + ": " + seconds + " s are not enough to end");
     }
 
     /** The gateway knows these variables, and takes their values. */

@@ -48,6 +48,7 @@ class StoresTest {
                 Map.entry("default_statistics_target", "100"), Map.entry("random_page_cost", "1.1"),
                 Map.entry("effective_io_concurrency", "200"), Map.entry("work_mem", "4MB"), Map.entry("min_wal_size", "1GB"),
                 Map.entry("max_wal_size", "4GB")));
+        assertEquals("terse", values.get("log_error_verbosity"), "its log repeats what callers said");
         values.keySet().retainAll(guide.keySet());
         assertEquals(guide, values);
     }
