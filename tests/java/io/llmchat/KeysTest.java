@@ -51,6 +51,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.RedissonClient;
@@ -253,6 +254,10 @@ class KeysTest {
         "agents[0]        | {'name':'n','userId':'u','agents':[7]}",
         "models[1]        | {'name':'n','userId':'u','models':['openai/a','gpt-4o']}",
         "limits.points    | {'name':'n','userId':'u','limits':{'points':-1}}",
+        "limits.duration  | {'name':'n','userId':'u','limits':{'points':1,'duration':9223372036854775807}}",
+        "limits.blockDuration | {'name':'n','userId':'u','limits':{'points':1,'duration':1,'blockDuration':31536001}}",
+        "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':1e-10}}",
+        "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':1e200}}",
         "limits.rpm       | {'name':'n','userId':'u','limits':{'rpm':1}}",
         "expires_at       | {'name':'n','userId':'u','expires_at':'2999-01-01T00:00:00Z'}",
         "body             | []",
@@ -264,9 +269,21 @@ class KeysTest {
     }
 
     @Test
-    void anAgentWithLimitsThatAreNoneIsRefused() throws Exception {
+    void aKeyThatWasMadeWithLimitsBeyondReasonIsGood() throws Exception {
+        JsonNode made = make("");
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("UPDATE api_keys SET limits = '{\"points\":1,\"duration\":9223372036854775807,\"budgetPerDay\":1e-10}' WHERE id = '"
+                    + made.path("id").asText() + "'");
+        }
+        assertEquals(200, ask(gateway, made.path("key").asText()));
+        assertEquals(429, ask(gateway, made.path("key").asText()), "its limit is one");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", ",\"duration\":31536001"})
+    void anAgentWithLimitsThatAreNoneIsRefused(String duration) throws Exception {
         HttpResponse<String> response = gateway.post("/api/agents",
-                "{\"name\":\"A\",\"provider\":\"openai\",\"model\":\"m\",\"rateLimit\":{\"points\":1}}", ADMIN);
+                "{\"name\":\"A\",\"provider\":\"openai\",\"model\":\"m\",\"rateLimit\":{\"points\":1" + duration + "}}", ADMIN);
         assertEquals(400, response.statusCode());
         assertEquals("rateLimit.duration", json(response.body()).path("details").path(0).path("field").asText());
     }
@@ -442,6 +459,7 @@ class KeysTest {
         assertEquals(1000, caller.userQuota().tokensPerDay());
         assertEquals(user, caller.userId());
         assertEquals(400, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":\"many\"}}", ADMIN).statusCode());
+        assertEquals(400, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"budgetPerDay\":1e-10}}", ADMIN).statusCode());
         assertEquals(404, gateway.get("/api/users/nobody-" + user, ADMIN).statusCode());
     }
 

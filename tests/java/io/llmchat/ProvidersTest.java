@@ -158,6 +158,8 @@ class ProvidersTest {
                 own.provider().on(model + fails, call -> call.error(500, "oops"));
             }
             assertEquals("openai=500,openai=500,demo=200", attempts(own.post("/v1/chat/completions", chat("openai/" + model, false))));
+            assertEquals("openai=500,demo=200", attempts(own.post("/v1/chat/completions", chat("openai/" + model + "-2", false))),
+                    "one of them is asked once");
             String id = "a-" + UUID.randomUUID().toString().substring(0, 8);
             String agent = "{\"id\":\"" + id + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model + "\",\"fallbacks\":[";
             assertEquals(201, own.post("/api/agents", agent + "]}").statusCode());

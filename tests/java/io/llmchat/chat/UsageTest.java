@@ -38,7 +38,7 @@ class UsageTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
-            openai    | {"choices":[{"message":{}}],"usage":{"prompt_tokens":1e15,"completion_tokens":-4,"total_tokens":99999999999999999999999}}
+            openai    | {"choices":[{"message":{}}],"usage":{"prompt_tokens":99999999999999999999999,"completion_tokens":-4,"total_tokens":1e15}}
             anthropic | {"content":[],"usage":{"input_tokens":1e15,"output_tokens":-4}}
             dify      | {"answer":"","metadata":{"usage":{"prompt_tokens":1e15,"completion_tokens":-4,"total_tokens":1e15}}}
             fastgpt   | {"choices":[{"message":{}}],"usage":{"prompt_tokens":999999999999999999,"completion_tokens":-4,"total_tokens":1e15}}""")

@@ -8,7 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.store.Redis;
 import io.llmchat.support.TestGateway;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
@@ -44,9 +46,9 @@ class AheadTest {
         return List.of(new Limit(Limit.Scope.CALLER, UUID.randomUUID().toString(), Limit.Kind.REQUESTS, max, 60_000, 0));
     }
 
-    private long counted(List<Limit> limits) {
+    private long counted(Limit limit) {
         Object n = redis.client().getScript(StringCodec.INSTANCE).eval(RScript.Mode.READ_ONLY, "return redis.call('hget', KEYS[1], 'n')",
-                RScript.ReturnType.VALUE, List.of(limits.get(0).key()));
+                RScript.ReturnType.VALUE, List.of(limit.key()));
         return Long.parseLong((String) n);
     }
 
@@ -71,10 +73,29 @@ class AheadTest {
         assertTrue(calls < 10_000, "20000 requests took " + calls + " calls");
         // what nobody has used is given back
         long end = System.nanoTime() + 5_000_000_000L;
-        while (counted(limits) != 20_000 && System.nanoTime() < end) {
+        while (counted(limits.get(0)) != 20_000 && System.nanoTime() < end) {
             Thread.onSpinWait();
         }
-        assertEquals(20_000, counted(limits));
+        assertEquals(20_000, counted(limits.get(0)));
+    }
+
+    @Test
+    void whatIsHeldWhenOneOfSeveralWindowsEndsComesBackToTheOthers() throws Exception {
+        Ahead ahead = instance();
+        String who = UUID.randomUUID().toString();
+        Limit key = new Limit(Limit.Scope.CALLER, who, Limit.Kind.REQUESTS, 10_000_000, 150, 0);
+        Limit user = new Limit(Limit.Scope.USER, who, Limit.Kind.REQUESTS, 10_000_000, 600_000, 0);
+        Set<Long> windows = new HashSet<>();
+        long requests = 0;
+        while (windows.size() < 10) {
+            windows.add(ahead.take(List.of(key, user)).join().resets()[0]);
+            requests++;
+        }
+        long end = System.nanoTime() + 5_000_000_000L;
+        while (counted(user) != requests && System.nanoTime() < end) {
+            Thread.onSpinWait();
+        }
+        assertEquals(requests, counted(user));
     }
 
     @Test
@@ -102,7 +123,7 @@ class AheadTest {
             thread.join();
         }
         assertEquals(6_400, passed.get());
-        assertEquals(6_400, counted(limits));
+        assertEquals(6_400, counted(limits.get(0)));
     }
 
     @Test
@@ -111,7 +132,7 @@ class AheadTest {
         List<Limit> limits = limit(63);
         for (int i = 1; i <= 63; i++) {
             assertTrue(ahead.take(limits).join().allowed());
-            assertEquals(i, counted(limits));
+            assertEquals(i, counted(limits.get(0)));
         }
         assertFalse(ahead.take(limits).join().allowed());
     }

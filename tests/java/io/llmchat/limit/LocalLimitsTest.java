@@ -144,6 +144,24 @@ class LocalLimitsTest {
     }
 
     @Test
+    void whatWasTakenByRedisComesBackToTheWindowThatRedisHasTold() {
+        Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 1_000, 60_000, 0);
+        long redisNow = 1_000_000;
+        Decision taken = new Decision(List.of(tokens), new long[] {1_000}, new long[] {1_000}, new long[] {redisNow + 60_000}, redisNow, -1, 0, false);
+        local.goOn(taken, 1, 0);
+        local.settle(taken.limits(), taken.resets(), new long[] {-900}, 1);
+        assertArrayEquals(new long[] {101}, take(2, new Need(1, 1, 0), tokens).used());
+        // and not to one that has begun since, here or after it was over
+        take(60_000, new Need(1, 500, 0), tokens);
+        local.settle(taken.limits(), taken.resets(), new long[] {-900}, 60_001);
+        assertArrayEquals(new long[] {501}, take(60_002, new Need(1, 1, 0), tokens).used());
+        local.goOn(taken, 1, 120_000);
+        local.settle(taken.limits(), new long[] {0}, new long[] {500}, 180_000);
+        local.settle(taken.limits(), taken.resets(), new long[] {-900}, 180_001);
+        assertArrayEquals(new long[] {501}, take(180_002, new Need(1, 1, 0), tokens).used());
+    }
+
+    @Test
     void aShareIsNeverNothing() {
         assertEquals(20, limit(Kind.REQUESTS, 60, 1, 0).share(3).max());
         assertEquals(1, limit(Kind.REQUESTS, 2, 1, 0).share(3).max());

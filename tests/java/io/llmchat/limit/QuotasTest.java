@@ -3,9 +3,11 @@ package io.llmchat.limit;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 
+import io.llmchat.chat.Quota;
 import io.llmchat.chat.Target;
 import io.llmchat.limit.Limit.Kind;
 import io.llmchat.limit.Limit.Scope;
+import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -41,9 +43,20 @@ class QuotasTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"global", "global points", "global points=1", "model tokensPerDay=1", "model openai tokensPerDay=1",
-        "everybody points=1 duration=1", "global points=-1 duration=1", "global coins=1", "global tokensPerDay=1.5"})
+        "everybody points=1 duration=1", "global points=-1 duration=1", "global points=1 duration=31536001", "global coins=1", "global tokensPerDay=1.5"})
     void whatCannotBeReadIsRefused(String text) {
         assertNotNull(Quotas.refuse(text));
+    }
+
+    @Test
+    void whatIsKeptOfAnEarlierQuotaIsHeldToWhatCanBeCounted() {
+        long year = 31_536_000_000L;
+        List<Limit> limits = new ArrayList<>();
+        Limit.add(new Quota(1, Long.MAX_VALUE, Long.MAX_VALUE, 0, 0, new BigDecimal("1e-10"), new BigDecimal("1e2147483640")),
+                Scope.CALLER, "k", limits);
+        assertEquals(List.of(new Limit(Scope.CALLER, "k", Kind.REQUESTS, 1, year, year),
+                new Limit(Scope.CALLER, "k", Kind.BUDGET_PER_DAY, 1, Limit.UTC_DAY, 0),
+                new Limit(Scope.CALLER, "k", Kind.BUDGET_PER_MONTH, 1L << 53, Limit.UTC_MONTH, 0)), limits);
     }
 
     @ParameterizedTest

@@ -36,6 +36,14 @@ class PricesTest {
     }
 
     @Test
+    void tokensThatAreWrittenToTheCacheCostMoreWhereTheTableSaysSo() {
+        prices.setTable("anthropic/claude 4 20 0.4 5\nopenai/gpt 4 20 0.4\n");
+        Usage usage = new Usage(1_000, 0, 1_000, 400, 500, 0, false);
+        assertEquals(0, new BigDecimal("0.00306").compareTo(cost("anthropic/claude", usage)));
+        assertEquals(0, new BigDecimal("0.00256").compareTo(cost("openai/gpt", usage)));
+    }
+
+    @Test
     void aModelsOwnPriceComesBeforeThatOfItsProvider() {
         prices.setTable("openai/* 1 1\n");
         prices.setTable("openai/gpt 2 2\n");
@@ -60,7 +68,7 @@ class PricesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"openai/gpt", "openai/gpt 1", "openai/gpt 1 x", "openai/gpt 1 2 3 4", "openai/gpt -1 2", "gpt 1 2"})
+    @ValueSource(strings = {"openai/gpt", "openai/gpt 1", "openai/gpt 1 x", "openai/gpt 1 2 3 4 5", "openai/gpt -1 2", "gpt 1 2"})
     void aLineThatIsNoPriceIsNamed(String line) {
         String said = assertThrows(IllegalArgumentException.class, () -> prices.setTable("demo/* 0 0\n" + line)).getMessage();
         assertTrue(said.contains("'" + line + "'"), said);

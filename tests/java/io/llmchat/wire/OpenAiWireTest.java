@@ -297,6 +297,22 @@ class OpenAiWireTest {
         assertEquals("The provider reported an error.", assertThrows(ProviderFailure.class, () -> event("{\"error\":{}}")).getMessage());
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            as xAI counts    | 387 | {"prompt_tokens":12,"completion_tokens":1,"total_tokens":399,"completion_tokens_details":{"reasoning_tokens":386}}
+            as OpenAI counts | 387 | {"prompt_tokens":12,"completion_tokens":387,"total_tokens":399,"completion_tokens_details":{"reasoning_tokens":386}}
+            without a prompt | 1   | {"completion_tokens":1,"total_tokens":399}
+            without a total  | 1   | {"prompt_tokens":12,"completion_tokens":1}""")
+    void thoughtsAreOfTheCompletionAlsoWhereTheyAreCountedBesideIt(String who, long completion, String usage) {
+        assertEquals(completion, event("{\"choices\":[],\"usage\":" + usage + "}").usage().completionTokens(), who);
+    }
+
+    @Test
+    void tokensWrittenToTheCacheAreKnown() {
+        assertEquals(new Usage(9, 1, 10, 2, 4, 0, false), event("{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
+                + "\"total_tokens\":10,\"prompt_tokens_details\":{\"cached_tokens\":2,\"cache_write_tokens\":4}}}").usage());
+    }
+
     // --- a whole answer
 
     @Test

@@ -88,7 +88,7 @@ public record ApiKey(byte[] hash, Caller caller, Instant expiresAt) {
         array(json, "agents", "the id of an agent", false);
         array(json, "models", "<provider>/<model> or <provider>/*", true);
         if (json.hasNonNull("limits")) {
-            Quota.read(json.path("limits"), "limits");
+            Quota.check(json.path("limits"), "limits");
         }
     }
 

@@ -127,7 +127,7 @@ public final class Chat {
         candidates.addAll(targets);
     }
 
-    /** Takes the next candidate as the one to ask now. */
+    /** Takes the next candidate as the one to ask now; it is not asked a second time, however often it is a candidate. */
     public boolean nextCandidate() {
         if (candidates.isEmpty()) {
             return false;
@@ -135,6 +135,7 @@ public final class Chat {
         earlierFailure = failure != null ? failure : earlierFailure;
         failure = null;
         target = candidates.poll().target();
+        candidates.removeIf(c -> c.target().equals(target));
         asked = 0;
         return true;
     }

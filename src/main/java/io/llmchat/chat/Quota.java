@@ -19,11 +19,38 @@ import java.util.Set;
 public record Quota(long points, long duration, long blockDuration, long tokensPerMinute, long tokensPerDay,
                     BigDecimal budgetPerDay, BigDecimal budgetPerMonth) {
 
+    /** Of a duration: a year. */
+    public static final long MOST_SECONDS = 31_536_000;
+
+    private static final BigDecimal LEAST_DOLLARS = BigDecimal.valueOf(1, 9);
+    private static final BigDecimal MOST_DOLLARS = BigDecimal.valueOf(1_000_000_000);
+    private static final Set<String> SECONDS = Set.of("duration", "blockDuration");
     private static final Set<String> WHOLE = Set.of("points", "duration", "blockDuration", "tokensPerMinute", "tokensPerDay");
     private static final Set<String> MONEY = Set.of("budgetPerDay", "budgetPerMonth");
 
     /**
-     * Reads a quota that a caller gave.
+     * Looks at a quota that somebody gives. What is kept of earlier ones may be beyond these bounds; it is held to them where
+     * it is used.
+     *
+     * @param where the name of the member that holds it, for errors
+     * @throws ChatException VALIDATION_ERROR, naming the member that cannot be used
+     */
+    public static Quota check(JsonNode json, String where) {
+        Quota quota = read(json, where);
+        for (Map.Entry<String, JsonNode> member : json.properties()) {
+            BigDecimal value = member.getValue().decimalValue();
+            boolean money = MONEY.contains(member.getKey());
+            if (money ? value.signum() > 0 && (value.compareTo(LEAST_DOLLARS) < 0 || value.compareTo(MOST_DOLLARS) > 0)
+                    : SECONDS.contains(member.getKey()) && value.longValue() > MOST_SECONDS) {
+                throw ChatException.invalid(where + "." + member.getKey(), where + "." + member.getKey() + " must be "
+                        + (money ? "0, or from 0.000000001 to 1000000000 US dollars." : "at most " + MOST_SECONDS + " seconds, which are a year."));
+            }
+        }
+        return quota;
+    }
+
+    /**
+     * Reads a quota.
      *
      * @param where the name of the member that holds it, for errors
      * @throws ChatException VALIDATION_ERROR, naming the member that cannot be used

@@ -50,9 +50,12 @@ final class Ahead {
             return decision(granted, left, now - asked);
         }
 
-        void keep(Decision decision, long askedAt) {
+        /** Takes over what was granted; returns how many of those that were held nobody may have any more. */
+        long keep(Decision decision, long askedAt) {
+            long over = 0;
             if (granted != null && !Arrays.equals(granted.resets(), decision.resets())) {
-                // of a window that is over nothing is left
+                // of a window that is over nothing is left; others of their windows may be open
+                over = left;
                 left = 0;
             }
             // Redis has counted what was asked for one by one too
@@ -70,6 +73,7 @@ final class Ahead {
             }
             // from the question on: by Redis's clock they do not end earlier
             windowEnd = asked + end;
+            return over;
         }
 
         /** How many are worth being taken ahead now. */
@@ -163,13 +167,19 @@ final class Ahead {
                 }
             }
         }).thenApply(decision -> {
+            Decision before;
+            Decision own;
+            long over;
             synchronized (of) {
                 if (!decision.allowed()) {
                     return decision;
                 }
-                of.keep(decision, asked);
-                return decision(decision, of.left, 0);
+                before = of.granted;
+                over = of.keep(decision, asked);
+                own = decision(decision, of.left, 0);
             }
+            giveBack(limits, before, over);
+            return own;
         });
     }
 
@@ -199,6 +209,10 @@ final class Ahead {
                 held.remove(limits, of);
             }
         }
+        giveBack(limits, granted, unused);
+    }
+
+    private void giveBack(List<Limit> limits, Decision granted, long unused) {
         if (unused > 0) {
             long[] back = new long[limits.size()];
             Arrays.fill(back, -unused);

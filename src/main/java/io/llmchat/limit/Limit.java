@@ -53,7 +53,7 @@ public record Limit(Scope scope, String name, Kind kind, long max, long window, 
             return;
         }
         if (quota.points() > 0) {
-            to.add(new Limit(scope, name, Kind.REQUESTS, exact(quota.points()), quota.duration() * 1_000, quota.blockDuration() * 1_000));
+            to.add(new Limit(scope, name, Kind.REQUESTS, exact(quota.points()), millis(quota.duration()), millis(quota.blockDuration())));
         }
         if (quota.tokensPerMinute() > 0) {
             to.add(new Limit(scope, name, Kind.TOKENS_PER_MINUTE, exact(quota.tokensPerMinute()), 60_000, 0));
@@ -62,11 +62,20 @@ public record Limit(Scope scope, String name, Kind kind, long max, long window, 
             to.add(new Limit(scope, name, Kind.TOKENS_PER_DAY, exact(quota.tokensPerDay()), 86_400_000, 0));
         }
         if (quota.budgetPerDay() != null && quota.budgetPerDay().signum() > 0) {
-            to.add(new Limit(scope, name, Kind.BUDGET_PER_DAY, billionths(quota.budgetPerDay()), UTC_DAY, 0));
+            to.add(new Limit(scope, name, Kind.BUDGET_PER_DAY, budget(quota.budgetPerDay()), UTC_DAY, 0));
         }
         if (quota.budgetPerMonth() != null && quota.budgetPerMonth().signum() > 0) {
-            to.add(new Limit(scope, name, Kind.BUDGET_PER_MONTH, billionths(quota.budgetPerMonth()), UTC_MONTH, 0));
+            to.add(new Limit(scope, name, Kind.BUDGET_PER_MONTH, budget(quota.budgetPerMonth()), UTC_MONTH, 0));
         }
+    }
+
+    private static long millis(long seconds) {
+        return Math.min(seconds, Quota.MOST_SECONDS) * 1_000;
+    }
+
+    /** A limit is never nothing: of nothing there would be no part that is left. */
+    private static long budget(BigDecimal dollars) {
+        return Math.max(1, billionths(dollars));
     }
 
     private static long exact(long number) {
@@ -75,7 +84,7 @@ public record Limit(Scope scope, String name, Kind kind, long max, long window, 
 
     /** Billionths of these dollars, at most as many as can be counted exactly. */
     public static long billionths(BigDecimal dollars) {
-        return dollars.movePointRight(9).min(BigDecimal.valueOf(MAX_EXACT)).longValue();
+        return dollars.min(BigDecimal.valueOf(MAX_EXACT, 9)).movePointRight(9).longValue();
     }
 
     /** Whether it is that of whoever asks, and of nobody else. */

@@ -20,6 +20,8 @@ final class LocalLimits {
     private static final class Window {
         private long used;
         private long ends;
+        /** When it ends by Redis's clock, if it is one of which Redis has told; else 0. */
+        private long told;
         private long blocked;
     }
 
@@ -65,7 +67,10 @@ final class LocalLimits {
             if (taken[i] > 0) {
                 used[i] += taken[i];
                 of[i].used = used[i];
-                of[i].ends = resets[i];
+                if (of[i].ends != resets[i]) {
+                    of[i].ends = resets[i];
+                    of[i].told = 0;
+                }
             }
         }
         return new Decision(limits, taken, used, resets, now, refused, 0, true);
@@ -78,19 +83,25 @@ final class LocalLimits {
             // who may have nothing more of the whole has nothing more of the share
             w.used = Math.ceilDiv(told.used()[i], (long) instances);
             w.ends = now + told.millisLeft(i);
+            w.told = told.resets()[i];
             w.blocked = 0;
         }
     }
 
-    /** Adds to what was taken, or, what is less than 0, gives back, where the window is still the same: as {@code limit-settle.lua}. */
+    /**
+     * Adds to what was taken, or, what is less than 0, gives back, where the window is still the same: as {@code limit-settle.lua}.
+     *
+     * @param ends by the clock of whoever it was taken from, this instance or Redis
+     */
     synchronized void settle(List<Limit> limits, long[] ends, long[] more, long now) {
         for (int i = 0; i < more.length; i++) {
             Window w = windows.computeIfAbsent(limits.get(i).key(), k -> new Window());
-            if (w.ends > now && (more[i] > 0 || w.ends == ends[i])) {
+            if (w.ends > now && (more[i] > 0 || w.ends == ends[i] || w.told == ends[i])) {
                 w.used = Math.max(0, w.used + more[i]);
             } else if (w.ends <= now && more[i] > 0) {
                 w.used = more[i];
                 w.ends = end(limits.get(i).window(), now);
+                w.told = 0;
             }
         }
     }

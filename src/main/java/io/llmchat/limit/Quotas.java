@@ -61,7 +61,7 @@ public final class Quotas {
             }
         }
         try {
-            Quota quota = Quota.read(members, words[0]);
+            Quota quota = Quota.check(members, words[0]);
             if (forModel) {
                 models.put(words[1], quota);
             } else {

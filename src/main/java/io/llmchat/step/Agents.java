@@ -116,7 +116,7 @@ public final class Agents {
             }
         }
         if (name.equals("rateLimit")) {
-            Quota.read(value, name);
+            Quota.check(value, name);
         }
         if (name.equals("id") && !value.asText().matches("[a-z0-9][a-z0-9._-]{0,63}")) {
             throw ChatException.invalid(name, "id takes 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.");

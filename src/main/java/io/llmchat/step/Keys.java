@@ -82,7 +82,7 @@ public final class Keys {
                 ApiKey.checkText(user, "name", ApiKey.NAME, ApiKey.NAME_TAKES);
             }
             if (user.hasNonNull("limits")) {
-                Quota.read(user.path("limits"), "limits");
+                Quota.check(user.path("limits"), "limits");
             }
             exchange.getMessage().setBody(user.put("id", id).toString());
         };

@@ -12,14 +12,15 @@ import java.util.Map;
 
 /**
  * What answers cost. Filled in {@code prices.camel.yaml}: a {@code <provider>/<model>}, or {@code <provider>/*} for all its
- * others, and after it the US dollars for a million tokens of the prompt, of the completion, and, where it differs, of
- * the prompt's tokens that come from the provider's cache. Safe for all threads once filled.
+ * others, and after it the US dollars for a million tokens of the prompt, of the completion, and, where they differ, of
+ * the prompt's tokens that come from the provider's cache and of those that are written to it. Safe for all threads once
+ * filled.
  */
 public final class Prices {
 
     private static final BigDecimal MILLION = BigDecimal.valueOf(1_000_000);
 
-    private record Price(BigDecimal prompt, BigDecimal completion, BigDecimal cached) {
+    private record Price(BigDecimal prompt, BigDecimal completion, BigDecimal cached, BigDecimal written) {
     }
 
     private final Map<String, Price> prices = new HashMap<>();
@@ -27,18 +28,19 @@ public final class Prices {
     /**
      * The table, a model on each line.
      *
-     * @throws IllegalArgumentException if a line is not a model and two or three numbers
+     * @throws IllegalArgumentException if a line is not a model and two to four numbers
      */
     public void setTable(String table) {
         table.lines().map(String::trim).filter(line -> !line.isEmpty()).forEach(line -> {
             String[] words = line.split("\\s+");
-            if (Target.parse(words[0]) == null || words.length < 3 || words.length > 4
+            if (Target.parse(words[0]) == null || words.length < 3 || words.length > 5
                     || !Arrays.stream(words).skip(1).allMatch(w -> w.matches("\\d+(\\.\\d+)?"))) {
                 throw new IllegalArgumentException("prices.camel.yaml: '" + line + "' is no price; it takes <provider>/<model> and the"
                         + " dollars for a million tokens of the prompt and of the completion");
             }
             BigDecimal prompt = new BigDecimal(words[1]);
-            prices.put(words[0], new Price(prompt, new BigDecimal(words[2]), words.length == 4 ? new BigDecimal(words[3]) : prompt));
+            prices.put(words[0], new Price(prompt, new BigDecimal(words[2]), words.length > 3 ? new BigDecimal(words[3]) : prompt,
+                    words.length > 4 ? new BigDecimal(words[4]) : prompt));
         });
     }
 
@@ -61,8 +63,9 @@ public final class Prices {
         if (price == null) {
             return null;
         }
-        return price.prompt.multiply(BigDecimal.valueOf(usage.promptTokens() - usage.cachedTokens()))
+        return price.prompt.multiply(BigDecimal.valueOf(usage.promptTokens() - usage.cachedTokens() - usage.cacheWriteTokens()))
                 .add(price.cached.multiply(BigDecimal.valueOf(usage.cachedTokens())))
+                .add(price.written.multiply(BigDecimal.valueOf(usage.cacheWriteTokens())))
                 .add(price.completion.multiply(BigDecimal.valueOf(usage.completionTokens())))
                 .divide(MILLION, 9, RoundingMode.HALF_UP);
     }

@@ -374,6 +374,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
             long completion = 0;
             long total = -1;
             long cached = 0;
+            long written = 0;
             long reasoning = 0;
             int depth = 1;
             while (depth > 0) {
@@ -391,6 +392,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                         case "1 completion_tokens" -> completion = n;
                         case "1 total_tokens" -> total = n;
                         case "2 cached_tokens" -> cached = n;
+                        case "2 cache_write_tokens" -> written = n;
                         case "2 reasoning_tokens" -> reasoning = n;
                         default -> { }
                     }
@@ -398,7 +400,11 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     throw new Wire.MalformedAnswer("an event that is cut");
                 }
             }
-            usage = new Usage(prompt, completion, total < 0 ? prompt + completion : total, cached, 0, reasoning, false);
+            if (prompt > 0 && total > prompt) {
+                // some count thoughts in the total alone (xAI API, "Reasoning"; Gemini's for OpenAI's clients)
+                completion = Math.max(completion, total - prompt);
+            }
+            usage = new Usage(prompt, completion, total < 0 ? prompt + completion : total, cached, written, reasoning, false);
         }
     }
 }
