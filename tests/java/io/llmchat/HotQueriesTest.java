@@ -35,7 +35,8 @@ class HotQueriesTest {
 
     /** What the routes bind, by the expression that it is bound from. */
     private static final Map<String, String> VALUES = Map.ofEntries(
-            Map.entry("${exchangeProperty.chatId}", "'s-50000'"), Map.entry("${exchangeProperty.named}", "'s-50000'"),
+            Map.entry("${exchangeProperty.chatId}", "'s-50000'"), Map.entry("${exchangeProperty.newId}", "'s-new'"),
+            Map.entry("${exchangeProperty.named}", "'s-50000'"),
             Map.entry("${exchangeProperty.CamelAggregatedCompletedBy}", "'true'"),
             Map.entry("${exchangeProperty.userId}", "'u-0'"), Map.entry("${exchangeProperty.ofAgentId}", "'a-0'"),
             Map.entry("${exchangeProperty.sessionAgent}", "'a-0'"), Map.entry("${exchangeProperty.title}", "'A title'"),
@@ -62,8 +63,8 @@ class HotQueriesTest {
             s.execute("SET session_replication_role = replica");
             s.execute("ALTER TABLE chat_messages SET UNLOGGED");
             s.execute("INSERT INTO users (id, name) SELECT 'u-' || n, 'U' FROM generate_series(0, " + (USERS - 1) + ") n");
-            s.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title, external_session_id, provider, created_at, updated_at)"
-                    + " SELECT 's-' || n, 'u-' || n % " + USERS + ", 'a-' || n % 7, 'Title ' || n, CASE WHEN n % 10 = 0 THEN 'e-' || n END,"
+            s.execute("INSERT INTO chat_sessions (id, name, user_id, agent_id, title, external_session_id, provider, created_at,"
+                    + " updated_at) SELECT 's-' || n, CASE WHEN n % 3 = 0 THEN 'n-' || n END, 'u-' || n % " + USERS + ", 'a-' || n % 7, 'Title ' || n, CASE WHEN n % 10 = 0 THEN 'e-' || n END,"
                     + " CASE WHEN n % 10 = 0 THEN 'dify' END, now() - n * interval '1 minute', now() - n * interval '1 minute'"
                     + " FROM generate_series(0, " + (SESSIONS - 1) + ") n");
             s.execute("DROP INDEX chat_messages_session");
@@ -136,6 +137,13 @@ class HotQueriesTest {
     void noQueryReadsABigTableFromEndToEnd(String id) throws Exception {
         String plan = plan(bound(queries().get(id)));
         assertFalse(Pattern.compile("Seq Scan on chat_").matcher(plan).find(), plan);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"to-postgres-feedback", "to-postgres-history-delete", "to-postgres-history-of-chat", "to-postgres-retry", "to-postgres-session"})
+    void aSessionIsFoundByItsNameAndByItsId(String id) throws Exception {
+        String plan = plan(bound(queries().get(id)));
+        assertTrue(plan.contains("Index Scan using chat_sessions_name") && plan.contains("Index Scan using chat_sessions_pkey"), plan);
     }
 
     @Test

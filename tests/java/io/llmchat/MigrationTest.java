@@ -1,11 +1,13 @@
 package io.llmchat;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.store.Postgres;
 import io.llmchat.support.TestDatabase;
 import io.llmchat.support.TestGateway;
+import java.sql.SQLException;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -63,6 +65,20 @@ class MigrationTest {
     }
 
     @Test
+    void eachUserHasNamesOfItsOwnFromTheTenthVersionOn() throws Exception {
+        database.migrate("9");
+        String before = "INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('%s', 'admin', 'a', 't')";
+        database.execute(before.formatted("default"));
+        database.migrate(null);
+        database.execute(before.formatted("old"));
+        String named = "INSERT INTO chat_sessions (id, name, user_id, agent_id, title) VALUES ('%s', 'default', '%s', 'a', 't')";
+        database.execute(named.formatted("1", "anonymous"));
+        assertEquals("1 default, default default, old old", database.value("SELECT string_agg(id || ' ' || (document ->> 'chatId'), ', '"
+                + " ORDER BY id) FROM chat_session_documents"));
+        assertEquals("23505", assertThrows(SQLException.class, () -> database.execute(named.formatted("2", "anonymous"))).getSQLState());
+    }
+
+    @Test
     void usageThatHasWaitedInRedisSinceTheVersionBeforeIsWritten() throws Exception {
         database.migrate(null);
         String before = "[{\"answer_id\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\",\"request_id\":\"r\",\"stream\":false,"
@@ -102,7 +118,7 @@ class MigrationTest {
             try {
                 database.execute("UPDATE chat_messages SET " + wrong);
                 throw new AssertionError(wrong);
-            } catch (java.sql.SQLException refused) {
+            } catch (SQLException refused) {
                 assertTrue(refused.getSQLState().startsWith("23"), refused.getMessage());
             }
         }

@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.json.Json;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider.Script;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -18,10 +19,12 @@ import java.nio.charset.StandardCharsets;
 import java.sql.Connection;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterAll;
@@ -222,7 +225,6 @@ class SessionsTest {
         String chatId = begin("Mine?");
         notFound(gateway.post(PATH, ask("nobody-knows", "Hi", false)));
         notFound(other.post(PATH, ask(chatId, "Yours?", false), ADMIN));
-        notFound(other.post("/v1/chat/completions", openAi(chatId, "Yours?"), ADMIN));
         notFound(other.get("/api/chat/history/" + chatId, ADMIN));
         notFound(other.send("DELETE", "/api/chat/history/" + chatId, null, ADMIN));
         String question = history(chatId).path("messages").path(0).path("id").asText();
@@ -233,6 +235,62 @@ class SessionsTest {
         assertEquals(1, provider.calls(model).size());
         assertEquals(0, other.provider().calls(model).size());
         assertEquals(0, json(other.get("/api/chat/history?agentId=openai/" + model, ADMIN).body()).path("data").path("total").asInt());
+    }
+
+    @Test
+    void twoUsersWhoCallTheirSessionsTheSameHaveTwo() throws Exception {
+        String session = UUID.randomUUID().toString();
+        gateway.post("/v1/chat/completions", openAi(session, "Mine?"));
+        HttpResponse<String> theirs = other.post("/v1/chat/completions", openAi(session, "Theirs?"), ADMIN);
+        assertEquals(200, theirs.statusCode(), theirs.body());
+        assertEquals(List.of("user: Theirs?"), sent(other), "nothing of the other one goes along");
+        HttpResponse<String> next = other.post(PATH, ask(session, "And?", false), ADMIN);
+        assertEquals(session, json(next.body()).at("/data/chatId").asText(), next.body());
+        assertEquals(List.of("user: Theirs?", "assistant: Hello there", "user: And?"), sent(other), "it is theirs on each dialect");
+        assertEquals(List.of("user: Mine?", "assistant: Hello there"), told(session));
+        String path = "/api/chat/history/" + session;
+        JsonNode data = json(other.get(path, ADMIN).body()).path("data");
+        assertEquals(session, data.path("chatId").asText());
+        assertEquals(List.of("Theirs?", "Hello there", "And?", "Hello there"), data.path("messages").findValuesAsText("content"));
+        assertEquals(List.of(session), json(other.get("/api/chat/history?agentId=openai/" + model, ADMIN).body()).path("data").findValuesAsText("chatId"));
+
+        String opinion = "{\"chatId\":\"" + session + "\",\"messageId\":\"%s\",\"rating\":\"up\"}";
+        String answer = data.at("/messages/1/id").asText();
+        notFound(other.post("/api/chat/feedback", opinion.formatted(history(session).at("/messages/1/id").asText()), ADMIN));
+        assertEquals(session, json(other.post("/api/chat/feedback", opinion.formatted(answer), ADMIN).body()).at("/data/chatId").asText());
+        notFound(gateway.post(path + "/retry", "{\"messageId\":\"" + answer + "\"}"));
+        assertEquals(200, other.post(path + "/retry", "{\"messageId\":\"" + answer + "\"}", ADMIN).statusCode());
+        assertEquals(2, json(other.get(path, ADMIN).body()).at("/data/messages").size());
+
+        assertEquals(200, other.send("DELETE", path, null, ADMIN).statusCode());
+        notFound(other.get(path, ADMIN));
+        assertEquals(List.of("user: Mine?", "assistant: Hello there"), told(session));
+    }
+
+    @Test
+    void aSessionWhoseIdIsItsNameAsItWasBeforeGoesOnAndIsItsOwnersAlone() throws Exception {
+        execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('" + model + "', 'anonymous', 'a', 't')");
+        gateway.post("/v1/chat/completions", openAi(model, "One?"));
+        assertEquals(200, other.post("/v1/chat/completions", openAi(model, "Theirs?"), ADMIN).statusCode());
+        assertEquals(List.of("user: Theirs?"), sent(other));
+        assertEquals(List.of("user: One?", "assistant: Hello there"), told(model));
+        assertEquals(1, gateway.count("SELECT count(*) FROM chat_sessions WHERE user_id = 'anonymous' AND '" + model + "' IN (id, name)"));
+    }
+
+    @Test
+    void aProviderThatRemembersConversationsIsToldEachUsersSessionBySomethingElse() throws Exception {
+        String session = UUID.randomUUID().toString();
+        String body = openAi(session, "Hi").replace("openai/", "fastgpt/");
+        gateway.post("/v1/chat/completions", body);
+        gateway.post("/v1/chat/completions", body.replace("Hi", "And?"));
+        other.post("/v1/chat/completions", body, ADMIN);
+        other.send("DELETE", "/api/chat/history/" + session, null, ADMIN);
+        other.post("/v1/chat/completions", body, ADMIN);
+        List<String> told = Stream.concat(provider.calls(model).stream(), other.provider().calls(model).stream())
+                .map(call -> call.body().path("chatId").asText()).toList();
+        assertEquals(4, told.size());
+        assertEquals(told.get(0), told.get(1), "it goes on");
+        assertEquals(3, Set.copyOf(told).size(), told + ": and what was removed is not remembered");
     }
 
     @Test
@@ -546,21 +604,27 @@ class SessionsTest {
     @Test
     void aSessionThatTwoRequestsBeginAtOnceIsOne() throws Exception {
         String session = UUID.randomUUID().toString();
-        CountDownLatch both = new CountDownLatch(2);
-        provider.on(model, call -> {
-            both.countDown();
-            both.await();
+        CountDownLatch all = new CountDownLatch(4);
+        Script waits = call -> {
+            all.countDown();
+            all.await();
             call.json(200, FakeProvider.completion("Hello"));
-        });
-        var first = CompletableFuture.supplyAsync(() -> status(session, "One?"));
-        var second = CompletableFuture.supplyAsync(() -> status(session, "Two?"));
-        assertEquals(400, first.get() + second.get());
+        };
+        provider.on(model, waits);
+        other.provider().on(model, waits);
+        // and two of somebody else's, who calls it the same
+        List<CompletableFuture<Integer>> statuses = Stream.of("One?", "Two?").flatMap(text -> Stream.of(gateway, other)
+                .map(to -> CompletableFuture.supplyAsync(() -> status(to, session, text)))).toList();
+        for (CompletableFuture<Integer> status : statuses) {
+            assertEquals(200, status.get());
+        }
         assertEquals(4, told(session).size());
+        assertEquals(4, json(other.get("/api/chat/history/" + session, ADMIN).body()).at("/data/messages").size());
     }
 
-    private int status(String session, String text) {
+    private int status(TestGateway to, String session, String text) {
         try {
-            return gateway.post("/v1/chat/completions", openAi(session, text)).statusCode();
+            return to.post("/v1/chat/completions", openAi(session, text), ADMIN).statusCode();
         } catch (Exception e) {
             throw new IllegalStateException(e);
         }

@@ -14,7 +14,7 @@ import org.apache.camel.support.DefaultMessage;
 /** Reads the request body in the caller's dialect and starts the {@link Chat}, or goes on with one that has started. */
 public final class ReadChat implements Processor {
 
-    /** The exchange property with the session of this chat; absent: it has none. */
+    /** The exchange property with the session of this chat: what its owner calls it, then its id; absent: it has none. */
     public static final String CHAT_ID = "chatId";
 
     /** The exchange property with what the caller has sent, where the request is made of it; absent: the request itself. */
@@ -22,6 +22,9 @@ public final class ReadChat implements Processor {
 
     /** The exchange property that says whether this session may begin with this chat. */
     private static final String MAY_BEGIN = "mayBegin";
+
+    /** The exchange property with the id that this session has if it begins with this chat. */
+    private static final String NEW_ID = "newId";
 
     @Override
     public void process(Exchange exchange) {
@@ -47,6 +50,7 @@ public final class ReadChat implements Processor {
             exchange.setProperty(CHAT_ID, chatId);
             // where every chat is in a session, we name them; elsewhere the caller does
             exchange.setProperty(MAY_BEGIN, named == null || !dialect.sessions());
+            exchange.setProperty(NEW_ID, named == null ? chatId : Ids.next());
         }
         // the EIPs below copy the exchange: without the HTTP message and its headers that costs little
         exchange.setMessage(new DefaultMessage(exchange.getContext()));

@@ -103,11 +103,16 @@ public final class Sessions {
         };
     }
 
-    /** A step: the body is what was said before; puts it before what is said now. */
+    /** A step: the body is the session's id and what was said before; puts it before what is said now. */
     public Processor putHistory() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
-            ArrayNode history = (ArrayNode) Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            JsonNode session = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            // routes that were exported earlier have the history alone, in a session whose id is its name
+            ArrayNode history = (ArrayNode) (session.isArray() ? session : session.path("history"));
+            String id = session.path("id").asText(chat.request().chatId());
+            exchange.setProperty(ReadChat.CHAT_ID, id);
+            chat.request(chat.request().in(id), chat.writer());
             while (!history.isEmpty() && history.get(0).path("role").asText().equals("assistant")) {
                 // the question to this answer is too long ago, and some providers take no conversation that begins so
                 history.remove(0);

@@ -31,7 +31,7 @@ public final class Postgres {
     private static final Logger LOG = LoggerFactory.getLogger(Postgres.class);
 
     /** The last version of the migrations in {@code db/migration}. */
-    public static final String SCHEMA = "9";
+    public static final String SCHEMA = "10";
 
     /** A request that needs PostgreSQL learns within five seconds that it is away: no query takes longer than this. */
     private static final int ANSWER_SECONDS = 3;
