@@ -278,6 +278,15 @@ class ProvidersTest {
     }
 
     @Test
+    void argumentsOfACallPassAsTheyAreWritten() throws Exception {
+        anthropicSays("Hello");
+        gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                + "\"content\":\"Hi\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c1\",\"function\":{\"name\":\"f\","
+                + "\"arguments\":\"{ \\\"a\\\":\\n[1.50 ,\\\"\\u00fc\\\"]}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"x\"}]}");
+        assertTrue(provider.call(model).text().contains("\"input\":{ \"a\":\n[1.50 ,\"\u00fc\"]}"), provider.call(model).text());
+    }
+
+    @Test
     void whatTheProviderWasNotToldIsSaidInAWarning() throws Exception {
         anthropicSays("Hello");
         HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"seed\":7,"

@@ -39,10 +39,11 @@ final class Requests {
     /**
      * Reads the object in {@code body} and returns the place of every member's value.
      *
+     * @param trees whether trees may be made of them, as of every chat: embeddings have numbers by the million
      * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object or a member is refused
      */
-    static Map<String, Slice> members(byte[] body, Member member) {
-        try (JsonParser p = Json.strict(body)) {
+    static Map<String, Slice> members(byte[] body, boolean trees, Member member) {
+        try (JsonParser p = Json.strict(body, trees)) {
             if (p.nextToken() != JsonToken.START_OBJECT) {
                 throw ChatException.invalid("body", "The request body must be a JSON object.");
             }
@@ -62,8 +63,7 @@ final class Requests {
             noLookalikes(members);
             return members;
         } catch (StreamConstraintsException e) {
-            throw ChatException.invalid("body", "The request body is too deep or has a number or name that is too long; "
-                    + "at most " + Json.MAX_DEPTH + " levels are read.");
+            throw ChatException.invalid("body", "The request body has more than is read: " + Json.BOUNDS + ".");
         } catch (JsonProcessingException e) {
             String twice = Json.duplicate(e);
             throw twice != null ? ChatException.invalid(twice, twice + " is there twice.") : ChatException.invalid("body", "The request body is not valid JSON (line " + e.getLocation().getLineNr()
