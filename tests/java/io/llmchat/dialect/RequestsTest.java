@@ -34,6 +34,19 @@ class RequestsTest {
         assertEquals(odd, e.details().get(0).field());
     }
 
+    @ParameterizedTest
+    @CsvSource({"MODEL, model", "Stream, stream", "MAX_TOKENS, max_tokens", "\u017ftream, stream", "Input, input"})
+    void aNameThatIsKnownInAnotherCaseIsNotPassedOver(String given, String known) {
+        ChatException e = assertThrows(ChatException.class, () -> members("{\"" + given + "\":1,\"between\":2}"));
+        assertEquals(given + " is not known; it is called " + known + ".", e.getMessage());
+        assertEquals(given, e.details().get(0).field());
+    }
+
+    @Test
+    void namesThatTheGatewayDoesNotKnowMayBeInAnyCase() {
+        assertEquals(2, members("{\"safetySettings\":1,\"X\":2}"));
+    }
+
     @Test
     void embeddingsMayBeAskedForOfAnyNumberOfTokens() {
         byte[] body = Json.utf8("{\"model\":\"openai/e\",\"input\":[" + "7,".repeat(Json.MAX_TOKENS) + "7]}");
