@@ -571,6 +571,33 @@ class ProvidersTest {
         assertFalse(body.has("chatId"));
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"chatId", "appId", "customUid", "shareId", "outLinkUid", "teamId", "teamToken"})
+    void noCallerSaysToFastGptWhoseConversationItIs(String name) throws Exception {
+        for (String path : List.of("/v1/chat/completions", "/v1/messages")) {
+            HttpResponse<String> response = gateway.post(path, "{\"model\":\"fastgpt/" + model + "\",\"max_tokens\":9,\"" + name
+                    + "\":\"of-somebody-else\",\"messages\":[{\"role\":\"user\",\"content\":\"What did I say?\"}]}");
+            assertEquals(400, response.statusCode(), response.body());
+            assertTrue(json(response.body()).path("error").path("message").asText().startsWith(name + " cannot be passed on"), response.body());
+        }
+        assertTrue(provider.calls(model).isEmpty());
+    }
+
+    @Test
+    void whatTheGatewaySaysToFastGptItselfIsSaidOnce() throws Exception {
+        String members = "\"metadata\":{\"session_id\":\"" + model + "\"},\"chatId\":null,\"detail\":true,\"responseChatItemId\":\"mine\",";
+        askFastGpt("/v1/chat/completions", members, "{\"role\":\"user\",\"content\":\"Hi\"}");
+        Call call = provider.call(model);
+        for (String name : List.of("chatId", "detail", "responseChatItemId")) {
+            assertEquals(2, call.text().split("\"" + name + "\":", -1).length, call.text());
+        }
+        assertFalse(call.body().path("detail").asBoolean(true));
+        HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"fastgpt/" + model + "\",\"max_tokens\":9,\"detail\":true,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals("299 llmchat \"The provider does not know, and was not told: detail\"", response.headers().firstValue("warning").orElseThrow());
+        assertFalse(provider.calls(model).get(1).body().path("detail").asBoolean(true));
+    }
+
     @Test
     void usageThatFastGptMakesUpIsEstimated() throws Exception {
         askFastGpt("/v1/chat/completions", "", "{\"role\":\"user\",\"content\":\"Hi\"}");

@@ -62,6 +62,13 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
         return with(at, at, Json.utf8(end ? "," + inside : inside + ","));
     }
 
+    /** The same request without these members. */
+    public ChatRequest without(Set<String> names) {
+        Map<String, Slice> rest = new LinkedHashMap<>(members);
+        rest.keySet().removeAll(names);
+        return new ChatRequest(operation, wire, body, model, stream, includeUsage, resumable, chatId, rest, extras, headers, reader);
+    }
+
     /** Whether a message, in OpenAI's words, is the system's. */
     public static boolean isSystem(JsonNode message) {
         return SYSTEM.contains(message.path("role").asText());
