@@ -129,6 +129,14 @@ class BadInputTest {
         refused(post(OPENAI, "{\"model\":\"demo\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"x\":" + deep + "}"), 400, "body");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {OPENAI, "/v1/responses", "/v1/messages", NATIVE, "/api/agents", "/api/chat/feedback"})
+    void aBodyWithMoreInItThanIsReadIsRefused(String path) throws Exception {
+        Response response = post(path, "{\"x\":[" + "{},".repeat(160_000) + "{}]}");
+        refused(response, 400, path.equals("/v1/messages") ? null : "body");
+        assertTrue(response.text().contains("300000 names, values and brackets"), response.text());
+    }
+
     @Test
     void aBodyOverTheLimitIsRefusedWhetherItsLengthIsSaidOrNot() throws Exception {
         String big = "{\"x\":\"" + "y".repeat(1_100_000) + "\"}";

@@ -87,6 +87,14 @@ class BrowserTest {
         }
     }
 
+    @Test
+    void aQuestionThatIsNoRequestIsRefusedLikeAllOthersAndOneThatIsIsAnsweredForNobodyElse() throws Exception {
+        Response refused = preflight(open, "//health", OURS, "GET");
+        assertEquals(400, refused.status());
+        assertEquals(OURS, refused.header("Access-Control-Allow-Origin"));
+        assertEquals("no-store", preflight(open, OPENAI, OURS, "POST").header("Cache-Control"));
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"https://evil.example", "https://chat.example.com.evil.example", "https://chat.example.com:444",
         "http://chat.example.com", "https://CHAT.example.com", "null", "https://sub.chat.example.com", "*"})

@@ -23,6 +23,8 @@ import java.util.concurrent.ThreadLocalRandom;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.redisson.api.RedissonClient;
 import org.redisson.client.codec.StringCodec;
 
@@ -39,7 +41,9 @@ class CallerLimitsTest {
     static void start() throws Exception {
         limited = gateway("llmchat.limit.quotas", "model openai/settled-" + RUN + " tokensPerMinute=1500; model openai/failing-" + RUN
                 + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
-                + " tokensPerMinute=100000; model openai/prompted-" + RUN + " tokensPerMinute=100000");
+                + " tokensPerMinute=100000; model openai/prompted-" + RUN + " tokensPerMinute=100000; model openai/zero-" + RUN
+                + " tokensPerMinute=100000; model openai/negative-" + RUN + " tokensPerMinute=100000; model openai/endless-" + RUN
+                + " tokensPerMinute=1500");
     }
 
     @AfterAll
@@ -228,6 +232,27 @@ class CallerLimitsTest {
         limited.provider().on(model, Call::hang);
         try (Sse running = new Sse(limited.port(), PATH, body)) {
             until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 150);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"zero,0", "negative,-1"})
+    void aLengthThatNoAnswerHasIsNotTaken(String name, String length) throws Exception {
+        String model = name + "-" + RUN;
+        String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":" + length + ",\"n\":" + length + ",\"model\"");
+        limited.provider().on(model, Call::hang);
+        try (Sse running = new Sse(limited.port(), PATH, body)) {
+            until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 1_000);
+        }
+    }
+
+    @Test
+    void aLengthThatIsNoLongIsTheWholeLimit() throws Exception {
+        String model = "endless-" + RUN;
+        String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":18446744073709551616,\"model\"");
+        limited.provider().on(model, Call::hang);
+        try (Sse running = new Sse(limited.port(), PATH, body)) {
+            until("it is taken", () -> used(model) == 1_500);
         }
     }
 

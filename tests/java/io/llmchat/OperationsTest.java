@@ -179,7 +179,15 @@ class OperationsTest {
         "name         | 'name':' '",
         "fallbacks[0] | 'fallbacks':[5]",
         "fallbacks[1] | 'fallbacks':['demo',{'weight':1}]",
-        "fallbacks[0] | 'fallbacks':[null]"})
+        "fallbacks[0] | 'fallbacks':[null]",
+        "fallbacks[0].weight | 'fallbacks':[{'model':'demo','weight':1e400}]",
+        "fallbacks[0].weight | 'fallbacks':[{'model':'demo','weight':-1}]",
+        "fallbacks[0].weight | 'fallbacks':[{'model':'demo','weight':'much'}]",
+        "fallbacks    | 'fallbacks':[{'model':'demo','order':1e1001}]",
+        "metadata     | 'metadata':{'a':[{'b':1e1001}]}",
+        "metadata     | 'metadata':{'a':1e-1001}",
+        "rateLimit    | 'rateLimit':{'budgetPerDay':1e1001}",
+        "capabilities | 'capabilities':[1e1001]"})
     void whatAnAgentCannotBeAskedWithIsRefusedAndTheMemberNamed(String field, String member) throws Exception {
         HttpResponse<String> response = TestGateway.shared().send("PUT", "/api/agents/" + agent, "{" + member.replace('\'', '"') + "}");
         assertEquals(400, response.statusCode(), response.body());
@@ -197,7 +205,8 @@ class OperationsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":1", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null"})
+    @ValueSource(strings = {"\"temperature\":0", "\"temperature\":0.0e5", "\"temperature\":2", "\"maxTokens\":1", "\"maxTokens\":2147483647", "\"temperature\":null,\"maxTokens\":null",
+            "\"metadata\":{\"a\":1e299,\"b\":-1e-300}", "\"fallbacks\":[{\"model\":\"demo\",\"weight\":1e6},{\"model\":\"demo\",\"weight\":0},{\"model\":\"demo\",\"weight\":null}]"})
     void aNumberAtTheEdgeIsTaken(String members) throws Exception {
         assertEquals(201, TestGateway.shared().post("/api/agents", agentJson("," + members)).statusCode());
     }

@@ -280,6 +280,15 @@ class ProvidersTest {
     }
 
     @Test
+    void argumentsOfACallPassAsTheyAreWritten() throws Exception {
+        anthropicSays("Hello");
+        gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                + "\"content\":\"Hi\"},{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c1\",\"function\":{\"name\":\"f\","
+                + "\"arguments\":\"{ \\\"a\\\":\\n[1.50 ,\\\"\\u00fc\\\"]}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"x\"}]}");
+        assertTrue(provider.call(model).text().contains("\"input\":{ \"a\":\n[1.50 ,\"\u00fc\"]}"), provider.call(model).text());
+    }
+
+    @Test
     void whatTheProviderWasNotToldIsSaidInAWarning() throws Exception {
         anthropicSays("Hello");
         HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"seed\":7,"
@@ -562,6 +571,33 @@ class ProvidersTest {
         JsonNode body = provider.call(model).body();
         assertEquals(3, body.path("messages").size());
         assertFalse(body.has("chatId"));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"chatId", "appId", "customUid", "shareId", "outLinkUid", "teamId", "teamToken"})
+    void noCallerSaysToFastGptWhoseConversationItIs(String name) throws Exception {
+        for (String path : List.of("/v1/chat/completions", "/v1/messages")) {
+            HttpResponse<String> response = gateway.post(path, "{\"model\":\"fastgpt/" + model + "\",\"max_tokens\":9,\"" + name
+                    + "\":\"of-somebody-else\",\"messages\":[{\"role\":\"user\",\"content\":\"What did I say?\"}]}");
+            assertEquals(400, response.statusCode(), response.body());
+            assertTrue(json(response.body()).path("error").path("message").asText().startsWith(name + " cannot be passed on"), response.body());
+        }
+        assertTrue(provider.calls(model).isEmpty());
+    }
+
+    @Test
+    void whatTheGatewaySaysToFastGptItselfIsSaidOnce() throws Exception {
+        String members = "\"metadata\":{\"session_id\":\"" + model + "\"},\"chatId\":null,\"detail\":true,\"responseChatItemId\":\"mine\",";
+        askFastGpt("/v1/chat/completions", members, "{\"role\":\"user\",\"content\":\"Hi\"}");
+        Call call = provider.call(model);
+        for (String name : List.of("chatId", "detail", "responseChatItemId")) {
+            assertEquals(2, call.text().split("\"" + name + "\":", -1).length, call.text());
+        }
+        assertFalse(call.body().path("detail").asBoolean(true));
+        HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"fastgpt/" + model + "\",\"max_tokens\":9,\"detail\":true,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+        assertEquals("299 llmchat \"The provider does not know, and was not told: detail\"", response.headers().firstValue("warning").orElseThrow());
+        assertFalse(provider.calls(model).get(1).body().path("detail").asBoolean(true));
     }
 
     @Test

@@ -5,7 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.Settings;
+import io.netty.handler.ipfilter.IpFilterRuleType;
+import io.netty.handler.ipfilter.IpSubnetFilterRule;
 import java.io.IOException;
+import java.net.InetSocketAddress;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -105,6 +108,10 @@ class PartsTest {
         "deploy/nginx/nginx.conf                       | proxy_read_timeout 300s            | proxy_read_timeout 60s",
         "deploy/kubernetes/base/settings.env           | RATE_LIMIT_MAX_REQUESTS=0          | RATE_LIMIT_MAX_REQUESTS=1000",
         "deploy/camel-k/settings.env                   | RATE_LIMIT_MAX_REQUESTS=0          | RATE_LIMIT_MAX_REQUESTS=1000",
+        "deploy/compose.yaml                           | TRUSTED_PROXIES: 10.89.173.2       | TRUSTED_PROXIES: 10.89.173.0/24",
+        "deploy/compose.yaml                           | ipv4_address: 10.89.173.2          | ipv4_address: 10.89.173.3",
+        "deploy/compose.yaml                           | subnet: 10.89.173.0/24             | subnet: 10.89.174.0/24",
+        "deploy/compose.yaml                           | ip_range: 10.89.173.128/25         | ip_range: 10.89.173.0/25",
         "deploy/compose.yaml                           | RATE_LIMIT_MAX_REQUESTS: \"0\"       | RATE_LIMIT_MAX_REQUESTS: \"1000\"",
         "deploy/nginx/nginx.conf                       | Host $http_host                    | Host $host",
         "deploy/nginx/upstream.compose.conf            | gateway-2:3001 resolve             | gateway-2:3001",
@@ -261,6 +268,11 @@ class PartsTest {
         must(own.startsWith("./own:/") && own.endsWith(":ro") && suggested.size() == 2 && suggested.values().stream()
                 .allMatch(path -> path.startsWith(own.split(":")[1] + "/")), "what compose.env.example names is not mounted");
         must(Files.isDirectory(Path.of("deploy", own.split(":")[0])), "Docker makes the folder for files of one's own, as root");
+        String nginx = compose.at("/services/nginx/networks/default/ipv4_address").asText();
+        must(nginx.equals(settings.get("TRUSTED_PROXIES")), "others than nginx say where callers come from, or nginx may not");
+        JsonNode network = compose.at("/networks/default/ipam/config/0");
+        must(contains(network.path("subnet").asText(), nginx), "nginx's address is not in the network");
+        must(!contains(network.path("ip_range").asText(), nginx), "another container may get nginx's address");
         grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
@@ -286,6 +298,11 @@ class PartsTest {
         must(deployed.text(NGINX).contains("proxy_set_header Host $http_host;"), "the gateway takes nginx's own pages for those of another origin");
         long read = Matches.of(deployed.text(NGINX), "proxy_read_timeout (\\d+)s").stream().mapToLong(m -> Long.parseLong(m.get(0))).max().orElse(0);
         must(read * 1000 >= Long.parseLong(settings.getOrDefault("STREAM_TIMEOUT", "300000")), "nginx gives streams less time than the gateway");
+    }
+
+    private static boolean contains(String range, String address) {
+        String[] parts = range.split("/");
+        return new IpSubnetFilterRule(parts[0], Integer.parseInt(parts[1]), IpFilterRuleType.ACCEPT).matches(new InetSocketAddress(address, 0));
     }
 
     /** An instance does not refuse what another one, there or to be added, could take. */

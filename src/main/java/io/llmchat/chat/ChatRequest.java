@@ -48,18 +48,25 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
         Slice own = members.get("messages");
         int at = own.start();
         boolean end = false;
-        try (JsonParser p = Json.MAPPER.createParser(body, own.start(), own.end() - own.start())) {
+        try (JsonParser p = Json.FACTORY.createParser(body, own.start(), own.end() - own.start())) {
             p.nextToken();
             do {
                 end = p.nextToken() == JsonToken.END_ARRAY;
                 at = own.start() + (int) p.currentTokenLocation().getByteOffset();
-            } while (!end && isSystem(p.readValueAsTree()));
+            } while (!end && isSystem(Json.MAPPER.readTree(p)));
         } catch (IOException e) {
             throw new IllegalStateException("messages that were read before cannot be read again", e);
         }
         String list = history.toString();
         String inside = list.substring(1, list.length() - 1);
         return with(at, at, Json.utf8(end ? "," + inside : inside + ","));
+    }
+
+    /** The same request without these members. */
+    public ChatRequest without(Set<String> names) {
+        Map<String, Slice> rest = new LinkedHashMap<>(members);
+        rest.keySet().removeAll(names);
+        return new ChatRequest(operation, wire, body, model, stream, includeUsage, resumable, chatId, rest, extras, headers, reader);
     }
 
     /** Whether a message, in OpenAI's words, is the system's. */
@@ -110,8 +117,8 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
     }
 
     private JsonNode read(Slice slice) {
-        try (JsonParser p = Json.MAPPER.createParser(body, slice.start(), slice.end() - slice.start())) {
-            return p.readValueAsTree();
+        try (JsonParser p = Json.FACTORY.createParser(body, slice.start(), slice.end() - slice.start())) {
+            return Json.MAPPER.readTree(p);
         } catch (IOException e) {
             throw new IllegalStateException("a member that was read before cannot be read again", e);
         }

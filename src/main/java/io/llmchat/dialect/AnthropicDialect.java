@@ -34,7 +34,7 @@ public final class AnthropicDialect implements Dialect {
     @Override
     public ChatRequest read(byte[] body, UnaryOperator<String> header) {
         Reader r = new Reader();
-        var members = Requests.members(body, r);
+        var members = Requests.members(body, true, r);
         if (!members.containsKey("messages")) {
             throw ChatException.invalid("messages", "messages is missing.");
         }

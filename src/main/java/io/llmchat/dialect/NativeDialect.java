@@ -54,7 +54,7 @@ public final class NativeDialect implements Dialect {
             }
         }
         Reader r = new Reader();
-        var members = Requests.members(body, r);
+        var members = Requests.members(body, true, r);
         if (!members.containsKey("messages")) {
             throw ChatException.invalid("messages", "messages is missing.");
         }

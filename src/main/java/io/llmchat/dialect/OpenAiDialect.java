@@ -29,7 +29,7 @@ public final class OpenAiDialect implements Dialect {
     @Override
     public ChatRequest read(byte[] body, UnaryOperator<String> header) {
         Reader r = new Reader();
-        var members = Requests.members(body, r);
+        var members = Requests.members(body, operation == Operation.CHAT, r);
         String needed = operation == Operation.CHAT ? "messages" : "input";
         if (!members.containsKey(needed)) {
             throw ChatException.invalid(needed, needed + " is missing.");

@@ -24,6 +24,19 @@ final class Requests {
     static final List<String> OPENAI_ROLES = List.of("system", "developer", "user", "assistant", "tool", "function");
     static final List<String> ANTHROPIC_ROLES = List.of("user", "assistant", "system");
 
+    /** The names that the gateway goes by, or puts in: by themselves, found in any case. */
+    private static final Map<String, String> KNOWN = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
+
+    static {
+        for (String name : List.of("model", "messages", "input", "instructions", "system", "stream", "stream_options", "metadata", "n",
+                "max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "top_k", "stop", "stop_sequences",
+                "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format", "reasoning",
+                "reasoning_effort", "thinking", "user", "logprobs", "top_logprobs", "seed", "presence_penalty", "frequency_penalty",
+                "logit_bias", "service_tier")) {
+            KNOWN.put(name, name);
+        }
+    }
+
     private static final Pattern NAME = Pattern.compile("[^\\p{Cntrl}\\p{Cs}]*");
     private static final int MAX_SESSION = 128;
     private static final int MAX_MODEL = 512;
@@ -39,10 +52,11 @@ final class Requests {
     /**
      * Reads the object in {@code body} and returns the place of every member's value.
      *
+     * @param trees whether trees may be made of them, as of every chat: embeddings have numbers by the million
      * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object or a member is refused
      */
-    static Map<String, Slice> members(byte[] body, Member member) {
-        try (JsonParser p = Json.strict(body)) {
+    static Map<String, Slice> members(byte[] body, boolean trees, Member member) {
+        try (JsonParser p = Json.strict(body, trees)) {
             if (p.nextToken() != JsonToken.START_OBJECT) {
                 throw ChatException.invalid("body", "The request body must be a JSON object.");
             }
@@ -62,8 +76,7 @@ final class Requests {
             noLookalikes(members);
             return members;
         } catch (StreamConstraintsException e) {
-            throw ChatException.invalid("body", "The request body is too deep or has a number or name that is too long; "
-                    + "at most " + Json.MAX_DEPTH + " levels are read.");
+            throw ChatException.invalid("body", "The request body has more than is read: " + Json.BOUNDS + ".");
         } catch (JsonProcessingException e) {
             String twice = Json.duplicate(e);
             throw twice != null ? ChatException.invalid(twice, twice + " is there twice.") : ChatException.invalid("body", "The request body is not valid JSON (line " + e.getLocation().getLineNr()
@@ -146,7 +159,10 @@ final class Requests {
         return given.length() <= max && NAME.matcher(given).matches();
     }
 
-    /** Some providers know names in any case: of two that differ in it only they might read the one that we did not. */
+    /**
+     * Some providers know names in any case: of two that differ in it only they might read the one that we did not, and
+     * where we find nothing something else than we took for granted.
+     */
     private static void noLookalikes(Map<String, Slice> members) {
         if (members.keySet().stream().allMatch(Requests::isLowerCase)) {
             return;
@@ -158,6 +174,12 @@ final class Requests {
             if (before != null) {
                 String odd = isLowerCase(before) ? name : before;
                 throw ChatException.invalid(odd, odd + " is there twice, the other one as " + (odd.equals(name) ? before : name) + ".");
+            }
+        }
+        for (String name : members.keySet()) {
+            String known = KNOWN.getOrDefault(name, name);
+            if (!known.equals(name)) {
+                throw ChatException.invalid(name, name + " is not known; it is called " + known + ".");
             }
         }
     }

@@ -5,13 +5,14 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
+import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
-import io.llmchat.chat.Prompt;
 import io.llmchat.http.ErrorTable;
-import io.llmchat.json.Json;
 import io.llmchat.wire.ResponsesRequests;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
 
@@ -23,23 +24,28 @@ public final class ResponsesDialect implements Dialect {
 
     public static final ResponsesDialect INSTANCE = new ResponsesDialect();
 
+    /** What is asked for and not repeated. */
+    private static final List<String> MORE = List.of("input", "include", "top_logprobs", "service_tier", "prompt_cache_key", "safety_identifier");
+
     private ResponsesDialect() {
     }
 
     @Override
     public ChatRequest read(byte[] body, UnaryOperator<String> header) {
         Reader r = new Reader();
-        var members = Requests.members(body, r);
-        Prompt prompt = ResponsesRequests.read(r.json);
+        var members = Requests.members(body, true, r);
         // no provider gets a member as it is; some are there for the answer, which repeats them
+        Map<String, Slice> extras = new LinkedHashMap<>(members);
+        extras.keySet().retainAll(MORE);
         members.keySet().retainAll(ResponseItems.REPEATED);
-        return new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, false, null, members, Map.of(), Map.of(),
-                json -> prompt);
+        ChatRequest request = new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, false, null, members, extras, Map.of(),
+                json -> ResponsesRequests.read((ObjectNode) json.removeNulls()));
+        // what cannot be used is told now; it is read anew for whoever is asked, because it takes many times what the body does
+        request.prompt();
+        return request;
     }
 
-    /** Keeps the members it reads: there is no provider to whom they could go as they are. */
     private static final class Reader implements Requests.Member {
-        private final ObjectNode json = Json.MAPPER.createObjectNode();
         private String model;
         private boolean stream;
 
@@ -61,10 +67,6 @@ public final class ResponsesDialect implements Dialect {
                 case "prompt" -> refuse(name, p.currentToken() != JsonToken.VALUE_NULL,
                         "There is no store of prompts: instructions and input have to hold what is asked.");
                 default -> { }
-            }
-            json.remove(name);
-            if (p.currentToken() != JsonToken.VALUE_NULL) {
-                json.set(name, Json.MAPPER.readTree(p));
             }
         }
 

@@ -76,11 +76,13 @@ public final class Gate {
     boolean enter(HttpServerRequest request, Supplier<ErrorTable> errors) {
         ClientStream.reused(request.connection());
         open(request);
-        if (cors.answers(request)) {
+        boolean asksOnly = cors.answers(request);
+        ChatException fault = RequestHead.fault(request);
+        if (asksOnly && fault == null) {
+            SecurityHeaders.addTo(request.response().headers());
             request.response().setStatusCode(204).end();
             return false;
         }
-        ChatException fault = RequestHead.fault(request);
         if (fault == null && !cors.refuses(request)) {
             return true;
         }

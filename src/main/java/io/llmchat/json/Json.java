@@ -24,17 +24,18 @@ public final class Json {
 
     public static final int MAX_DEPTH = 64;
 
-    /** Makes parsers over byte arrays; always UTF-8, as RFC 8259 section 8.1 asks. */
-    public static final JsonFactory FACTORY = JsonFactory.builder()
-            .disable(JsonFactory.Feature.CHARSET_DETECTION)
-            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
-            // each request is a thread of its own, so that buffers kept per thread would be used once
-            .recyclerPool(JsonRecyclerPools.sharedConcurrentDequePool())
-            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH)
-                    .maxStringLength(Integer.MAX_VALUE).build())
-            .build();
+    /** Names, values and brackets of which a tree is made at most: each can take some 60 bytes, whatever it takes as text. */
+    public static final int MAX_TOKENS = 300_000;
 
-    public static final ObjectMapper MAPPER = JsonMapper.builder(FACTORY)
+    /** What is read, for those who have sent more. */
+    public static final String BOUNDS = "at most " + MAX_DEPTH + " levels, " + MAX_TOKENS
+            + " names, values and brackets, numbers of 1000 and names of 50000 characters";
+
+    /** Makes parsers over byte arrays for those who only look; always UTF-8, as RFC 8259 section 8.1 asks. */
+    public static final JsonFactory FACTORY = factory(Long.MAX_VALUE);
+
+    /** Its own parsers end at {@link #MAX_TOKENS}. */
+    public static final ObjectMapper MAPPER = JsonMapper.builder(factory(MAX_TOKENS))
             .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
             .disable(JsonNodeFeature.STRIP_TRAILING_BIGDECIMAL_ZEROES)
             .findAndAddModules()
@@ -45,18 +46,33 @@ public final class Json {
     private Json() {
     }
 
+    private static JsonFactory factory(long maxTokens) {
+        return JsonFactory.builder()
+                .disable(JsonFactory.Feature.CHARSET_DETECTION)
+                .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+                // each request is a thread of its own, so that buffers kept per thread would be used once
+                .recyclerPool(JsonRecyclerPools.sharedConcurrentDequePool())
+                .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH)
+                        .maxStringLength(Integer.MAX_VALUE).maxTokenCount(maxTokens).build())
+                .build();
+    }
+
     /**
      * Reads a whole document.
      *
-     * @throws IOException if it is not JSON
+     * @throws IOException if it is not JSON, or has too many tokens
      */
     public static JsonNode read(byte[] bytes) throws IOException {
         return MAPPER.readTree(bytes);
     }
 
-    /** A parser that refuses an object in which a name stands twice; {@link #duplicate} tells which. */
-    public static JsonParser strict(byte[] bytes) throws IOException {
-        return MAPPER.createParser(bytes).enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
+    /**
+     * A parser that refuses an object in which a name stands twice; {@link #duplicate} tells which.
+     *
+     * @param tree whether a tree may be made of it, or of a part: it ends at {@link #MAX_TOKENS}
+     */
+    public static JsonParser strict(byte[] bytes, boolean tree) throws IOException {
+        return (tree ? MAPPER.getFactory() : FACTORY).createParser(bytes).enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     }
 
     /** The path of the name that a {@link #strict} parser found twice, such as {@code messages[0].role}; null: it was something else. */

@@ -15,6 +15,7 @@ import io.llmchat.store.Redis;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.math.BigDecimal;
 import java.util.List;
 import java.util.Set;
 import org.apache.camel.Exchange;
@@ -29,6 +30,10 @@ public final class Agents {
     private static final Set<String> TEXTS = Set.of("id", "name", "description", "provider", "model", "systemPrompt");
     private static final Set<String> LISTS = Set.of("fallbacks", "capabilities");
     private static final Set<String> OBJECTS = Set.of("rateLimit", "metadata");
+
+    private static final int MAX_WEIGHT = 1_000_000;
+    /** Before the decimal point, and behind it. */
+    private static final int MAX_DIGITS = 300;
 
     private final NearCache<Agent> cache;
     private final Breakers breakers;
@@ -114,6 +119,13 @@ public final class Agents {
                 throw ChatException.invalid("fallbacks[" + i + "]", "fallbacks[" + i
                         + "] must be <provider>/<model> or the id of an agent, or an object with one of them as its model.");
             }
+            JsonNode weight = value.get(i).path("weight");
+            if (!(weight.isMissingNode() || weight.isNull() || weight.isNumber() && weight.doubleValue() >= 0 && weight.doubleValue() <= MAX_WEIGHT)) {
+                throw ChatException.invalid("fallbacks[" + i + "].weight", "weight must be a number from 0 to " + MAX_WEIGHT + ".");
+            }
+        }
+        if (isTooLong(value)) {
+            throw ChatException.invalid(name, name + " has a number of more than " + MAX_DIGITS + " digits.");
         }
         if (name.equals("rateLimit")) {
             Quota.check(value, name);
@@ -121,6 +133,20 @@ public final class Agents {
         if (name.equals("id") && !value.asText().matches("[a-z0-9][a-z0-9._-]{0,63}")) {
             throw ChatException.invalid(name, "id takes 1 to 64 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first.");
         }
+    }
+
+    /** Whether a number is in it that the database writes out in digits, and that cannot be read again as that. */
+    private static boolean isTooLong(JsonNode value) {
+        if (value.isNumber()) {
+            BigDecimal number = value.decimalValue();
+            return number.scale() > MAX_DIGITS || (long) number.precision() - number.scale() > MAX_DIGITS;
+        }
+        for (JsonNode each : value) {
+            if (isTooLong(each)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** Whether a provider takes it: OpenAI's range (API reference, "Create chat completion"), the widest of them. */

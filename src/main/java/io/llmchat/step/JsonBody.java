@@ -2,6 +2,7 @@ package io.llmchat.step;
 
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
@@ -19,16 +20,18 @@ final class JsonBody {
     /**
      * Reads the message body.
      *
-     * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object, has a name twice or something after it
+     * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object, has a name twice, something after it or too much in it
      */
     static ObjectNode read(Exchange exchange) {
         byte[] bytes = exchange.getMessage().getBody() instanceof Buffer b ? b.getBytes() : new byte[0];
-        try (JsonParser p = Json.strict(bytes)) {
+        try (JsonParser p = Json.strict(bytes, true)) {
             JsonNode json = p.nextToken() == null ? null : Json.MAPPER.readTree(p);
             if (!(json instanceof ObjectNode object) || p.nextToken() != null) {
                 throw ChatException.invalid("body", "The request body must be a JSON object.");
             }
             return object;
+        } catch (StreamConstraintsException e) {
+            throw ChatException.invalid("body", "The request body has more than is read: " + Json.BOUNDS + ".");
         } catch (JsonProcessingException e) {
             String twice = Json.duplicate(e);
             throw twice != null ? ChatException.invalid(twice, twice + " is there twice.")

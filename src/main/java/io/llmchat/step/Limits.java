@@ -198,9 +198,10 @@ public final class Limits {
         return Math.min(MOST_TOKENS, most * Math.max(1, number(chat, "n", 1)));
     }
 
+    /** What the request says; what no provider takes, such as 0, is not said. */
     private static long number(Chat chat, String name, long absent) {
         JsonNode said = chat.request().member(name);
-        return said != null && said.isNumber() ? Math.clamp(said.asLong(), 0, MOST_TOKENS) : absent;
+        return said != null && said.isNumber() && said.doubleValue() >= 1 ? (long) Math.min(said.doubleValue(), MOST_TOKENS) : absent;
     }
 
     private static Need need(Exchange exchange, Target target, Usage usage) {

@@ -1,8 +1,11 @@
 package io.llmchat.wire;
 
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.util.RawValue;
 import io.llmchat.chat.Message;
 import io.llmchat.chat.Message.Role;
 import io.llmchat.chat.Part;
@@ -12,6 +15,7 @@ import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
 import io.llmchat.json.Json;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -284,7 +288,7 @@ public final class AnthropicRequests {
                 }
             }
             case Part.ToolCall call -> content.addObject().put("type", "tool_use").put("id", id(call.id())).put("name", call.name())
-                    .set("input", input(call, at));
+                    .putRawValue("input", input(call, at));
             case Part.ToolResult result -> {
                 ObjectNode block = content.addObject().put("type", "tool_result").put("tool_use_id", id(result.id()));
                 ArrayNode inner = block.putArray("content");
@@ -327,11 +331,14 @@ public final class AnthropicRequests {
         }
     }
 
-    private static JsonNode input(Part.ToolCall call, String at) {
-        try {
-            JsonNode input = Json.read(Json.utf8(call.arguments().isBlank() ? "{}" : call.arguments()));
-            if (input != null && input.isObject()) {
-                return input;
+    /** The arguments as they are: as a tree they can take many times what the whole body does. */
+    private static RawValue input(Part.ToolCall call, String at) {
+        byte[] json = Json.utf8(call.arguments().isBlank() ? "{}" : call.arguments());
+        try (JsonParser p = Json.FACTORY.createParser(json)) {
+            if (p.nextToken() == JsonToken.START_OBJECT) {
+                int from = (int) p.currentTokenLocation().getByteOffset();
+                p.skipChildren();
+                return new RawValue(new String(json, from, (int) p.currentLocation().getByteOffset() - from, StandardCharsets.UTF_8));
             }
         } catch (IOException e) {
             // said below

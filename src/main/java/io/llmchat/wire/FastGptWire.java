@@ -10,7 +10,11 @@ import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -22,6 +26,11 @@ public final class FastGptWire extends OpenAiWire {
 
     /** What it says where it counts nothing. */
     private static final Usage NO_USAGE = new Usage(1, 1, 1, 0, 0, 0, false);
+
+    /** What says whose the conversation is, and of which app: all callers show FastGPT the same key, and it asks for no other proof. */
+    private static final Set<String> WHOSE = Set.of("chatId", "appId", "customUid", "shareId", "outLinkUid", "teamId", "teamToken");
+    /** What the gateway says itself. */
+    private static final Set<String> OURS = Set.of("detail", "responseChatItemId");
 
     private final boolean detail;
 
@@ -38,11 +47,18 @@ public final class FastGptWire extends OpenAiWire {
 
     @Override
     public Call call(Asked asked) {
-        if (asked.conversation() == null || !asked.request().has("messages")) {
-            return super.call(asked);
+        Map<String, JsonNode> own = new LinkedHashMap<>();
+        asked.request().members().keySet().stream().filter(name -> WHOSE.contains(name) || OURS.contains(name))
+                .forEach(name -> own.put(name, asked.request().member(name)));
+        List<String> warnings = new ArrayList<>();
+        Unsayable.options(own, Set.of(), WHOSE, warnings);
+        ChatRequest request = asked.request().without(own.keySet());
+        if (asked.conversation() != null && request.has("messages")) {
+            request = request.withMessages(news(request.member("messages")));
         }
-        ChatRequest request = asked.request().withMessages(news(asked.request().member("messages")));
-        return super.call(new Asked(request, asked.agent(), asked.model(), asked.answerId(), asked.conversation(), asked.begun()));
+        Call call = super.call(new Asked(request, asked.agent(), asked.model(), asked.answerId(), asked.conversation(), asked.begun()));
+        warnings.addAll(call.warnings());
+        return new Call(call.path(), call.body(), call.headers(), call.streamed(), warnings);
     }
 
     /** What the system says, and what has been said since the last answer; all where nothing has. */
