@@ -141,7 +141,7 @@ class LauncherTest {
     void whoEndsItWhileItTeachesTheJvmStartsNothingAndLeavesNothing(String signal) throws Exception {
         Files.createFile(home.resolve("target/built"));
         Map<String, String> java = java("99", "trap 'echo >\"" + home + "/ended\"; exit 130' TERM INT; echo >\"" + home
-                + "/begun\"; while :; do sleep 0.1; done", "echo >\"" + home + "/served\"");
+                + "/begun\"; while [ -d \"" + home + "\" ]; do sleep 0.1; done", "echo >\"" + home + "/served\"");
         ProcessBuilder run = new ProcessBuilder("setsid", "env", "--default-signal=INT", home.resolve("llmchat").toString(), "run");
         run.environment().putAll(java);
         Process launched = run.start();
@@ -159,7 +159,7 @@ class LauncherTest {
     @Test
     void oneAtATimeBuilds() throws Exception {
         Map<String, String> settings = withMaven(java("99", LEARNS + "; env >>\"" + home + "/trainings\"", "ls -l /proc/$$/fd >\"" + home + "/files\""),
-                "echo >>\"" + home + "/builds\"; while [ ! -f \"" + home + "/go\" ]; do sleep 0.1; done; mkdir -p \"" + home + "/target/classes/io\"");
+                "echo >>\"" + home + "/builds\"; while [ -d \"" + home + "\" ] && [ ! -f \"" + home + "/go\" ]; do sleep 0.1; done; mkdir -p \"" + home + "/target/classes/io\"");
         Path old = Files.createFile(home.resolve("target/classes/Old.class"));
         Process first = launch("run", settings);
         until("it builds", () -> Files.exists(home.resolve("builds")));
