@@ -2,6 +2,7 @@ package io.llmchat;
 
 import static io.llmchat.support.GatewayProcess.freePort;
 import static io.llmchat.support.GatewayProcess.readTo;
+import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -13,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.time.Instant;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -26,6 +28,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What {@code ./llmchat train} leaves for {@code ./llmchat start}: with it the gateway starts sooner, without it it starts. */
 @Timeout(value = 15, unit = TimeUnit.MINUTES, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
@@ -34,7 +38,8 @@ class LauncherTest {
     private static final Path CLASSES = Path.of("target/classes");
 
     @TempDir
-    Path home;
+    Path folder;
+    private Path home;
     private Path jar;
     private Path caches;
 
@@ -42,6 +47,7 @@ class LauncherTest {
     @BeforeEach
     void build() throws IOException {
         assumeTrue(Runtime.version().feature() >= 25, "earlier ones have no such cache");
+        home = Files.createDirectory(folder.resolve("R&D"));
         Files.copy(Path.of("llmchat"), home.resolve("llmchat"));
         jar = home.resolve("target/llmchat.jar");
         caches = home.resolve("target/aot");
@@ -98,14 +104,115 @@ class LauncherTest {
         Files.writeString(jar, "no jar");
         List<String> said = train();
         assertEquals(2, said.size(), said::toString);
-        assertEquals("  It did not learn; " + caches.resolve("training.log") + " says why. The gateway starts all the same, only later.", said.get(1));
+        assertEquals("  It did not learn; " + caches.resolve("training.log") + " says why. The gateway starts all the same, only later."
+                + " ./llmchat train tries again.", said.get(1));
+        assertTrue(caches().stream().noneMatch(f -> f.toString().endsWith(".aot")), () -> caches.toString());
+        Files.createFile(home.resolve("target/built"));
+        assertEquals("Built.", said(0, Map.of(), "build"), "it is not tried at each build");
+        assertEquals(said, train(), "but by who wants it");
+    }
+
+    /** A Java of our own: what it does in a training run, and what in place of the gateway. */
+    private Map<String, String> java(String version, String trains, String serves) throws IOException {
+        Path jdk = home.resolve("jdk");
+        script(jdk.resolve("bin/java"), "case \" $* \" in *TrainingRun*) " + trains + " ;; *) " + serves + " ;; esac");
+        script(jdk.resolve("bin/javac"), "");
+        Files.writeString(jdk.resolve("release"), "JAVA_VERSION=\"" + version + "\"\n");
+        return Map.of("JAVA_HOME", jdk.toString());
+    }
+
+    private static final String LEARNS = "for a; do case $a in -XX:AOTCacheOutput=*) : >\"${a#*=}\" ;; esac; done";
+
+    private static void script(Path file, String text) throws IOException {
+        Files.createDirectories(file.getParent());
+        Files.writeString(file, "#!/bin/bash\n" + text + "\n");
+        assertTrue(file.toFile().setExecutable(true));
+    }
+
+    private Map<String, String> withMaven(Map<String, String> settings, String text) throws IOException {
+        script(home.resolve("bin/mvn"), text);
+        Map<String, String> all = new HashMap<>(settings);
+        all.put("PATH", home.resolve("bin") + ":" + System.getenv("PATH"));
+        return all;
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"TERM", "INT"})
+    void whoEndsItWhileItTeachesTheJvmStartsNothingAndLeavesNothing(String signal) throws Exception {
+        Files.createFile(home.resolve("target/built"));
+        Map<String, String> java = java("99", "trap 'echo >\"" + home + "/ended\"; exit 130' TERM INT; echo >\"" + home
+                + "/begun\"; while [ -d \"" + home + "\" ]; do sleep 0.1; done", "echo >\"" + home + "/served\"");
+        ProcessBuilder run = new ProcessBuilder("setsid", "env", "--default-signal=INT", home.resolve("llmchat").toString(), "run");
+        run.environment().putAll(java);
+        Process launched = run.start();
+        until("it teaches", () -> Files.exists(home.resolve("begun")));
+        // a terminal tells all of them
+        String whom = (signal.equals("INT") ? "-" : "") + launched.pid();
+        assertEquals(0, new ProcessBuilder("kill", "-" + signal, "--", whom).start().waitFor());
+        assertTrue(launched.waitFor(30, TimeUnit.SECONDS));
+        assertEquals(130, launched.exitValue());
+        assertTrue(Files.exists(home.resolve("ended")), "what the JVM has started it ends first");
+        assertFalse(Files.exists(home.resolve("served")));
         assertEquals(List.of(), caches());
+    }
+
+    @Test
+    void oneAtATimeBuilds() throws Exception {
+        Map<String, String> settings = withMaven(java("99", LEARNS + "; env >>\"" + home + "/trainings\"", "ls -l /proc/$$/fd >\"" + home + "/files\""),
+                "echo >>\"" + home + "/builds\"; while [ -d \"" + home + "\" ] && [ ! -f \"" + home + "/go\" ]; do sleep 0.1; done; mkdir -p \"" + home + "/target/classes/io\"");
+        Path old = Files.createFile(home.resolve("target/classes/Old.class"));
+        Process first = launch("run", settings);
+        until("it builds", () -> Files.exists(home.resolve("builds")));
+        Process second = launch("run", settings);
+        readTo(second, "Another ./llmchat is building; waiting for its end ...");
+        Files.createFile(home.resolve("go"));
+        for (Process each : List.of(first, second)) {
+            assertTrue(each.waitFor(60, TimeUnit.SECONDS));
+            assertEquals(0, each.exitValue());
+        }
+        assertEquals(1, Files.readAllLines(home.resolve("builds")).size());
+        List<String> training = Files.readAllLines(home.resolve("trainings"));
+        assertEquals(1, training.stream().filter("LC_ALL=C.UTF-8"::equals).count(), training::toString);
+        assertFalse(Files.exists(old), "what is in the sources no more is forgotten");
+        assertFalse(Files.readString(home.resolve("files")).contains(home + "/llmchat\n"), "the gateway does not go on to build");
+    }
+
+    @Test
+    void aBuildThatFailsSaysSo() throws Exception {
+        assertEquals("The build failed; all of its output is in " + home.resolve("target/build.log") + ".", said(1, withMaven(java("99", "", ""), "exit 1"), "build"));
+    }
+
+    @Test
+    void whatCannotBeUsedIsTold() throws Exception {
+        for (String heap : List.of("512", "1.5g", "0m", "m")) {
+            assertEquals("LLMCHAT_HEAP is '" + heap + "'; it takes a whole number with k, m or g, such as 512m.", said(2, Map.of("LLMCHAT_HEAP", heap), "start"));
+        }
+        String old = java("17.0.1", "", "").get("JAVA_HOME");
+        for (String jdk : List.of(old, "/nowhere", "")) {
+            for (String command : List.of("start", "train")) {
+                assertEquals("JAVA_HOME is '" + jdk + "'; it takes the folder of a Java of version 21 or later.", said(1, Map.of("JAVA_HOME", jdk), command));
+            }
+        }
+        assertEquals("routes export takes the name of a folder, and this one is empty.", said(1, Map.of(), "routes", "export", ""));
+        assertEquals("Settings are environment variables; README.md lists them.", said(2, Map.of(), "test", "cluster", "jbang"));
+        Files.delete(jar);
+        for (String command : List.of("start", "train")) {
+            assertEquals("Nothing is built yet: ./llmchat build does that.", said(1, Map.of(), command));
+        }
+    }
+
+    /** The last line of what it says before it ends with this code. */
+    private String said(int code, Map<String, String> settings, String... command) throws Exception {
+        Process launched = launch(Path.of("").toAbsolutePath(), List.of(command), settings);
+        List<String> said = launched.inputReader().lines().toList();
+        assertEquals(code, launched.waitFor(), said::toString);
+        return said.getLast();
     }
 
     @Test
     void aPathInASettingIsRelativeToWhereTheUserIs() throws Exception {
         Path here = Files.createDirectory(home.resolve("here"));
-        Process gateway = launch(here, "start", Map.of("KEYS_FILE", "keys.yaml", "DATA_DIR", "stores"));
+        Process gateway = launch(here, List.of("start"), Map.of("KEYS_FILE", "keys.yaml", "DATA_DIR", "stores"));
         List<String> said = gateway.inputReader().lines().toList();
         assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
         assertEquals(1, gateway.exitValue());
@@ -122,11 +229,10 @@ class LauncherTest {
 
     @Test
     void whatHasChangedIsBuiltOnceAndNotIntoTheJarOfAGatewayThatRuns() throws Exception {
-        Path maven = Files.createDirectory(home.resolve("bin")).resolve("mvn");
+        Path maven = home.resolve("bin/mvn");
         Path builds = home.resolve("builds");
         // as where the classes come out the same: the jar is not written
-        Files.writeString(maven, "#!/bin/sh\necho >>" + builds + "\nmkdir -p " + home.resolve("target/classes/io") + "\n");
-        assertTrue(maven.toFile().setExecutable(true));
+        script(maven, "echo >>\"" + builds + "\"\nmkdir -p \"" + home.resolve("target/classes/io") + "\"");
         Path source = Files.createFile(home.resolve("pom.xml"));
         Path running = Files.createLink(home.resolve("running.jar"), jar);
         FileTime made = Files.getLastModifiedTime(jar);
@@ -149,11 +255,7 @@ class LauncherTest {
 
     /** Runs a command of the launcher with a Maven that writes its environment where its output goes, and does nothing. */
     private void withoutMaven(String command) throws Exception {
-        Path maven = Files.createDirectories(home.resolve("bin")).resolve("mvn");
-        Files.writeString(maven, "#!/bin/sh\nenv\n");
-        assertTrue(maven.toFile().setExecutable(true));
-        Process launched = launch(command, Map.of("PATH", maven.getParent() + ":" + System.getenv("PATH"), "DB_HOST", "203.0.113.1",
-                "ADMIN_API_KEY", "of-the-user", "LOG_FORMAT", "json"));
+        Process launched = launch(command, withMaven(Map.of("DB_HOST", "203.0.113.1", "ADMIN_API_KEY", "of-the-user", "LOG_FORMAT", "json"), "env"));
         launched.inputReader().lines().forEach(l -> { });
         launched.waitFor();
     }
@@ -179,11 +281,12 @@ class LauncherTest {
     }
 
     private Process launch(String command, Map<String, String> settings) throws IOException {
-        return launch(Path.of("").toAbsolutePath(), command, settings);
+        return launch(Path.of("").toAbsolutePath(), List.of(command), settings);
     }
 
-    private Process launch(Path from, String command, Map<String, String> settings) throws IOException {
-        ProcessBuilder launcher = new ProcessBuilder(home.resolve("llmchat").toString(), command).directory(from.toFile());
+    private Process launch(Path from, List<String> command, Map<String, String> settings) throws IOException {
+        ProcessBuilder launcher = new ProcessBuilder(home.resolve("llmchat").toString()).directory(from.toFile());
+        launcher.command().addAll(command);
         launcher.environment().putAll(Map.of("JAVA_HOME", System.getProperty("java.home"), "DATA_DIR", home.resolve("data").toString(), "DRAIN_DELAY", "0"));
         launcher.environment().putAll(settings);
         return launcher.redirectErrorStream(true).start();

@@ -40,6 +40,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** The gateway as a process: what it says at its start, and that it leaves nothing behind at its end. */
 class ProcessTest {
@@ -103,6 +104,16 @@ class ProcessTest {
         assertEquals(0, gateway.exitValue());
         until("PostgreSQL has ended", () -> !postgres.isAlive() || zombie(postgres));
         until("Redis has ended", () -> !redis.isAlive() || zombie(redis));
+    }
+
+    @Test
+    void whatItTellsToTryHasTheKeyThatIsNeededAndDoesNotShowIt() throws Exception {
+        String admin = "admin-" + UUID.randomUUID();
+        Map<String, String> settings = new HashMap<>(GatewayProcess.sharedStores());
+        settings.putAll(Map.of("PORT", Integer.toString(freePort()), "AUTH_MODE", "keys", "ADMIN_API_KEY", admin));
+        List<String> lines = readTo(start(settings), "curl -N");
+        assertTrue(lines.getLast().contains(" -H \"Authorization: Bearer $ADMIN_API_KEY\" "), lines::toString);
+        assertFalse(String.join("\n", lines).contains(admin), lines::toString);
     }
 
     @Test
@@ -251,12 +262,15 @@ class ProcessTest {
         until("no process has its data", () -> ProcessHandle.allProcesses().noneMatch(p -> p.info().commandLine().orElse("").contains(data)));
     }
 
-    @Test
-    void aCheckOfRoutesThatIsInterruptedLeavesNothingBehind() throws Exception {
-        Process check = GatewayProcess.java("-Djava.io.tmpdir=" + folder, "io.llmchat.CheckRoutes",
-                RouteFolder.in(folder.resolve("routes")).folder().toString()).redirectErrorStream(true).start();
+    @ParameterizedTest
+    @ValueSource(strings = {"TERM", "HUP"})
+    void aCheckOfRoutesThatIsInterruptedLeavesNothingBehind(String signal) throws Exception {
+        ProcessBuilder java = GatewayProcess.java("-Djava.io.tmpdir=" + folder, "io.llmchat.CheckRoutes",
+                RouteFolder.in(folder.resolve("routes")).folder().toString());
+        java.command().addAll(0, List.of("env", "--default-signal=HUP"));
+        Process check = java.redirectErrorStream(true).start();
         readTo(check, "Creating PostgreSQL in ");
-        check.destroy();
+        assertEquals(0, new ProcessBuilder("kill", "-" + signal, Long.toString(check.pid())).start().waitFor());
         assertTrue(check.waitFor(60, TimeUnit.SECONDS));
         assertEquals(130, check.exitValue());
         try (Stream<Path> left = Files.list(folder)) {

@@ -28,7 +28,7 @@ public final class CheckRoutes {
     public static void main(String[] args) throws IOException {
         Path data = Files.createTempDirectory("llmchat-check");
         AtomicBoolean interrupted = new AtomicBoolean();
-        for (String signal : List.of("TERM", "INT")) {
+        for (String signal : List.of("TERM", "INT", "HUP")) {
             Signal.handle(new Signal(signal), s -> {
                 if (interrupted.getAndSet(true)) {
                     Runtime.getRuntime().halt(130);

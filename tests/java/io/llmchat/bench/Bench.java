@@ -11,6 +11,7 @@ import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -22,7 +23,13 @@ import java.util.Map;
  */
 public final class Bench implements AutoCloseable {
 
-    private static final int ROUNDS = 3;
+    /** By chance alone three rounds lie apart from three others in one of ten comparisons, five from five in one of 126. */
+    private static final int ROUNDS = 5;
+    /** Files that a process has open beside two for each stream, also where requests wait a second for it. */
+    private static final int OTHER_FILES = 2_000;
+    /** The usual heap has room for so many streams. */
+    private static final int STREAMS_IN_USUAL_HEAP = 4_000;
+    static final String LARGE_HEAP = "512m";
     /** Cores that others may use before figures are doubted. */
     private static final double NOISY = 0.2;
     /** So many loads of some seconds at most are given to who still gets faster. */
@@ -53,6 +60,10 @@ public final class Bench implements AutoCloseable {
             List<Metric> all = new ArrayList<>(metrics);
             all.addAll(List.of(Metric.COMPLETE, Metric.CPU, Metric.RSS));
             return all;
+        }
+
+        boolean hasMoreStreamsThan(int most) {
+            return id.startsWith("streams-") && connections > most;
         }
     }
 
@@ -116,15 +127,44 @@ public final class Bench implements AutoCloseable {
         return generator;
     }
 
-    Map<String, String> machine() {
+    /** @param settings of the gateway; what they leave out is that of this process */
+    Map<String, String> machine(Map<String, String> settings) {
         Map<String, String> machine = new LinkedHashMap<>();
         machine.put("processors", Integer.toString(processors));
         machine.put("placing", cores.toString());
         machine.put("Java", System.getProperty("java.vendor.version", "") + " " + System.getProperty("java.vm.version"));
         machine.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version") + " " + System.getProperty("os.arch"));
-        machine.put("stores", System.getenv("DB_HOST") == null ? "embedded" : "external");
+        machine.put("stores", set("DB_HOST", settings).equals(Results.NOT_SET) ? "embedded" : "external");
+        for (String name : List.of("LLMCHAT_HEAP", "JAVA_OPTS")) {
+            machine.put(name, set(name, settings));
+        }
         machine.put("length", quick ? "quick" : "full");
         return machine;
+    }
+
+    static String set(String name, Map<String, String> settings) {
+        String value = settings.getOrDefault(name, System.getenv().getOrDefault(name, ""));
+        return value.isEmpty() ? Results.NOT_SET : value;
+    }
+
+    /** How many streams there may be: each has two files in the gateway. */
+    static int mostStreams() throws IOException {
+        try (var limits = Files.lines(Path.of("/proc/self/limits"))) {
+            String[] files = limits.filter(l -> l.startsWith("Max open files")).findFirst().orElseThrow().trim().split("\\s+");
+            return files[4].equals("unlimited") ? Integer.MAX_VALUE : mostStreams(Integer.parseInt(files[4]));
+        }
+    }
+
+    static int mostStreams(int files) {
+        return Math.max(0, (files - OTHER_FILES) / 200 * 100);
+    }
+
+    /** With as many streams as there may be where a scenario has more; without those for which there is no room at all. */
+    static List<Scenario> possible(List<Scenario> scenarios, int most) {
+        if (scenarios.stream().anyMatch(s -> s.hasMoreStreamsThan(most))) {
+            say("Open files are limited (ulimit -Hn): " + most + " streams at most.");
+        }
+        return scenarios.stream().map(s -> s.hasMoreStreamsThan(most) ? streams(most, s.usual) : s).filter(s -> s.connections > 0).distinct().toList();
     }
 
     /** A POST of a chat; {@code headers} end with a line break each. */
@@ -206,10 +246,22 @@ public final class Bench implements AutoCloseable {
         return measured.metrics();
     }
 
-    private Results run(List<Scenario> scenarios) throws Exception {
-        Results results = new Results(DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm").format(LocalDateTime.now()), machine());
+    /** What is measured now on a gateway with these settings. */
+    Results results(Map<String, String> settings) {
+        return new Results(DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm").format(LocalDateTime.now()), machine(settings));
+    }
+
+    private Map<String, String> settings(List<Scenario> scenarios) {
+        Map<String, String> settings = new HashMap<>(settings());
+        if (scenarios.stream().anyMatch(s -> s.hasMoreStreamsThan(STREAMS_IN_USUAL_HEAP))) {
+            settings.put("LLMCHAT_HEAP", System.getenv().getOrDefault("LLMCHAT_HEAP", LARGE_HEAP));
+        }
+        return settings;
+    }
+
+    private void run(List<Scenario> scenarios, Map<String, String> settings, Results results) throws Exception {
         InetSocketAddress direct = new InetSocketAddress("127.0.0.1", providerPort);
-        try (GatewayUnderLoad gateway = new GatewayUnderLoad(HOME, OUT.resolve("data"), cores, settings())) {
+        try (GatewayUnderLoad gateway = new GatewayUnderLoad(HOME, OUT.resolve("data"), cores, settings)) {
             say("Warming up ...");
             for (boolean stream : new boolean[] {false, true}) {
                 Scenario warm = scenarios.stream().filter(s -> s.stream == stream).findFirst().orElse(null);
@@ -228,7 +280,17 @@ public final class Bench implements AutoCloseable {
                 }
             }
         }
-        return results;
+    }
+
+    /** What was measured, also if it is not all. */
+    private static void tell(Results results, List<Scenario> scenarios) throws IOException {
+        List<Scenario> measured = scenarios.stream().filter(s -> results.scenarios().containsKey(s.id)).toList();
+        for (Scenario s : measured) {
+            say(String.format(Locale.ROOT, "%n### %s: %s%n%n%s", s.id, s.title, results.table(s.id, s.columns())));
+        }
+        if (!measured.isEmpty()) {
+            save(results, chart(results, measured), "bench");
+        }
     }
 
     static void say(String line) {
@@ -283,15 +345,22 @@ public final class Bench implements AutoCloseable {
                 default -> stop("bench takes --quick, --scenarios a,b and --compare FILE, not '" + args[i] + "'.");
             }
         }
+        scenarios = possible(scenarios, mostStreams());
+        if (earlier != null && scenarios.stream().map(Scenario::id).noneMatch(earlier.scenarios()::containsKey)) {
+            stop("There is nothing to compare: the earlier run has " + earlier.scenarios().keySet() + ", and not "
+                    + scenarios.stream().map(Scenario::id).toList() + ".");
+        }
         Files.createDirectories(OUT);
         Results results;
         try (Bench bench = new Bench(quick)) {
-            results = bench.run(scenarios);
+            Map<String, String> settings = bench.settings(scenarios);
+            results = bench.results(settings);
+            try {
+                bench.run(scenarios, settings, results);
+            } finally {
+                tell(results, scenarios);
+            }
         }
-        for (Scenario s : scenarios) {
-            say(String.format(Locale.ROOT, "%n### %s: %s%n%n%s", s.id, s.title, results.table(s.id, s.columns())));
-        }
-        save(results, chart(results, scenarios), "bench");
         if (earlier != null) {
             results.compare(earlier).forEach(Bench::say);
             if (results.changesSince(earlier, Results.GATEWAY).stream().anyMatch(Results.Change::worse)) {
@@ -300,7 +369,7 @@ public final class Bench implements AutoCloseable {
         }
     }
 
-    private static List<Scenario> named(String names) {
+    static List<Scenario> named(String names) {
         List<Scenario> found = new ArrayList<>();
         for (String name : names.split(",")) {
             SCENARIOS.stream().filter(s -> s.id.equals(name)).findFirst().ifPresentOrElse(found::add,

@@ -86,11 +86,18 @@ final class GatewayUnderLoad implements AutoCloseable {
 
     /** What it has used of the processor since its start; the kernel counts in hundredths of a second. */
     Duration cpu() {
-        return process.info().totalCpuDuration().orElseThrow();
+        return process.info().totalCpuDuration().orElseThrow(this::ended);
+    }
+
+    private IllegalStateException ended() {
+        return new IllegalStateException("The gateway has ended; all of its output is in " + log() + ".");
     }
 
     /** From now on {@link #peakMiB} tells of what comes. */
     void forgetPeak() throws IOException {
+        if (!process.isAlive()) {
+            throw ended();
+        }
         Files.writeString(Path.of("/proc", Long.toString(process.pid()), "clear_refs"), "5");
     }
 

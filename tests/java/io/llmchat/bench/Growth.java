@@ -14,8 +14,6 @@ import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.Statement;
 import java.time.Duration;
-import java.time.LocalDateTime;
-import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -41,9 +39,6 @@ public final class Growth implements AutoCloseable {
     /** So many of what there is are used in turn: that is what callers do, and what a cache can hold. */
     private static final int MOST_IN_USE = 1_000;
     private static final int MESSAGES_IN_SESSION = 20;
-    /** Files that a process has open beside two for each stream, also where requests wait a second for it. */
-    private static final int OTHER_FILES = 2_000;
-    private static final String HEAP = "512m";
     private static final String MODEL = "bench-20-0-0";
     /** A token now, and one every ten seconds. */
     private static final String HELD = "openai/bench-100000-0-10000";
@@ -72,7 +67,7 @@ public final class Growth implements AutoCloseable {
 
     private Growth(Bench bench) throws Exception {
         this.bench = bench;
-        results = new Results(DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm").format(LocalDateTime.now()), bench.machine());
+        results = bench.results(settings());
         exportRoutes();
         gateway = new GatewayUnderLoad(Bench.HOME, Bench.OUT.resolve("data"), bench.cores(), settings());
         // on loopback, as the user whose it is: the line after the folder and the time is the port
@@ -86,8 +81,7 @@ public final class Growth implements AutoCloseable {
         // what fills a database has one of its own
         settings.putAll(Map.of("DB_HOST", "", "REDIS_HOST", "", "ROUTES_DIR", routes.toString(), "KEY_HASH_SECRET", SECRET,
                 "HISTORY_MAX_MESSAGES", Integer.toString(MESSAGES_IN_SESSION), "STREAM_TIMEOUT", "3600000"));
-        // the usual heap has room for some 4000 streams
-        settings.put("LLMCHAT_HEAP", System.getenv().getOrDefault("LLMCHAT_HEAP", HEAP));
+        settings.put("LLMCHAT_HEAP", System.getenv().getOrDefault("LLMCHAT_HEAP", Bench.LARGE_HEAP));
         return settings;
     }
 
@@ -128,15 +122,17 @@ public final class Growth implements AutoCloseable {
             for (int i = 0; i < (now == series.steps[0] ? FIRST_WARM_UP : 1); i++) {
                 bench.generator().run(load(requests, series.rate), Bench.NOTHING);
             }
-            double idle = idle();
+            List<Double> withoutLoad = new ArrayList<>();
             for (int i = 0; i < WINDOWS; i++) {
+                double idle = idle();
+                withoutLoad.add(idle);
                 Map<Metric, Double> metrics = bench.measure(gateway, load(requests, series.rate), name(series, now));
                 metrics.computeIfPresent(Metric.CPU, (m, cpu) -> Math.max(0, cpu - idle * 1e6 / series.rate));
                 results.add(name(series, now), Results.GATEWAY, metrics);
             }
             Bench.say(String.format(Locale.ROOT, "%-24s CPU µs/request %-20s p50 ms %-20s complete %s %%, without load %.1f %% of a core", name(series, now),
                     results.get(name(series, now), Results.GATEWAY, Metric.CPU), results.get(name(series, now), Results.GATEWAY, Metric.P50),
-                    results.get(name(series, now), Results.GATEWAY, Metric.COMPLETE), 100 * idle));
+                    results.get(name(series, now), Results.GATEWAY, Metric.COMPLETE), 100 * Spread.of(withoutLoad).median()));
         }
         release();
     }
@@ -295,16 +291,9 @@ public final class Growth implements AutoCloseable {
         new ProcessBuilder("sync").start().waitFor();
     }
 
-    private static int mostStreams() throws IOException {
-        try (var limits = Files.lines(Path.of("/proc/self/limits"))) {
-            String[] files = limits.filter(l -> l.startsWith("Max open files")).findFirst().orElseThrow().trim().split("\\s+");
-            return files[4].equals("unlimited") ? Integer.MAX_VALUE : (Integer.parseInt(files[4]) - OTHER_FILES) / 200 * 100;
-        }
-    }
-
     private List<Series> series() throws IOException {
-        int most = mostStreams();
-        int[] streams = IntStream.of(10, 100, 1_000, 5_000, 10_000).map(n -> Math.min(n, most)).distinct().toArray();
+        int most = Bench.mostStreams();
+        int[] streams = IntStream.of(10, 100, 1_000, 5_000, 10_000).map(n -> Math.min(n, most)).filter(n -> n > 0).distinct().toArray();
         if (most < 10_000) {
             Bench.say("Open files are limited (ulimit -Hn): " + most + " streams at most.");
         }
@@ -312,8 +301,8 @@ public final class Growth implements AutoCloseable {
                 new Series("keys", "API keys, each with a user", RATE, new int[] {100, 1_000, 10_000, 100_000}, this::keys),
                 new Series("routes", "Route files added", RATE, new int[] {25, 50, 100, 200}, this::routes),
                 new Series("streams", "Open streams", RATE, streams, this::streams),
-                // the last: PostgreSQL tidies up after it
-                new Series("messages", "Stored messages, chats in sessions", SESSION_RATE, new int[] {1_000, 10_000, 100_000, 1_000_000}, this::messages));
+                // the last: PostgreSQL tidies up after it; the load itself writes some thousand
+                new Series("messages", "Stored messages, chats in sessions", SESSION_RATE, new int[] {10_000, 100_000, 1_000_000}, this::messages));
     }
 
     /** Measures all of it, or what is named. */
@@ -326,10 +315,15 @@ public final class Growth implements AutoCloseable {
         try (Bench bench = new Bench(false); Growth growth = new Growth(bench)) {
             List<Series> all = growth.series().stream().filter(s -> named.isEmpty() || named.contains(s.id)).toList();
             bench.settle(growth.closed(chat("openai/" + MODEL, "")), Bench.MOST_WARM_UP);
-            for (Series series : all) {
-                growth.run(series);
+            try {
+                for (Series series : all) {
+                    growth.run(series);
+                }
+            } finally {
+                if (!growth.results.scenarios().isEmpty()) {
+                    Bench.save(growth.results, growth.chart(all), "growth");
+                }
             }
-            Bench.save(growth.results, growth.chart(all), "growth");
         }
     }
 

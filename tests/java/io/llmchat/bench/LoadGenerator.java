@@ -52,7 +52,7 @@ public final class LoadGenerator implements AutoCloseable {
         void end();
     }
 
-    /** Returns when all answers are there, or {@code grace} is over; what has no answer by then is an error. */
+    /** Returns when all answers are there, or {@code grace} is over; what has no answer by then is an error. Throws what the watch throws at the end. */
     Measured run(Load load, Watch watch) throws Exception {
         Run run = new Run(load, watch);
         loop.execute(run::start);
@@ -195,12 +195,16 @@ public final class LoadGenerator implements AutoCloseable {
             if (over.isDone()) {
                 return;
             }
-            watch.end();
-            if (open + waiting.size() > 0) {
-                errors.merge("no answer", (long) open + waiting.size(), Long::sum);
-                sent += waiting.size();
+            try {
+                watch.end();
+                if (open + waiting.size() > 0) {
+                    errors.merge("no answer", (long) open + waiting.size(), Long::sum);
+                    sent += waiting.size();
+                }
+                over.complete(new Measured(sent, complete, inTime, load.length().toNanos() / 1e9, errors, latency, first, gaps, mostOpen));
+            } catch (RuntimeException e) {
+                over.completeExceptionally(e);
             }
-            over.complete(new Measured(sent, complete, inTime, load.length().toNanos() / 1e9, errors, latency, first, gaps, mostOpen));
             channels.forEach(Channel::close);
         }
     }

@@ -1,6 +1,8 @@
 package io.llmchat.bench;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.net.httpserver.HttpExchange;
@@ -14,6 +16,7 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -179,6 +182,24 @@ class LoadGeneratorTest {
         assertEquals(Map.of("no answer", 5L), never.errors());
         assertEquals(5, never.sent());
         assertEquals(0, never.complete());
+    }
+
+    @Test
+    void whoCannotWatchUntilTheEndIsToldSo() {
+        IllegalStateException gone = new IllegalStateException("gone");
+        LoadGenerator.Watch watch = new LoadGenerator.Watch() {
+            @Override
+            public void begin() {
+                // it is there still
+            }
+
+            @Override
+            public void end() {
+                throw gone;
+            }
+        };
+        Load load = open(provider.port(), chat("bench-1-0-0", false), 1, 50, Duration.ofMillis(100), 0);
+        assertSame(gone, assertThrows(ExecutionException.class, () -> generator.run(load, watch)).getCause());
     }
 
     @Test

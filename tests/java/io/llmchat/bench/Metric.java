@@ -14,6 +14,11 @@ enum Metric {
         this.less = less;
     }
 
+    /** What two runs are compared by: a round in which answers were lost is not made good by the others. */
+    double of(Spread spread) {
+        return this == COMPLETE ? spread.low() : spread.median();
+    }
+
     /** Whether it is a time that can be compared with the one without a gateway. */
     boolean isTime() {
         return title.endsWith(" ms");

@@ -21,6 +21,9 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
     static final String DIRECT = "direct";
     static final String GATEWAY = "gateway";
 
+    /** What stands for a setting that is none, in the file too. */
+    static final String NOT_SET = "not set";
+
     /** A change of the median up to this is none, whatever the rounds say. */
     private static final double MARGIN = 0.05;
 
@@ -93,12 +96,12 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
     record Change(String scenario, String of, Metric metric, Spread before, Spread now) {
 
         boolean worse() {
-            return now.median() > before.median() == metric.less;
+            return metric.of(now) > metric.of(before) == metric.less;
         }
 
         @Override
         public String toString() {
-            double percent = 100 * (now.median() / before.median() - 1);
+            double percent = 100 * (metric.of(now) / metric.of(before) - 1);
             return scenario + ", " + metric.title + ": " + now + ", was " + before
                     + (Double.isFinite(percent) ? String.format(java.util.Locale.ROOT, " (%+.0f %%)", percent) : "");
         }
@@ -115,9 +118,8 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
                     continue;
                 }
                 boolean apart = now.low() > before.high() || now.high() < before.low();
-                // an answer that is not whole is no matter of degree
-                double margin = metric == Metric.COMPLETE ? 0 : MARGIN * before.median();
-                if (apart && Math.abs(now.median() - before.median()) > margin) {
+                // an answer that is not whole is no matter of degree, nor of rounds
+                if (metric == Metric.COMPLETE ? now.low() != before.low() : apart && Math.abs(now.median() - before.median()) > MARGIN * before.median()) {
                     changes.add(new Change(scenario, of, metric, before, now));
                 }
             }
@@ -129,11 +131,16 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
     List<String> compare(Results earlier) {
         List<String> lines = new ArrayList<>();
         machine.forEach((what, value) -> {
-            String before = earlier.machine.get(what);
+            String before = earlier.machine.getOrDefault(what, NOT_SET);
             if (!value.equals(before)) {
                 lines.add("Not the same: " + what + " is " + value + ", and was " + before + ".");
             }
         });
+        List<String> missing = new ArrayList<>(scenarios.keySet());
+        missing.removeAll(earlier.scenarios.keySet());
+        if (!missing.isEmpty()) {
+            lines.add("Not measured on " + earlier.date + ": " + String.join(", ", missing) + ".");
+        }
         if (!changesSince(earlier, DIRECT).isEmpty()) {
             lines.add("Without the gateway the figures differ too, so the machine was not the same or not as free:");
             changesSince(earlier, DIRECT).forEach(change -> lines.add("  " + change));

@@ -61,6 +61,36 @@ class ResultsTest {
     }
 
     @Test
+    void aRoundInWhichAnswersWereLostIsNotMadeGoodByTheOthers() {
+        assertEquals(List.of("Worse than on 2026-01-01 12:00:", "  a, complete %: 100 (60.0-100), was 100 (-40 %)"),
+                compared(Metric.COMPLETE, rounds(100, 100, 100), rounds(100, 60, 100)));
+        assertEquals("99.9", Spread.number(99.96));
+        assertEquals("100", Spread.number(100));
+    }
+
+    @Test
+    void whatTheEarlierRunHasNotMeasuredIsTold() {
+        Results now = of("a", "gateway", Metric.P99, 1, 1, 1);
+        now.add("b", "gateway", Map.of(Metric.P99, 1.0));
+        assertEquals("Not measured on 2026-01-01 12:00: b.", now.compare(of("a", "gateway", Metric.P99, 1, 1, 1)).getFirst());
+    }
+
+    @Test
+    void otherOptionsOfTheJvmAreNotTheSame() {
+        Results now = new Results("2026-01-02 12:00", Map.of("processors", "2", "LLMCHAT_HEAP", "1g", "JAVA_OPTS", Results.NOT_SET));
+        assertEquals("Not the same: LLMCHAT_HEAP is 1g, and was not set.", now.compare(of("a", "direct", Metric.P50, 1)).getFirst());
+        assertEquals(Results.NOT_SET, Bench.set("DB_HOST", Map.of("DB_HOST", "")));
+    }
+
+    @Test
+    void thereAreNoMoreStreamsThanOpenFilesAllow() {
+        assertEquals(List.of(0, 0, 1_000, 9_000), List.of(1_024, 2_199, 4_096, 20_000).stream().map(Bench::mostStreams).toList());
+        List<Bench.Scenario> named = Bench.named("json-1,streams-1000,streams-5000,streams-10000");
+        assertEquals(List.of("json-1", "streams-1000", "streams-4800"), Bench.possible(named, 4_800).stream().map(Bench.Scenario::id).toList());
+        assertEquals(List.of("json-1"), Bench.possible(named, 0).stream().map(Bench.Scenario::id).toList());
+    }
+
+    @Test
     void anotherMachineAndAnotherSpeedWithoutTheGatewayAreTold() {
         Results before = of("a", "direct", Metric.P50, 1, 1, 1);
         Results now = new Results("2026-01-02 12:00", Map.of("processors", "4"));
