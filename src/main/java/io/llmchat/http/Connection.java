@@ -8,9 +8,12 @@ import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.ChannelPromise;
 import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpContent;
+import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpHeaderValues;
 import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpUtil;
+import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.vertx.core.http.HttpConnection;
@@ -153,7 +156,12 @@ final class Connection extends ChannelDuplexHandler {
             bodyBytes = 0;
             begun = unanswered > 1;
             // RFC 9112, section 9.6: what follows a request that closes is not for us
-            last = !HttpUtil.isKeepAlive(request);
+            HttpVersion version = request.protocolVersion();
+            last = !HttpUtil.isKeepAlive(request) || version != HttpVersion.HTTP_1_1 && version != HttpVersion.HTTP_1_0;
+            if (last || version == HttpVersion.HTTP_1_0) {
+                // Vert.x reads no lists: where it came to another end than we do, it would drop what follows, and never release it
+                request.headers().set(HttpHeaderNames.CONNECTION, last ? HttpHeaderValues.CLOSE : HttpHeaderValues.KEEP_ALIVE);
+            }
             path = request.uri();
             requestId = request.headers().get(ClientStream.REQUEST_ID);
         }
