@@ -247,6 +247,41 @@ class ResumeTest {
     }
 
     @Test
+    void whoReadsNothingHoldsUpNobodyWhoComesBackHereOrElsewhere() throws Exception {
+        String text = "x".repeat(8_000);
+        try (TestGateway maker = TestGateway.with(); TestGateway other = TestGateway.with()) {
+            for (TestGateway at : List.of(maker, other)) {
+                AtomicInteger written = new AtomicInteger();
+                String name = model + (at == maker ? "" : "-elsewhere");
+                maker.provider().on(name, call -> {
+                    call.sse();
+                    for (int i = 0; i < 2_000; i++) {
+                        call.text(text);
+                        written.incrementAndGet();
+                    }
+                    call.finish("stop");
+                    call.done();
+                });
+                try (Sse slow = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + name, true))) {
+                    String id = answerId(slow.lineWith("id: "));
+                    slow.lineWith("xxx");
+                    TestGateway.untilStill("the provider is held up", written);
+                    assertTrue(written.get() < 2_000);
+                    try (Sse back = Sse.get(at.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":2")) {
+                        assertEquals("id: " + id + ":3", back.lineWith("id: "));
+                        back.lineWith("event: end");
+                    }
+                    // he has all of it, when he reads
+                    for (int i = 4; i < 2_000; i++) {
+                        assertEquals("id: " + id + ":" + i, slow.lineWith("id: "));
+                    }
+                    slow.lineWith("event: end");
+                }
+            }
+        }
+    }
+
+    @Test
     void openAiStreamsAreNumberedAndResumedWhereTheCallerAsksForIt() throws Exception {
         String plain = gateway.post("/v1/chat/completions", chat("openai/" + model, true)).body();
         assertFalse(plain.contains("id: "));
