@@ -72,7 +72,7 @@ final class Connection extends ChannelDuplexHandler {
     private String requestId;
     /** What was answered here, where Vert.x does not see it, or null. */
     private HttpResponse told;
-    private Object stuck;
+    private volatile Object stuck;
     private long stuckAt;
     private long stuckSince;
 
@@ -218,7 +218,8 @@ final class Connection extends ChannelDuplexHandler {
         Waiting what = waiting;
         ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
         boolean sending = queue != null && queue.totalPendingWriteBytes() > 0;
-        if (sending) {
+        // what was sent is forgotten too: Netty may take its object for what is sent next
+        if (sending || stuck != null) {
             channel.eventLoop().execute(() -> lookAtWrites(now));
         }
         if (what != Waiting.ANSWER && !(what == Waiting.IDLE && sending) && now - since > limit(what)) {
