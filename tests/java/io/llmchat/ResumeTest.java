@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.http.Memory;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -278,6 +279,27 @@ class ResumeTest {
                     slow.lineWith("event: end");
                 }
             }
+        }
+    }
+
+    @Test
+    void whereAStreamBreaksOffTheConnectionsOfThoseWhoFollowEndToo() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("one ");
+            end.await(10, TimeUnit.SECONDS);
+            call.cut();
+        });
+        try (Sse client = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true));
+                RawHttp back = new RawHttp(gateway.port())) {
+            String id = answerId(client.lineWith("id: "));
+            client.lineWith("one ");
+            back.send(RawHttp.head("GET", "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":1"));
+            TestGateway.until("it follows", back::answered);
+            end.countDown();
+            assertTrue(back.read().text().contains("event: error"));
+            assertTrue(back.closed());
         }
     }
 

@@ -404,7 +404,11 @@ public final class AnswerLog {
                 client.commit();
             }
             if (next == null) {
-                client.end(Buffer.buffer());
+                if (failure == null) {
+                    client.end(Buffer.buffer());
+                } else {
+                    client.endFailed(Buffer.buffer());
+                }
                 done.complete(null);
                 return;
             }

@@ -330,16 +330,17 @@ public final class ClientStream {
             if (log != null) {
                 log.fail(error);
             }
-            if (!gone) {
-                endWithConnection(last);
-            }
+            endFailed(last);
         }
     }
 
-    private void endWithConnection(Buffer last) {
-        // before the end: the next request may be here before we learn that the end is sent
-        CLOSING.put(request.connection(), this);
-        response.end(last).onComplete(v -> closeUnlessReused());
+    /** Ends a stream whose last event tells of a failure: here, or with {@code last}. */
+    void endFailed(Buffer last) {
+        if (!response.ended() && !gone) {
+            // before the end: the next request may be here before we learn that the end is sent
+            CLOSING.put(request.connection(), this);
+            response.end(last).onComplete(v -> closeUnlessReused());
+        }
     }
 
     /** What tells of a failure in a stream; those who come back for it get it too. */
