@@ -14,6 +14,7 @@ import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import io.netty.buffer.PoolArenaMetric;
 import io.netty.buffer.PooledByteBufAllocator;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -267,6 +268,37 @@ class ConnectionsTest {
             go.countDown();
         }
         assertEquals(404, gateway.get("/api/agents/" + agent).statusCode());
+    }
+
+    @Test
+    void whatComesBehindARequestThatIsReadInTwoWaysIsNotKept() throws Exception {
+        for (String last : List.of("HTTP/1.2\r\nHost: x", "HTTP/2.0\r\nHost: x", "HTTP/1.0\r\nHost: x\r\nConnection: keep-alive, x")) {
+            byte[] behind = ("GET /health/live " + last + "\r\n\r\n" + POST + "Content-Length: 100000000\r\n\r\n" + "x".repeat(64_000))
+                    .getBytes(StandardCharsets.ISO_8859_1);
+            long before = inUse();
+            for (int i = 0; i < 200; i++) {
+                try (RawHttp http = new RawHttp(gateway.port())) {
+                    http.send(behind);
+                    assertTrue(http.answered() || http.rest().length() > 0, last);
+                }
+            }
+            until("nothing is kept behind " + last, () -> inUse() - before < 2 << 20);
+        }
+    }
+
+    @Test
+    void theRequestThatClosesItsConnectionMaySayMoreOfIt() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("GET", "/health/live", "Connection: TE, close"));
+            assertEquals("close", http.read().header("Connection"));
+            assertTrue(http.closed());
+        }
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            for (int i = 0; i < 2; i++) {
+                http.send("GET /health/live HTTP/1.0\r\nHost: x\r\nConnection: keep-alive, x\r\n\r\n");
+                assertEquals("keep-alive", http.read().header("Connection"));
+            }
+        }
     }
 
     /** Bytes of the buffers that connections are read into. */

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.http.Memory;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -244,6 +245,62 @@ class ResumeTest {
         }
         assertEquals(2_000, written.get());
         assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void whoReadsNothingHoldsUpNobodyWhoComesBackHereOrElsewhere() throws Exception {
+        String text = "x".repeat(8_000);
+        try (TestGateway maker = TestGateway.with(); TestGateway other = TestGateway.with()) {
+            for (TestGateway at : List.of(maker, other)) {
+                AtomicInteger written = new AtomicInteger();
+                String name = model + (at == maker ? "" : "-elsewhere");
+                maker.provider().on(name, call -> {
+                    call.sse();
+                    for (int i = 0; i < 2_000; i++) {
+                        call.text(text);
+                        written.incrementAndGet();
+                    }
+                    call.finish("stop");
+                    call.done();
+                });
+                try (Sse slow = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + name, true))) {
+                    String id = answerId(slow.lineWith("id: "));
+                    slow.lineWith("xxx");
+                    TestGateway.untilStill("the provider is held up", written);
+                    assertTrue(written.get() < 2_000);
+                    try (Sse back = Sse.get(at.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":2")) {
+                        assertEquals("id: " + id + ":3", back.lineWith("id: "));
+                        back.lineWith("event: end");
+                    }
+                    // he has all of it, when he reads
+                    for (int i = 4; i < 2_000; i++) {
+                        assertEquals("id: " + id + ":" + i, slow.lineWith("id: "));
+                    }
+                    slow.lineWith("event: end");
+                }
+            }
+        }
+    }
+
+    @Test
+    void whereAStreamBreaksOffTheConnectionsOfThoseWhoFollowEndToo() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("one ");
+            end.await(10, TimeUnit.SECONDS);
+            call.cut();
+        });
+        try (Sse client = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true));
+                RawHttp back = new RawHttp(gateway.port())) {
+            String id = answerId(client.lineWith("id: "));
+            client.lineWith("one ");
+            back.send(RawHttp.head("GET", "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":1"));
+            TestGateway.until("it follows", back::answered);
+            end.countDown();
+            assertTrue(back.read().text().contains("event: error"));
+            assertTrue(back.closed());
+        }
     }
 
     @Test

@@ -418,6 +418,24 @@ class SessionsTest {
     }
 
     @Test
+    void anAnswerOfWhichOnlyTheBeginningIsKeptDoesNotStandThereAsAWhole() throws Exception {
+        String text = "x".repeat(100_000);
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 12; i++) {
+                call.text(text);
+            }
+            call.finish("stop");
+            call.done();
+        });
+        String body = gateway.post(PATH, ask(null, "One?", true)).body();
+        assertTrue(body.contains("event: end"));
+        JsonNode kept = history(first(body, "chatId")).path("messages").path(1);
+        assertEquals(1_100_000, kept.path("content").asText().length());
+        assertEquals("interrupted", kept.path("status").asText());
+    }
+
+    @Test
     void whatThereIsOfAnAnswerIsKeptAgainAndAgainWhileItIsMade() throws Exception {
         CountDownLatch first = new CountDownLatch(1);
         CountDownLatch second = new CountDownLatch(1);

@@ -4,10 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
+import io.llmchat.support.TestGateway;
 import io.vertx.core.Context;
 import io.vertx.core.MultiMap;
 import io.vertx.core.Vertx;
@@ -20,11 +22,14 @@ import io.vertx.core.http.PoolOptions;
 import io.vertx.core.http.RequestOptions;
 import io.vertx.core.impl.VertxInternal;
 import io.vertx.core.net.NetServer;
+import io.vertx.core.net.NetSocket;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 
@@ -186,6 +191,96 @@ class HttpUpstreamTest {
                 assertEquals("close", head.get("Connection"));
             }
             assertEquals(2, connections.get());
+        } finally {
+            vertx.close().toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
+        }
+    }
+
+    /** Counts what it gets, and pauses its call at the first of it if it shall. */
+    private static final class Reader extends CompletableFuture<Integer> implements Upstream.Receiver {
+        private final HttpUpstream call;
+        private final Runnable paused;
+        private int bytes;
+
+        Reader(HttpUpstream call, Runnable paused) {
+            this.call = call;
+            this.paused = paused;
+        }
+
+        @Override
+        public boolean head(int status, MultiMap headers) {
+            return true;
+        }
+
+        @Override
+        public void data(byte[] more) {
+            bytes += more.length;
+            if (paused != null && bytes == more.length) {
+                // in a turn of its own, as the relay does
+                Vertx.currentContext().runOnContext(v -> {
+                    call.pause();
+                    paused.run();
+                });
+            }
+        }
+
+        @Override
+        public void end() {
+            complete(bytes);
+        }
+
+        @Override
+        public void broken(Throwable cause) {
+            completeExceptionally(cause);
+        }
+    }
+
+    @Test
+    void whoIsGivenUpWhileItIsPausedDoesNotEndTheCallOfAnother() throws Exception {
+        Vertx vertx = Vertx.vertx(new VertxOptions().setEventLoopPoolSize(1));
+        try {
+            AtomicInteger connections = new AtomicInteger();
+            List<NetSocket> asked = new CopyOnWriteArrayList<>();
+            NetServer server = vertx.createNetServer().connectHandler(caller -> {
+                connections.incrementAndGet();
+                caller.handler(request -> {
+                    caller.write("HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\ndata: 1\n\n");
+                    asked.add(caller);
+                });
+            }).listen(0, "127.0.0.1").toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
+            HttpClient client = vertx.httpClientBuilder().with(new PoolOptions().setHttp1MaxSize(2)).withConnectHandler(ChunkDecoder::on).build();
+            RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST)
+                    .setAbsoluteURI("http://127.0.0.1:" + server.actualPort() + "/");
+            Context context = vertx.getOrCreateContext();
+            List<HttpUpstream> calls = new ArrayList<>();
+            List<Reader> readers = new ArrayList<>();
+            for (int i = 0; i < 4; i++) {
+                int number = i;
+                CompletableFuture<Void> paused = new CompletableFuture<>();
+                HttpUpstream call = new HttpUpstream(c -> client, options, Buffer.buffer("{}"), true);
+                calls.add(call);
+                readers.add(new Reader(call, i % 2 > 0 ? null : () -> paused.complete(null)));
+                context.runOnContext(v -> call.start(readers.get(number)));
+                TestGateway.until("it is asked", () -> asked.size() == number + 1);
+                if (i == 1) {
+                    context.runOnContext(v -> calls.get(0).abort());
+                }
+                if (i % 2 == 0) {
+                    paused.get(10, TimeUnit.SECONDS);
+                }
+                asked.get(i).write("data: 2\n\n");
+                if (i == 0) {
+                    // time for the end to come, if it were read
+                    assertThrows(TimeoutException.class, () -> readers.get(0).get(100, TimeUnit.MILLISECONDS));
+                } else {
+                    if (i == 2) {
+                        context.runOnContext(v -> call.resume());
+                    }
+                    assertEquals(18, readers.get(i).get(10, TimeUnit.SECONDS), "call " + i);
+                }
+            }
+            assertFalse(readers.get(0).isDone());
+            assertEquals(2, connections.get(), "all but the first were on one connection");
         } finally {
             vertx.close().toCompletionStage().toCompletableFuture().get(10, TimeUnit.SECONDS);
         }

@@ -21,7 +21,7 @@ public final class Chat {
 
     public static final String PROPERTY = "chat";
 
-    /** Characters; of a longer answer that breaks off, nobody is asked to repeat the beginning. */
+    /** Characters; of a longer answer no more is kept, and if it breaks off, nobody is asked to repeat the beginning. */
     private static final int MAX_SAID = 1_000_000;
 
     private final ClientStream client;
@@ -55,6 +55,7 @@ public final class Chat {
     private long firstTokenNanos;
     private long deadlineMillis;
     private final StringBuilder said = new StringBuilder();
+    private boolean saidMore;
     private WholeAnswer whole;
     private boolean continuable = true;
     /** Whether the call at hand has brought a token. */
@@ -277,7 +278,11 @@ public final class Chat {
         if (event.toolCall() || event.otherChoice() || said.length() > MAX_SAID) {
             continuable = false;
         }
-        if (event.content() != null && !event.otherChoice() && said.length() <= MAX_SAID) {
+        if (event.content() != null && !event.otherChoice()) {
+            if (said.length() > MAX_SAID) {
+                saidMore = true;
+                return;
+            }
             // what there is of it is stored now and then by another thread
             synchronized (said) {
                 said.append(event.content());
@@ -300,6 +305,11 @@ public final class Chat {
     /** The text of the answer, streamed or not. */
     public String text() {
         return whole == null ? said() : whole.text();
+    }
+
+    /** Whether that is all of it: of a stream without end only the beginning is kept. */
+    public boolean isTextWhole() {
+        return whole != null || !saidMore;
     }
 
     /** Whether somebody else can go on where a provider broke off: there is text, and text only, and time. */

@@ -19,7 +19,7 @@ import java.util.zip.Inflater;
  * One answer as its caller gets it, kept while it is made, so that others can follow it from any event on: requests
  * with the same key, and callers that come back. Each follower reads at its own pace. Events resemble each other, so that
  * all of a long answer but its end is kept compressed. Where there is no memory for it, it is kept no longer: nobody can
- * follow it then, and its own caller has it all the same. Safe for all threads.
+ * follow it then, and its own caller has it all the same, if he does not read it from here too. Safe for all threads.
  */
 public final class AnswerLog {
 
@@ -27,6 +27,8 @@ public final class AnswerLog {
     private static final int MOST_SPARE = 262_144;
     private static final int LEAST_BLOCK = 512;
     private static final int MOST_BLOCK = 8_192;
+    /** For so long it counts as held up once its caller could take no more. */
+    private static final long HELD_UP_NANOS = TimeUnit.SECONDS.toNanos(1);
     private static final Deflater DEFLATER = new Deflater(Deflater.BEST_SPEED, true);
 
     /** So many bytes of the answer; compressed where it has fewer. */
@@ -79,6 +81,9 @@ public final class AnswerLog {
     private boolean over;
     private ChatException failure;
     private long aloneSince;
+    /** When its caller last could take no more, or 0; and whether somebody has followed it on another instance. */
+    private long heldUpAt;
+    private boolean followedElsewhere;
 
     /**
      * @param owner the user whose answer it is
@@ -187,14 +192,33 @@ public final class AnswerLog {
         aloneSince = System.nanoTime();
     }
 
-    /** Whether its caller has left, and nobody follows it here. */
+    /** Whether its caller has left, or holds it up, and nobody follows it here. */
     public synchronized boolean isAlone() {
-        return aloneSince != 0 && followers.isEmpty() && !over;
+        return followers.isEmpty() && !over && (aloneSince != 0 || heldUpAt != 0 && System.nanoTime() - heldUpAt < HELD_UP_NANOS);
     }
 
     /** Somebody follows it on another instance. */
     public synchronized void wanted() {
         aloneSince = System.nanoTime();
+        followedElsewhere = true;
+    }
+
+    /** Its caller can take no more for now: whether others follow it, as far as that is known. */
+    synchronized boolean isWantedByOthers() {
+        heldUpAt = System.nanoTime();
+        return !dropped && !over && (followedElsewhere || !followers.isEmpty());
+    }
+
+    /** Its caller has all of it so far, can take no more for now, and has the rest as those who follow. On his context. */
+    void callerFollows(ClientStream caller) {
+        Follower follower = new Follower(caller, 0);
+        synchronized (this) {
+            follower.at = length;
+            followers.add(follower);
+        }
+        caller.whenGone(follower::leave);
+        follower.done.whenComplete((all, failure) -> follower.leave());
+        follower.waitForRoom();
     }
 
     /** Whether nobody has wanted it for the time of grace. */
@@ -380,7 +404,11 @@ public final class AnswerLog {
                 client.commit();
             }
             if (next == null) {
-                client.end(Buffer.buffer());
+                if (failure == null) {
+                    client.end(Buffer.buffer());
+                } else {
+                    client.endFailed(Buffer.buffer());
+                }
                 done.complete(null);
                 return;
             }
@@ -391,12 +419,16 @@ public final class AnswerLog {
                 keepAlive();
             }
             if (client.full()) {
-                waits = true;
-                client.whenDrained(() -> {
-                    waits = false;
-                    pump();
-                });
+                waitForRoom();
             }
+        }
+
+        void waitForRoom() {
+            waits = true;
+            client.whenDrained(() -> {
+                waits = false;
+                pump();
+            });
         }
 
         void keepAlive() {

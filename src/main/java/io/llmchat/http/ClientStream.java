@@ -66,6 +66,19 @@ public final class ClientStream {
         }
     }
 
+    /** The same caller, who has become one of those who follow. */
+    private ClientStream(ClientStream caller) {
+        this.request = caller.request;
+        this.response = caller.response;
+        this.context = caller.context;
+        this.dialect = caller.dialect;
+        this.requestId = caller.requestId;
+        this.chunks = caller.chunks;
+        this.committed = true;
+        response.exceptionHandler(e -> left());
+        response.closeHandler(v -> left());
+    }
+
     /** Takes the client of an exchange that has just come in, speaking the dialect of its path. */
     public static ClientStream open(Exchange exchange) {
         HttpMessage message = exchange.getMessage(HttpMessage.class);
@@ -230,6 +243,21 @@ public final class ClientStream {
         return !gone && response.writeQueueFull();
     }
 
+    /**
+     * Where others follow the answer, a caller who is full has the rest of it as they do: at his own pace, of what is kept.
+     *
+     * @return whether that is so: then what is sent from now on waits for nobody
+     */
+    public boolean letGo() {
+        if (gone || log == null || !log.isWantedByOthers()) {
+            return false;
+        }
+        gone = true;
+        log.callerFollows(new ClientStream(this));
+        watch();
+        return true;
+    }
+
     /** Runs {@code action} once when there is room again. */
     public void whenDrained(Runnable action) {
         response.drainHandler(v -> {
@@ -302,6 +330,13 @@ public final class ClientStream {
             if (log != null) {
                 log.fail(error);
             }
+            endFailed(last);
+        }
+    }
+
+    /** Ends a stream whose last event tells of a failure: here, or with {@code last}. */
+    void endFailed(Buffer last) {
+        if (!response.ended() && !gone) {
             // before the end: the next request may be here before we learn that the end is sent
             CLOSING.put(request.connection(), this);
             response.end(last).onComplete(v -> closeUnlessReused());

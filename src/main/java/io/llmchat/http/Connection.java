@@ -8,9 +8,12 @@ import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.ChannelPromise;
 import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpContent;
+import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpHeaderValues;
 import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpUtil;
+import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.vertx.core.http.HttpConnection;
@@ -69,7 +72,7 @@ final class Connection extends ChannelDuplexHandler {
     private String requestId;
     /** What was answered here, where Vert.x does not see it, or null. */
     private HttpResponse told;
-    private Object stuck;
+    private volatile Object stuck;
     private long stuckAt;
     private long stuckSince;
 
@@ -153,7 +156,12 @@ final class Connection extends ChannelDuplexHandler {
             bodyBytes = 0;
             begun = unanswered > 1;
             // RFC 9112, section 9.6: what follows a request that closes is not for us
-            last = !HttpUtil.isKeepAlive(request);
+            HttpVersion version = request.protocolVersion();
+            last = !HttpUtil.isKeepAlive(request) || version != HttpVersion.HTTP_1_1 && version != HttpVersion.HTTP_1_0;
+            if (last || version == HttpVersion.HTTP_1_0) {
+                // Vert.x reads no lists: where it came to another end than we do, it would drop what follows, and never release it
+                request.headers().set(HttpHeaderNames.CONNECTION, last ? HttpHeaderValues.CLOSE : HttpHeaderValues.KEEP_ALIVE);
+            }
             path = request.uri();
             requestId = request.headers().get(ClientStream.REQUEST_ID);
         }
@@ -210,7 +218,8 @@ final class Connection extends ChannelDuplexHandler {
         Waiting what = waiting;
         ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
         boolean sending = queue != null && queue.totalPendingWriteBytes() > 0;
-        if (sending) {
+        // what was sent is forgotten too: Netty may take its object for what is sent next
+        if (sending || stuck != null) {
             channel.eventLoop().execute(() -> lookAtWrites(now));
         }
         if (what != Waiting.ANSWER && !(what == Waiting.IDLE && sending) && now - since > limit(what)) {

@@ -72,12 +72,17 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
      * @return false if it cannot be taken, because something of it was passed on with the head
      */
     boolean take(Consumer<byte[]> data) {
-        if (!context.executor().inEventLoop() || !atEndOfHead) {
+        if (!isHere() || !atEndOfHead) {
             return false;
         }
         sink = data;
         begin();
         return true;
+    }
+
+    /** Whether this is the event loop of the connection. */
+    boolean isHere() {
+        return context.executor().inEventLoop();
     }
 
     /** Reads no more from the connection until {@link #resume()}, or until the response ends. */

@@ -28,7 +28,10 @@ final class HttpUpstream implements Upstream {
     private Receiver receiver;
     private HttpClientRequest request;
     private HttpClientResponse response;
-    /** Takes the data of the response, or null: it comes the usual way. */
+    /**
+     * Takes the data of a stream, if it comes in chunks, and pauses it. The response itself is not paused: it could end
+     * behind what is not taken yet, and its connection be another call's already. Null: this is no stream.
+     */
     private ChunkDecoder chunks;
     private boolean over;
     private long closing = -1;
@@ -90,6 +93,10 @@ final class HttpUpstream implements Upstream {
         answer.handler(bytes -> data(Bytes.of(bytes)));
         answer.endHandler(v -> {
             over = true;
+            if (chunks != null) {
+                // the next call's
+                chunks.resume();
+            }
             if (closing >= 0) {
                 context.owner().cancelTimer(closing);
             }
@@ -102,7 +109,7 @@ final class HttpUpstream implements Upstream {
         boolean stream = receiver.head(answer.statusCode(), answer.headers());
         if (chunks != null && !(stream && inChunks(answer) && take())) {
             chunks.forget();
-            chunks = null;
+            chunks = stream && chunks.isHere() ? chunks : null;
         }
         if (stream) {
             forget(request.headers());

@@ -442,7 +442,7 @@ final class Relay implements Upstream.Receiver {
             return;
         }
         client.write(take());
-        if (client.full() && !paused) {
+        if (client.full() && !paused && !client.letGo()) {
             paused = true;
             upstream.pause();
             client.whenDrained(this::goOn);
@@ -500,7 +500,7 @@ final class Relay implements Upstream.Receiver {
         } else if (paused) {
             // who has left does not say that there is room, and others may follow the answer; who takes nothing is left by
             // his connection
-            if (!client.full()) {
+            if (!client.full() || client.letGo()) {
                 goOn();
             }
         } else if (streamed && hasStopped() && now - lastToken > AFTER_FINISH) {

@@ -183,7 +183,7 @@ public final class Sessions {
             exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
                     .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("user", chat.userId())
                     .put("text", kept(storable(chat.text())))
-                    .put("status", chat.isAnswered() ? "complete" : "interrupted")
+                    .put("status", chat.isAnswered() && chat.isTextWhole() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
                     .put("asked", exchange.getProperty("askedId", String.class))
                     .put("ended", System.currentTimeMillis() / 1_000.0).toString());
