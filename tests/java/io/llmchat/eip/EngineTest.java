@@ -234,6 +234,19 @@ class EngineTest {
     }
 
     @Test
+    void whatComesWithAFailureIsForTheErrorHandlerAlone() throws Exception {
+        List<String> results = new ArrayList<>();
+        for (boolean ours : new boolean[] {false, true}) {
+            DefaultCamelContext context = started(ours, ROUTES);
+            Exchange exchange = new DefaultExchange(context);
+            exchange.setException(new IllegalStateException("before"));
+            results.add(result(context.createProducerTemplate().send("direct:handled", exchange)));
+        }
+        assertTrue(results.get(0).startsWith("handled [handles before]"), results.get(0));
+        assertEquals(results.get(0), results.get(1));
+    }
+
+    @Test
     void theRoutesOfThisTestAreMadeOfOurs() throws Exception {
         DefaultCamelContext ours = started(true, ROUTES);
         assertInstanceOf(RouteProcessor.class, ours.getRoute("plain").getProcessor());

@@ -81,7 +81,8 @@ final class StepChannel extends DefaultChannel {
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (step == null || shutdown.isForceShutdown() || Works.askForCamels(exchange)) {
+        // what begins with a failure is for the error handler alone
+        if (step == null || handler != null && exchange.getException() != null || shutdown.isForceShutdown() || Works.askForCamels(exchange)) {
             return super.process(exchange, callback);
         }
         if (exchange.isRouteStop() || optional != null && optional.isDisabled()) {
