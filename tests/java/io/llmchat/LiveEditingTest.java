@@ -228,6 +228,36 @@ class LiveEditingTest {
     }
 
     @Test
+    void whatFailsInADoTryOfAChatIsToldAndSettledAsElsewhere() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String caught = "            doCatch: [{exception: [java.lang.IllegalStateException], steps: [{stop: {}}]}]\n";
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
+                - doTry:
+                    steps:
+                      - to: direct:complete
+        """.indent(0) + caught);
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            gateway.provider().on(model, FakeProvider.fails(400, "no such tool"));
+            HttpResponse<String> refused = gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            assertEquals(400, refused.statusCode(), refused.body());
+            assertTrue(refused.body().contains("no such tool"), refused.body());
+            until("its usage is recorded", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 1);
+
+            String broken = "broken-" + model;
+            gateway.provider().on(broken, FakeProvider.breaks(List.of("Half"), FakeProvider.Call::reset));
+            HttpResponse<String> stream = gateway.post("/v1/chat/completions", chat("openai/" + broken, true), "Idempotency-Key", broken, "X-Resumable", "true");
+            assertTrue(stream.body().contains("Half") && stream.body().contains("\"error\""), stream.body());
+            until("its usage is recorded too", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + broken + "'") == 1);
+
+            routes.edit("chat.camel.yaml", "              - to: direct:complete\n", "              - to: \"sql:SELECT 1 / 0\"\n");
+            untilLoaded(gateway, 2);
+            HttpResponse<String> away = gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            assertEquals(503, away.statusCode(), away.body());
+            assertTrue(away.body().contains("The database cannot be reached"), away.body());
+        }
+    }
+
+    @Test
     void aThrottleThatKeepsChatsWaitingKeepsNobodyElse() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
