@@ -152,6 +152,44 @@ class LiveEditingTest {
     }
 
     @Test
+    void aKameletThatCannotBeReadAndAFolderWithoutHttpRoutesAreRefused() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            String kamelet = "kamelets/openai-chat-action.kamelet.yaml";
+            routes.delete(kamelet);
+            Files.createSymbolicLink(routes.folder().resolve(kamelet), temp.resolve("nowhere"));
+            until("it is refused", () -> routes(gateway).path("lastError").path("reason").asText().equals(kamelet + " cannot be read."));
+            routes.delete(kamelet);
+            routes.delete("http.camel.yaml");
+            until("that too", () -> routes(gateway).path("lastError").path("reason").asText().equals("There is no HTTP route (http.camel.yaml)."));
+        }
+    }
+
+    @Test
+    void aJobRunsInTheNewestVersionOnlyWhileRequestsRunInTheOneBefore() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("job.camel.yaml", """
+                - route:
+                    id: job
+                    from:
+                      uri: timer:job?period=20
+                      steps: [{log: {message: job of version 1, logName: io.llmchat}}]
+                """);
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            gateway.provider().on(model, FakeProvider.Call::hang);
+            Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true));
+            until("it is in progress", () -> gateway.provider().calls(model).size() == 1 && !log.with("job of version 1").isEmpty());
+            routes.edit("job.camel.yaml", "version 1", "version 2");
+            until("the new one works", () -> log.with("job of version 2").size() > 5);
+            int before = log.with("job of version 1").size();
+            int now = log.with("job of version 2").size();
+            until("it goes on", () -> log.with("job of version 2").size() > now + 10);
+            assertEquals(before, log.with("job of version 1").size());
+            stream.close();
+        }
+    }
+
+    @Test
     void whatCannotBeUsedIsToldWithFileAndLineAndTheVersionBeforeGoesOn() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
@@ -167,6 +205,8 @@ class LiveEditingTest {
                     new Broken(good.replace("ref: readChat", "ref: nobody"), 11, "No bean could be found in the registry for: nobody"),
                     new Broken(good.replace("direct:admit", "direkt:admit"), 10, "No endpoint could be found for: direkt://admit"),
                     new Broken(good.replace("direct:admit", "direct:nowhere"), 10, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 14, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 14, "there is no route from direct:nowhere"),
                     new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: entry,exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
@@ -224,6 +264,36 @@ class LiveEditingTest {
             routes.edit("providers/openai.camel.yaml", "            steps:\n", "            steps:\n              " + ask);
             untilLoaded(gateway, 3);
             assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+        }
+    }
+
+    @Test
+    void whatFailsInADoTryOfAChatIsToldAndSettledAsElsewhere() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String caught = "            doCatch: [{exception: [java.lang.IllegalStateException], steps: [{stop: {}}]}]\n";
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
+                - doTry:
+                    steps:
+                      - to: direct:complete
+        """.indent(0) + caught);
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            gateway.provider().on(model, FakeProvider.fails(400, "no such tool"));
+            HttpResponse<String> refused = gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            assertEquals(400, refused.statusCode(), refused.body());
+            assertTrue(refused.body().contains("no such tool"), refused.body());
+            until("its usage is recorded", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 1);
+
+            String broken = "broken-" + model;
+            gateway.provider().on(broken, FakeProvider.breaks(List.of("Half"), FakeProvider.Call::reset));
+            HttpResponse<String> stream = gateway.post("/v1/chat/completions", chat("openai/" + broken, true), "Idempotency-Key", broken, "X-Resumable", "true");
+            assertTrue(stream.body().contains("Half") && stream.body().contains("\"error\""), stream.body());
+            until("its usage is recorded too", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + broken + "'") == 1);
+
+            routes.edit("chat.camel.yaml", "              - to: direct:complete\n", "              - to: \"sql:SELECT 1 / 0\"\n");
+            untilLoaded(gateway, 2);
+            HttpResponse<String> away = gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            assertEquals(503, away.statusCode(), away.body());
+            assertTrue(away.body().contains("The database cannot be reached"), away.body());
         }
     }
 

@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.store.Postgres;
 import io.llmchat.store.Redis;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.Logs;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.OwnStores.Restart;
 import io.llmchat.support.TestGateway;
@@ -36,6 +37,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.redisson.api.RedissonClient;
+import org.redisson.api.redisnode.RedisNodes;
 
 /** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
 class StoreFaultsTest {
@@ -378,5 +380,33 @@ class StoreFaultsTest {
         gateway.close();
         gateway = TestGateway.alone(data, "llmchat.record.recovery-interval", "500");
         until("what was left is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE agent_id = 'demo' AND outcome = 'completed'") == 2);
+    }
+
+    @Test
+    void usageThatNoStoreTakesIsWrittenWhenPostgresIsBack() throws Exception {
+        Restart redis = stores.killRedis();
+        usageIsWritten();
+        redis.again();
+    }
+
+    @Test
+    void usageThatAFullRedisDoesNotTakeIsWrittenWhenPostgresIsBack() throws Exception {
+        gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().setConfig("maxmemory", "1");
+        usageIsWritten();
+    }
+
+    private void usageIsWritten() throws Exception {
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+        Restart postgres = stores.killPostgres();
+        try (Logs logs = new Logs()) {
+            for (int i = 1; i <= 3; i++) {
+                int tried = i;
+                assertEquals(200, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+                until("nobody takes it", () -> logs.text().split("On delivery attempt: 0 ", -1).length > tried);
+            }
+        }
+        postgres.again();
+        until("PostgreSQL is used again", () -> gateway.bean(Postgres.class).available());
+        until("all of it is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 3);
     }
 }

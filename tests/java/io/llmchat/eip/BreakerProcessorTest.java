@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.github.resilience4j.bulkhead.BulkheadFullException;
@@ -26,6 +27,7 @@ import java.util.concurrent.TimeUnit;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
+import org.apache.camel.ExchangePropertyKey;
 import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.model.Resilience4jConfigurationDefinition;
@@ -74,6 +76,11 @@ class BreakerProcessorTest {
                 routeTemplate("fake-chat-action").from("kamelet:source").errorHandler(noErrorHandler()).process(calls);
                 model("direct:model", 2).ignoreException(IllegalArgumentException.class).end().to("kamelet:fake-chat-action").end();
                 model("direct:patient", 4).waitDurationInOpenState(1).end().filter(constant(true)).to("kamelet:fake-chat-action?template={\n}").end().end();
+                from("direct:passing").errorHandler(noErrorHandler())
+                        .circuitBreaker().resilience4jConfiguration().slidingWindowSize(2).minimumNumberOfCalls(2)
+                        .throwExceptionWhenHalfOpenOrOpenState(false).end().process(e -> {
+                            throw new IllegalStateException("no");
+                        }).end().setBody(constant("goes on"));
                 from("direct:fallback").errorHandler(noErrorHandler())
                         .circuitBreaker().process(e -> {
                             throw new IllegalStateException("no");
@@ -113,6 +120,58 @@ class BreakerProcessorTest {
         calls.end(failure);
         assertEquals(true, ended[0]);
         return exchange;
+    }
+
+    @Test
+    void aBreakerThatShallPassOverWhatItDoesNotLetThroughDoes() {
+        for (int i = 0; i < 2; i++) {
+            assertInstanceOf(IllegalStateException.class, context.createProducerTemplate().send("direct:passing", e -> { }).getException());
+        }
+        Exchange open = context.createProducerTemplate().send("direct:passing", e -> { });
+        assertNull(open.getException());
+        assertEquals("goes on", open.getMessage().getBody());
+        assertEquals(true, open.getProperty(ExchangePropertyKey.CIRCUIT_BREAKER_RESPONSE_REJECTED));
+    }
+
+    @Test
+    void aBreakerOfAModelTakesNoTimeLimitThatWouldNotEndItsCall() {
+        assertRefused("takes no timeoutEnabled", new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:hasty").circuitBreaker().resilience4jConfiguration().timeoutEnabled(true).end().to("kamelet:fake-chat-action").end();
+            }
+        });
+    }
+
+    @Test
+    void aThrottleOfConcurrentRequestsIsRefusedWhereARetryWouldWaitForItself() {
+        assertRefused("cannot stand in a breaker", new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:guarded-throttle").circuitBreaker().throttle(1).mode("ConcurrentRequests").to("kamelet:fake-chat-action").end().end();
+            }
+        });
+        assertRefused("cannot stand in a breaker", new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:provider-throttled").throttle(1).mode("ConcurrentRequests").to("kamelet:fake-chat-action");
+            }
+        });
+        assertRefused("cannot stand in a breaker", new RouteBuilder() {
+            @Override
+            public void configure() {
+                routeTemplate("throttled").from("kamelet:source").throttle(1).mode("ConcurrentRequests").process(calls);
+                from("direct:throttled").to("kamelet:throttled");
+            }
+        });
+    }
+
+    private void assertRefused(String why, RouteBuilder routes) {
+        Throwable refused = assertThrows(Exception.class, () -> context.addRoutes(routes));
+        while (refused.getCause() != null) {
+            refused = refused.getCause();
+        }
+        assertTrue(refused.getMessage().contains(why), refused.toString());
     }
 
     @Test

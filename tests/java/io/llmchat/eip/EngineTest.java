@@ -1,6 +1,7 @@
 package io.llmchat.eip;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -8,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.store.MustWait;
+import io.vertx.core.Context;
 import io.vertx.core.Vertx;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -234,6 +236,19 @@ class EngineTest {
     }
 
     @Test
+    void whatComesWithAFailureIsForTheErrorHandlerAlone() throws Exception {
+        List<String> results = new ArrayList<>();
+        for (boolean ours : new boolean[] {false, true}) {
+            DefaultCamelContext context = started(ours, ROUTES);
+            Exchange exchange = new DefaultExchange(context);
+            exchange.setException(new IllegalStateException("before"));
+            results.add(result(context.createProducerTemplate().send("direct:handled", exchange)));
+        }
+        assertTrue(results.get(0).startsWith("handled [handles before]"), results.get(0));
+        assertEquals(results.get(0), results.get(1));
+    }
+
+    @Test
     void theRoutesOfThisTestAreMadeOfOurs() throws Exception {
         DefaultCamelContext ours = started(true, ROUTES);
         assertInstanceOf(RouteProcessor.class, ours.getRoute("plain").getProcessor());
@@ -417,6 +432,7 @@ class EngineTest {
                 return true;
             }
         };
+        CompletableFuture<Boolean> after = new CompletableFuture<>();
         DefaultCamelContext ours = started(true, new RouteBuilder() {
             @Override
             public void configure() {
@@ -427,6 +443,8 @@ class EngineTest {
                         .doTry().filter(constant(true)).process(note).process(waits).end().process(thrown).endDoTry().doCatch(Exception.class).process(fail("never")).end()
                         .to("direct:inner");
                 from("direct:throttled").errorHandler(noErrorHandler()).process(note).throttle(1).process(note);
+                from("direct:delayed").errorHandler(noErrorHandler()).process(note).delay(1).syncDelayed().process(note);
+                from("direct:after").errorHandler(noErrorHandler()).onCompletion().process(e -> after.complete(Context.isOnEventLoopThread())).end().process(note);
             }
         });
         Vertx vertx = Vertx.vertx();
@@ -435,6 +453,9 @@ class EngineTest {
             assertEquals(List.of("loop", "virtual", "virtual"), onLoop(ours, vertx, "direct:entry"));
             assertEquals(List.of("loop", "loop", "virtual", "virtual", "virtual", "virtual", "virtual"), onLoop(ours, vertx, "direct:nested"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:throttled"));
+            assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:delayed"));
+            assertEquals(List.of("loop"), onLoop(ours, vertx, "direct:after"));
+            assertFalse(after.get(10, TimeUnit.SECONDS), "what follows a request may wait");
         } finally {
             vertx.close();
         }

@@ -43,8 +43,8 @@ import org.apache.camel.support.service.ServiceHelper;
  * it. What is raised passes, also what the breaker does not count; a full bulkhead before a model is a
  * {@link ProviderRefusal}.
  *
- * <p>A breaker with {@code onFallback}, a time limit or a bulkhead that is waited for is left to Camel's, on a thread of
- * its own.
+ * <p>A breaker with {@code onFallback}, a time limit (which none of a model may have), a bulkhead that is waited for, or
+ * that passes over what it does not let through, is left to Camel's, on a thread of its own.
  */
 final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Processor>, CamelContextAware, IdAware, RouteIdAware {
 
@@ -73,8 +73,14 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         this.breakers = asksModel(definition) ? breakers : null;
         List<Processor> children = configured.next();
         this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
-        this.waits = children.size() > 1 || configured.isTimeoutEnabled() || configured.getBulkheadMaxWaitDuration() > 0;
+        Resilience4jConfigurationDefinition said = definition.getResilience4jConfiguration();
+        this.waits = children.size() > 1 || configured.isTimeoutEnabled() || configured.getBulkheadMaxWaitDuration() > 0
+                || this.breakers == null && said != null && "false".equals(said.getThrowExceptionWhenHalfOpenOrOpenState());
         setDisabled(configured.isDisabled());
+        if (this.breakers != null && configured.isTimeoutEnabled()) {
+            throw new IllegalArgumentException("a breaker of a model takes no timeoutEnabled, which would not end the call: a provider's"
+                    + " time limits are firstTokenTimeout, idleTimeout and streamTimeout of its kamelet.");
+        }
     }
 
     private static boolean asksModel(CircuitBreakerDefinition guard) {

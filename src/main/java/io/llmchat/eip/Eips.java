@@ -10,11 +10,14 @@ import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.component.resilience4j.ResilienceProcessor;
 import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.ExpressionNode;
+import org.apache.camel.model.OnCompletionDefinition;
+import org.apache.camel.model.ProcessorDefinitionHelper;
 import org.apache.camel.model.ThrottleDefinition;
 import org.apache.camel.model.ToDefinition;
 import org.apache.camel.model.ToDynamicDefinition;
 import org.apache.camel.model.TryDefinition;
 import org.apache.camel.model.language.ConstantExpression;
+import org.apache.camel.processor.ConcurrentRequestsThrottler;
 import org.apache.camel.processor.DefaultProcessorFactory;
 import org.apache.camel.processor.SendDynamicProcessor;
 import org.apache.camel.processor.SendProcessor;
@@ -56,6 +59,11 @@ public final class Eips extends DefaultProcessorFactory {
                     new TryFirst(route.getCamelContext(), (TryProcessor) ProcessorReifier.reifier(route, block).createProcessor());
             // a wireTap is one too
             case ToDynamicDefinition to when to.getClass() == ToDynamicDefinition.class -> dynamicCall(route, to);
+            case OnCompletionDefinition after -> {
+                // who ends a request may be an event loop
+                after.setParallelProcessing("true");
+                yield super.createProcessor(route, after);
+            }
             case CircuitBreakerDefinition guard -> {
                 Processor made = super.createProcessor(route, guard);
                 yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, guard, breakers) : made;
@@ -74,6 +82,12 @@ public final class Eips extends DefaultProcessorFactory {
             ThrottleProcessor ours = new ThrottleProcessor(max, camels.getTimePeriodMillis());
             ours.setDisabled(camels.isDisabled());
             return ours;
+        }
+        if (made instanceof ConcurrentRequestsThrottler && (route.getEndpoint() instanceof KameletEndpoint || route.getEndpoint().getEndpointUri().startsWith("direct://provider-")
+                || ProcessorDefinitionHelper.isParentOfType(CircuitBreakerDefinition.class, definition, true))) {
+            // its place is free when the request is over: the next attempt would wait for itself
+            throw new IllegalArgumentException("a throttle of concurrent requests cannot stand in a breaker, a kamelet or a provider's route:"
+                    + " the bulkhead of the breaker (bulkheadMaxConcurrentCalls) limits a provider's calls.");
         }
         return made;
     }

@@ -11,6 +11,7 @@ import org.apache.camel.ExchangeExtension;
 import org.apache.camel.Processor;
 import org.apache.camel.RuntimeCamelException;
 import org.apache.camel.impl.engine.DefaultChannel;
+import org.apache.camel.processor.DelayProcessorSupport;
 import org.apache.camel.processor.Throttler;
 import org.apache.camel.processor.errorhandler.NoErrorHandler;
 import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
@@ -27,7 +28,7 @@ import org.apache.camel.support.processor.DelegateSyncProcessor;
  * and notes which step it is. What fails names it still when it is over: Camel's forgets it. An error handler that does
  * not redeliver is called for what has failed, not around what may.
  *
- * <p>An event loop must not wait. A step that ends there with {@link MustWait}, or a throttle that keeps waiting, is run
+ * <p>An event loop must not wait. A step that ends there with {@link MustWait}, or a throttle or delay that keeps waiting, is run
  * on a virtual thread, and what follows goes on there.
  */
 final class StepChannel extends DefaultChannel {
@@ -74,14 +75,16 @@ final class StepChannel extends DefaultChannel {
         }
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
-        if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()) {
+        if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
+                || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()) {
             step = new OffLoop(step);
         }
     }
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (step == null || shutdown.isForceShutdown() || Works.askForCamels(exchange)) {
+        // what begins with a failure is for the error handler alone
+        if (step == null || handler != null && exchange.getException() != null || shutdown.isForceShutdown() || Works.askForCamels(exchange)) {
             return super.process(exchange, callback);
         }
         if (exchange.isRouteStop() || optional != null && optional.isDisabled()) {

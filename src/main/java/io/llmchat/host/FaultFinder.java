@@ -27,6 +27,7 @@ import org.apache.camel.model.ProcessorDefinitionHelper;
 import org.apache.camel.model.RouteDefinition;
 import org.apache.camel.model.RouteTemplateDefinition;
 import org.apache.camel.model.SendDefinition;
+import org.apache.camel.model.ToDynamicDefinition;
 import org.apache.camel.support.PatternHelper;
 import org.snakeyaml.engine.v2.exceptions.Mark;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
@@ -119,10 +120,9 @@ final class FaultFinder {
             if (missing != null) {
                 return at(route, "Route '" + route.getRouteId() + "': there is no routeConfiguration '" + missing + "'.");
             }
-            for (SendDefinition<?> to : calls(route).toList()) {
-                if (context.hasEndpoint(to.getUri()) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers()
-                        && !there.contains(name(direct))) {
-                    return at(to, "Route '" + route.getRouteId() + "': there is no route from " + to.getUri() + ".");
+            for (ProcessorDefinition<?> step : ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), ProcessorDefinition.class)) {
+                if (called(step) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers() && !there.contains(name(direct))) {
+                    return at(step, "Route '" + route.getRouteId() + "': there is no route from " + name(direct) + ".");
                 }
             }
         }
@@ -166,6 +166,16 @@ final class FaultFinder {
 
     private Model model() {
         return context.getCamelContextExtension().getContextPlugin(Model.class);
+    }
+
+    /** What a step calls whose address says so before there is a request; null: nothing of the kind. */
+    private Endpoint called(ProcessorDefinition<?> step) {
+        return switch (step) {
+            case SendDefinition<?> to -> context.hasEndpoint(to.getUri());
+            // a wireTap too
+            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !to.getUri().contains("${") -> context.getEndpoint(to.getUri());
+            default -> null;
+        };
     }
 
     private static Stream<SendDefinition<?>> calls(RouteDefinition route) {

@@ -182,8 +182,9 @@ public final class Gateway {
         }
     }
 
-    /** An old version's requests run to their end, and then it ends. */
+    /** An old version begins nothing by itself any more, its requests run to their end, and then it ends. */
     private void retire(Generation before) {
+        before.stopJobs();
         // when each event loop has done what it is doing, none has the old version in its hands without having counted in
         bean(Vertx.class).nettyEventLoopGroup().forEach(loop -> loop.submit(() -> { }).syncUninterruptibly());
         await(Long.MAX_VALUE, () -> before.requests() == 0);

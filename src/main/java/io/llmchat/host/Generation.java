@@ -14,17 +14,22 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.camel.CamelContext;
+import org.apache.camel.Route;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.main.Main;
 import org.apache.camel.main.SimpleMainShutdownStrategy;
 import org.apache.camel.spi.Registry;
 import org.apache.camel.support.DefaultRegistry;
+import org.apache.camel.support.service.ServiceHelper;
 
 /**
  * One version of the route files at work: a Camel context of its own, whose HTTP routes hang on a router of its own.
  * What all versions share (pools, Redis, metrics, circuit breakers) it finds in the host's registry.
  */
 final class Generation {
+
+    /** The routes that come to work only when they are called, by requests or by other routes. */
+    private static final Set<String> CALLED = Set.of("rest:", "platform-http:", "direct:", "kamelet:", "seda:");
 
     private final Main main;
     private final HttpRoutes http;
@@ -66,6 +71,9 @@ final class Generation {
             main.start();
             Fault loose = new FaultFinder(files, main.getCamelContext()).looseEnd();
             errors = main.getCamelContext().getRegistry().findSingleByType(ErrorTable.class);
+            if (loose == null && http.router().getRoutes().isEmpty()) {
+                loose = new Fault(null, 0, "There is no HTTP route (http.camel.yaml).");
+            }
             if (loose != null || errors == null) {
                 throw new RoutesRefused(loose != null ? loose : new Fault(null, 0, "There is no table of errors (errors.camel.yaml)."), null);
             }
@@ -112,6 +120,15 @@ final class Generation {
     int files() {
         return (int) main.getCamelContext().getRoutes().stream().map(r -> r.getSourceResource()).filter(s -> s != null)
                 .map(s -> s.getLocation()).distinct().count();
+    }
+
+    /** Begins no more jobs: those of the version after it do them now. What is called from within goes on. */
+    void stopJobs() {
+        for (Route route : main.getCamelContext().getRoutes()) {
+            if (CALLED.stream().noneMatch(route.getEndpoint().getEndpointUri()::startsWith)) {
+                ServiceHelper.stopService(route.getConsumer());
+            }
+        }
     }
 
     /**

@@ -57,7 +57,7 @@ final class RouteFiles {
             return PACKAGED;
         }
         List<Path> routes = routeFiles();
-        for (Path file : routes) {
+        for (Path file : all()) {
             if (!Files.isReadable(file)) {
                 throw new IOException(folder.relativize(file) + " cannot be read.");
             }

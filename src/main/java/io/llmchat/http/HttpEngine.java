@@ -8,9 +8,12 @@ import io.vertx.ext.web.RoutingContext;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.camel.Exchange;
+import org.apache.camel.ExchangeExtension;
 import org.apache.camel.ExchangePattern;
 import org.apache.camel.Message;
 import org.apache.camel.Processor;
+import org.apache.camel.Route;
+import org.apache.camel.component.direct.DirectConsumer;
 import org.apache.camel.component.platform.http.PlatformHttpEndpoint;
 import org.apache.camel.component.platform.http.spi.PlatformHttpConsumer;
 import org.apache.camel.component.platform.http.vertx.HttpMessage;
@@ -93,11 +96,25 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
         private void run(Exchange exchange, RoutingContext ctx, ClientStream client) {
             try {
                 createUoW(exchange);
-                getAsyncProcessor().process(exchange, sync -> end(exchange, ctx, client));
+                getAsyncProcessor().process(exchange, sync -> tell(exchange, ctx, client));
             } catch (Exception e) {
                 exchange.setException(e);
-                end(exchange, ctx, client);
+                tell(exchange, ctx, client);
             }
+        }
+
+        /** What a route leaves untold is told by the error policy of all: Camel asks none for what fails in a doTry. */
+        private void tell(Exchange exchange, RoutingContext ctx, ClientStream client) {
+            Route untold = exchange.getException() == null || exchange.getProperty("toldCode") != null ? null
+                    : exchange.getContext().getRoute("untold");
+            if (untold == null) {
+                end(exchange, ctx, client);
+                return;
+            }
+            ExchangeExtension extension = exchange.getExchangeExtension();
+            extension.setRedeliveryExhausted(false);
+            extension.setErrorHandlerHandled(null);
+            ((DirectConsumer) untold.getConsumer()).getAsyncProcessor().process(exchange, sync -> end(exchange, ctx, client));
         }
 
         private void end(Exchange exchange, RoutingContext ctx, ClientStream client) {

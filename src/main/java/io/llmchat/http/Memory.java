@@ -3,7 +3,7 @@ package io.llmchat.http;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * How much of the heap what comes from outside may have at once, in all gateways of this process, as its heap is: each of
+ * How much of the heap what comes from outside, or waits, may have at once, in all gateways of this process, as its heap is: each of
  * these a part of it. Whoever finds no room turns away what has come, where the process would end. Safe for all threads.
  */
 public enum Memory {
@@ -15,7 +15,9 @@ public enum Memory {
     /** Answers that are kept while they are made, for callers that come back and for repeated keys; compressed. */
     KEPT_ANSWERS(8),
     /** Answers that are kept while they are made, in case the caller's SDK asks once more; compressed. */
-    SPARE_ANSWERS(24);
+    SPARE_ANSWERS(24),
+    /** Usage that no store takes at the moment. */
+    USAGE(12);
 
     static final int SMALL = 65_536;
 

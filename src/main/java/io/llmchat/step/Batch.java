@@ -1,15 +1,22 @@
 package io.llmchat.step;
 
+import io.llmchat.http.Memory;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.camel.AggregationStrategy;
 import org.apache.camel.Exchange;
 import org.apache.camel.support.DefaultExchange;
+import org.apache.camel.support.SynchronizationAdapter;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Gathers message bodies that are JSON values in a JSON array, in an exchange of its own: the exchange of the first one
  * would bring along what became of its request, and a request that failed would end the batch.
  */
 public final class Batch implements AggregationStrategy {
+
+    private static final Logger LOG = LoggerFactory.getLogger(Batch.class);
+    private static final String WAITS = "waits";
 
     /** Of more memory than this none is kept: batches of 1000 rows need 1 MB. */
     private static final int KEPT = 4 << 20;
@@ -42,5 +49,25 @@ public final class Batch implements AggregationStrategy {
                 spare.set(array);
             }
         }
+    }
+
+    /** Whether there is room for a batch that no store has taken, which keeps it until it is written. */
+    public static boolean mayWait(Exchange batch) {
+        if (batch.getProperty(WAITS) != null) {
+            return true;
+        }
+        int bytes = batch.getMessage().getBody(String.class).length();
+        if (!Memory.USAGE.take(bytes, 0)) {
+            LOG.error("Usage is lost: PostgreSQL and Redis do not take it, and more is waiting for them than is kept in memory");
+            return false;
+        }
+        batch.setProperty(WAITS, true);
+        batch.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
+            @Override
+            public void onDone(Exchange written) {
+                Memory.USAGE.give(bytes);
+            }
+        });
+        return true;
     }
 }
