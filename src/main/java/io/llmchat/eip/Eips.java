@@ -83,7 +83,8 @@ public final class Eips extends DefaultProcessorFactory {
             ours.setDisabled(camels.isDisabled());
             return ours;
         }
-        if (made instanceof ConcurrentRequestsThrottler && (route.getEndpoint() instanceof KameletEndpoint || route.getEndpoint().getEndpointUri().startsWith("direct://provider-")
+        if (made instanceof ConcurrentRequestsThrottler && (route.getEndpoint() instanceof KameletEndpoint
+                || route.getEndpoint().getEndpointUri().startsWith("direct://provider-")
                 || ProcessorDefinitionHelper.isParentOfType(CircuitBreakerDefinition.class, definition, true))) {
             // its place is free when the request is over: the next attempt would wait for itself
             throw new IllegalArgumentException("a throttle of concurrent requests cannot stand in a breaker, a kamelet or a provider's route:"

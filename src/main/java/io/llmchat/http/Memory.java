@@ -3,8 +3,8 @@ package io.llmchat.http;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * How much of the heap what comes from outside, or waits, may have at once, in all gateways of this process, as its heap is: each of
- * these a part of it. Whoever finds no room turns away what has come, where the process would end. Safe for all threads.
+ * How much of the heap what comes from outside, or waits, may have at once, in all gateways of this process, as its heap
+ * is: each of these a part of it. Whoever finds no room turns away what has come, where the process would end. Safe for all threads.
  */
 public enum Memory {
     /** Bodies up to {@link #SMALL} bytes, of requests that are read or answered: large ones take nothing of their room. */
