@@ -279,7 +279,9 @@ class ConnectionsTest {
             for (int i = 0; i < 200; i++) {
                 try (RawHttp http = new RawHttp(gateway.port())) {
                     http.send(behind);
-                    assertTrue(http.answered() || http.rest().length() > 0, last);
+                    http.read();
+                } catch (SocketException reset) {
+                    // what came behind it was not read
                 }
             }
             until("nothing is kept behind " + last, () -> inUse() - before < 2 << 20);
