@@ -1,4 +1,6 @@
 -- What its owner calls a session, where that is not its id: two users may say the same.
+-- In the order of those who list sessions meanwhile: the view, then its table.
+LOCK TABLE chat_session_documents IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE chat_sessions ADD COLUMN name text;
 CREATE UNIQUE INDEX chat_sessions_name ON chat_sessions (user_id, name) WHERE name IS NOT NULL;
 

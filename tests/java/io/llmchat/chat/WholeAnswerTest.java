@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.llmchat.json.Json;
 import java.util.List;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -18,5 +19,12 @@ class WholeAnswerTest {
     void theTextOfAnAnswerIsWhatItSaysWithoutItsThoughts(String content, String text) {
         byte[] json = Json.utf8("{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":" + content + "}}]}");
         assertEquals(text, new WholeAnswer(json, List.of(), 0, "stop", null).text());
+    }
+
+    @Test
+    void itsTextIsFoundHoweverManyPiecesStandBesideIt() {
+        String json = "{\"choices\":[{\"logprobs\":{\"content\":[" + "{\"token\":\"a\",\"logprob\":-1},".repeat(100_000)
+                + "{}]},\"message\":{\"content\":\"Hello\"}}]}";
+        assertEquals("Hello", new WholeAnswer(Json.utf8(json), List.of(), 5, "stop", null).text());
     }
 }

@@ -59,7 +59,8 @@ public final class Eips extends DefaultProcessorFactory {
                     new TryFirst(route.getCamelContext(), (TryProcessor) ProcessorReifier.reifier(route, block).createProcessor());
             // a wireTap is one too
             case ToDynamicDefinition to when to.getClass() == ToDynamicDefinition.class -> dynamicCall(route, to);
-            case OnCompletionDefinition after -> {
+            // one before the consumer is part of the answer
+            case OnCompletionDefinition after when !"BeforeConsumer".equals(after.getMode()) -> {
                 // who ends a request may be an event loop
                 after.setParallelProcessing("true");
                 yield super.createProcessor(route, after);

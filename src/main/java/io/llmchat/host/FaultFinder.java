@@ -173,7 +173,7 @@ final class FaultFinder {
         return switch (step) {
             case SendDefinition<?> to -> context.hasEndpoint(to.getUri());
             // a wireTap too
-            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !to.getUri().contains("${") -> context.getEndpoint(to.getUri());
+            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !to.getUri().contains("${") && !to.getUri().contains("$simple{") -> context.getEndpoint(to.getUri());
             default -> null;
         };
     }

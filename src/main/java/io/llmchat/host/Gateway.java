@@ -44,8 +44,8 @@ public final class Gateway {
     /** How long the requests that are ended get to tell their callers so. */
     private static final long END_MILLIS = 10_000;
     private static final int BATCH_SECONDS = 10;
-    /** While the gateway goes on, the batch of an old version has time until PostgreSQL is back. */
-    private static final int OLD_BATCH_SECONDS = 600;
+    /** While the gateway goes on, the batches of an old version have time until a store is back: a week. */
+    private static final int OLD_BATCH_SECONDS = 604_800;
 
     private final Map<String, String> overrides;
     private final Main host = new Main() {

@@ -210,7 +210,7 @@ public final class AnswerLog {
     }
 
     /** Its caller has all of it so far, can take no more for now, and has the rest as those who follow. On his context. */
-    void callerFollows(ClientStream caller) {
+    CompletableFuture<Void> callerFollows(ClientStream caller) {
         Follower follower = new Follower(caller, 0);
         synchronized (this) {
             follower.at = length;
@@ -219,6 +219,7 @@ public final class AnswerLog {
         caller.whenGone(follower::leave);
         follower.done.whenComplete((all, failure) -> follower.leave());
         follower.waitForRoom();
+        return follower.done;
     }
 
     /** Whether nobody has wanted it for the time of grace. */
@@ -349,11 +350,14 @@ public final class AnswerLog {
 
         /** Sends what there is, as fast as the caller reads. On the caller's context. */
         void pump() {
-            while (!done.isDone() && !waits) {
+            while (!done.isDone()) {
                 Buffer next;
                 synchronized (AnswerLog.this) {
                     if (dropped) {
                         lose();
+                        return;
+                    }
+                    if (waits) {
                         return;
                     }
                     if (!begun) {

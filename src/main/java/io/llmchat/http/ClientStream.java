@@ -14,6 +14,7 @@ import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpServerResponse;
 import io.vertx.core.http.HttpVersion;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
 import org.apache.camel.component.platform.http.vertx.HttpMessage;
@@ -52,6 +53,8 @@ public final class ClientStream {
     private boolean committed;
     private long wroteAt = System.nanoTime();
     private volatile boolean gone;
+    /** Ends when a caller who was let go has the rest, or has left; null: he was not. */
+    private volatile CompletableFuture<Void> rest;
 
     private ClientStream(HttpMessage message, Dialect dialect) {
         this.request = message.getRequest();
@@ -253,9 +256,18 @@ public final class ClientStream {
             return false;
         }
         gone = true;
-        log.callerFollows(new ClientStream(this));
+        rest = log.callerFollows(new ClientStream(this));
         watch();
         return true;
+    }
+
+    /** Runs {@code action} when the caller waits for nothing more of the answer that was made: now, unless he was let go. */
+    void whenRead(Runnable action) {
+        if (rest == null) {
+            action.run();
+        } else {
+            rest.whenComplete((all, failure) -> action.run());
+        }
     }
 
     /** Runs {@code action} once when there is room again. */
@@ -297,7 +309,8 @@ public final class ClientStream {
             }
             log.fail(why);
         }
-        if (!response.ended()) {
+        // who was let go has not got all that was sent
+        if (rest == null && !response.ended()) {
             response.end();
             closeIfThatIsTheEnd();
         }

@@ -132,7 +132,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
                 }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);
-                done(ctx);
+                client.whenRead(() -> done(ctx));
             }
         }
 

@@ -56,7 +56,7 @@ final class Relay implements Upstream.Receiver {
     private final Limits limits;
     private final LlmEndpoint endpoint;
     private final Continuation continuation;
-    /** Bytes that the provider is sent. */
+    /** How much text the provider is sent, in bytes: with what the agent adds to the request, and without what it is not told. */
     private final long asked;
     /** Milliseconds until the first token, or the whole answer, must be there. */
     private final long patience;
@@ -111,7 +111,7 @@ final class Relay implements Upstream.Receiver {
         this.upstream = endpoint.upstream(call);
         this.limits = endpoint.limits();
         this.continuation = continuation;
-        this.asked = call.body().length;
+        this.asked = PromptSize.of(call.body());
         this.streamed = call.streamed();
         this.streams = chat.request().stream();
         this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
@@ -398,9 +398,7 @@ final class Relay implements Upstream.Receiver {
 
     private Usage count() {
         if (chat.callUsage() == null) {
-            // with what the agent adds to the request, and without what the provider is not told
-            byte[] request = chat.request().body();
-            chat.usage(Usage.estimate(Math.max(0, PromptSize.of(request) + asked - request.length), length));
+            chat.usage(Usage.estimate(asked, length));
         }
         return chat.callUsage();
     }

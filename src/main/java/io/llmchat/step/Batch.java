@@ -18,6 +18,9 @@ public final class Batch implements AggregationStrategy {
     private static final Logger LOG = LoggerFactory.getLogger(Batch.class);
     private static final String WAITS = "waits";
 
+    /** What a batch that waits takes beside its rows. */
+    private static final int WAITING = 8_192;
+
     /** Of more memory than this none is kept: batches of 1000 rows need 1 MB. */
     private static final int KEPT = 4 << 20;
 
@@ -56,7 +59,7 @@ public final class Batch implements AggregationStrategy {
         if (batch.getProperty(WAITS) != null) {
             return true;
         }
-        int bytes = batch.getMessage().getBody(String.class).length();
+        int bytes = WAITING + batch.getMessage().getBody(String.class).length();
         if (!Memory.USAGE.take(bytes, 0)) {
             LOG.error("Usage is lost: PostgreSQL and Redis do not take it, and more is waiting for them than is kept in memory");
             return false;
