@@ -225,14 +225,19 @@ class CallerLimitsTest {
         until("it is what the provider counted", () -> used(model) == left + 5);
     }
 
+    /** While a request is answered so many tokens are taken for it. */
+    private static void takes(String model, String body, long tokens) throws Exception {
+        limited.provider().on(model, Call::hang);
+        try (Sse running = new Sse(limited.port(), PATH, body)) {
+            until("it is taken", () -> used(model) == tokens);
+        }
+    }
+
     @Test
     void theLargestAnswerThatMayComeIsTakenForEachOfItsChoices() throws Exception {
         String model = "choices-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"n\":3,\"max_completion_tokens\":20,\"max_tokens\":50,\"model\"");
-        limited.provider().on(model, Call::hang);
-        try (Sse running = new Sse(limited.port(), PATH, body)) {
-            until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 150);
-        }
+        takes(model, body, Math.ceilDiv(body.length(), 4) + 150);
     }
 
     @ParameterizedTest
@@ -240,20 +245,14 @@ class CallerLimitsTest {
     void aLengthThatNoAnswerHasIsNotTaken(String name, String length) throws Exception {
         String model = name + "-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":" + length + ",\"n\":" + length + ",\"model\"");
-        limited.provider().on(model, Call::hang);
-        try (Sse running = new Sse(limited.port(), PATH, body)) {
-            until("it is taken", () -> used(model) == Math.ceilDiv(body.length(), 4) + 1_000);
-        }
+        takes(model, body, Math.ceilDiv(body.length(), 4) + 1_000);
     }
 
     @Test
     void aLengthThatIsNoLongIsTheWholeLimit() throws Exception {
         String model = "endless-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":18446744073709551616,\"model\"");
-        limited.provider().on(model, Call::hang);
-        try (Sse running = new Sse(limited.port(), PATH, body)) {
-            until("it is taken", () -> used(model) == 1_500);
-        }
+        takes(model, body, 1_500);
     }
 
     @Test

@@ -603,17 +603,22 @@ class MidstreamTest {
         }
     }
 
+    /** Says this in a stream, and that it counts 110 tokens and 2 for it. */
+    private static Script countsFor(String text) {
+        return call -> {
+            call.sse();
+            call.text(text);
+            call.finish("stop");
+            call.usage(110, 2);
+            call.done();
+        };
+    }
+
     @Test
     void whatWasAskedOfOneWhoWasTooLateIsUsedBesideWhatAnotherAnswered() throws Exception {
         asks(gateway, "openai/" + first, "ollama/" + second);
         on("openai/" + first, Call::hang);
-        on("ollama/" + second, call -> {
-            call.sse();
-            call.text("Hello");
-            call.finish("stop");
-            call.usage(110, 2);
-            call.done();
-        });
+        on("ollama/" + second, countsFor("Hello"));
         String body = TestGateway.chat(agent, true).replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"");
         Answer answer = new Answer(gateway.post("/v1/chat/completions", body));
         assertEquals(1, answer.ends(), answer.body());
@@ -627,13 +632,7 @@ class MidstreamTest {
         asks(gateway, "anthropic/" + first, "openai/" + second, "ollama/" + third);
         on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
         on("openai/" + second, says(OTHER));
-        on("ollama/" + third, call -> {
-            call.sse();
-            call.text("the end");
-            call.finish("stop");
-            call.usage(110, 2);
-            call.done();
-        });
+        on("ollama/" + third, countsFor("the end"));
         Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
                 .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
         assertEquals(1, answer.ends(), answer.body());

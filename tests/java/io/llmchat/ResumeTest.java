@@ -221,17 +221,8 @@ class ResumeTest {
 
     @Test
     void whoWasSlowAndLeftGetsTheRestWhenHeComesBack() throws Exception {
-        String text = "x".repeat(8_000);
         AtomicInteger written = new AtomicInteger();
-        provider.on(model, call -> {
-            call.sse();
-            for (int i = 0; i < 2_000; i++) {
-                call.text(text);
-                written.incrementAndGet();
-            }
-            call.finish("stop");
-            call.done();
-        });
+        provider.on(model, FakeProvider.writes(2_000, written));
         String id;
         try (Sse slow = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
             id = answerId(slow.lineWith("id: "));
@@ -249,20 +240,11 @@ class ResumeTest {
 
     @Test
     void whoReadsNothingHoldsUpNobodyWhoComesBackHereOrElsewhere() throws Exception {
-        String text = "x".repeat(8_000);
         try (TestGateway maker = TestGateway.with(); TestGateway other = TestGateway.with()) {
             for (TestGateway at : List.of(maker, other)) {
                 AtomicInteger written = new AtomicInteger();
                 String name = model + (at == maker ? "" : "-elsewhere");
-                maker.provider().on(name, call -> {
-                    call.sse();
-                    for (int i = 0; i < 2_000; i++) {
-                        call.text(text);
-                        written.incrementAndGet();
-                    }
-                    call.finish("stop");
-                    call.done();
-                });
+                maker.provider().on(name, FakeProvider.writes(2_000, written));
                 try (Sse slow = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + name, true))) {
                     String id = answerId(slow.lineWith("id: "));
                     slow.lineWith("xxx");

@@ -241,17 +241,8 @@ class StreamingTest {
 
     @Test
     void aSlowReaderSlowsItsOwnStreamOnly() throws Exception {
-        String text = "x".repeat(8_000);
         AtomicInteger written = new AtomicInteger();
-        provider.on(model, call -> {
-            call.sse();
-            for (int i = 0; i < 4_000; i++) {
-                call.text(text);
-                written.incrementAndGet();
-            }
-            call.finish("stop");
-            call.done();
-        });
+        provider.on(model, FakeProvider.writes(4_000, written));
         try (Sse slow = stream()) {
             slow.lineWith("xxx");
             // the provider can write on until every buffer between is full; then it stands still

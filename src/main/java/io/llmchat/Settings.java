@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import io.llmchat.chat.Quota;
 import java.net.URI;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -43,8 +44,8 @@ public final class Settings {
         number("RATE_LIMIT_MAX_REQUESTS", 0, 1_000_000);
         number("RATE_LIMIT_WINDOW_MS", 1, 86_400_000);
         number("RATE_LIMIT_POINTS", 0, 1_000_000_000);
-        number("RATE_LIMIT_DURATION", 1, 31_536_000);
-        number("RATE_LIMIT_BLOCK_DURATION", 0, 31_536_000);
+        number("RATE_LIMIT_DURATION", 1, Quota.MOST_SECONDS);
+        number("RATE_LIMIT_BLOCK_DURATION", 0, Quota.MOST_SECONDS);
         CHECKS.put("LIMITS", io.llmchat.limit.Quotas::refuse);
         number("INSTANCES", 1, 10_000);
         CHECKS.put("TRUSTED_PROXIES", io.llmchat.http.ClientAddress::refuse);

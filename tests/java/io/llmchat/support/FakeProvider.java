@@ -164,6 +164,20 @@ public final class FakeProvider implements AutoCloseable {
         };
     }
 
+    /** A stream of so many tokens of 8,000 bytes each, and how many of them were written. */
+    public static Script writes(int tokens, AtomicInteger written) {
+        String text = "x".repeat(8_000);
+        return call -> {
+            call.sse();
+            for (int i = 0; i < tokens; i++) {
+                call.text(text);
+                written.incrementAndGet();
+            }
+            call.finish("stop");
+            call.done();
+        };
+    }
+
     /** Goes on where an assistant's message at the end of the request stops, as providers do that take a prefill. */
     public static Script goesOn(List<String> tokens) {
         return call -> says(List.of(String.join("", tokens).substring(call.prefill().length()))).play(call);

@@ -117,8 +117,8 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
     }
 
     private JsonNode read(Slice slice) {
-        try (JsonParser p = Json.FACTORY.createParser(body, slice.start(), slice.end() - slice.start())) {
-            return Json.MAPPER.readTree(p);
+        try {
+            return Json.readAgain(body, slice.start(), slice.end());
         } catch (IOException e) {
             throw new IllegalStateException("a member that was read before cannot be read again", e);
         }

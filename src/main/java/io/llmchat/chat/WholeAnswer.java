@@ -22,7 +22,7 @@ public record WholeAnswer(byte[] json, List<AnswerPart> parts, int textLength, S
         if (json != null) {
             try {
                 // as it was read before: that it has many pieces, such as probabilities, is no reason to lose it
-                JsonNode content = Json.MAPPER.<JsonNode>readTree(Json.FACTORY.createParser(json)).path("choices").path(0).path("message").path("content");
+                JsonNode content = Json.readAgain(json, 0, json.length).path("choices").path(0).path("message").path("content");
                 text.append(content.asText(""));
                 // Mistral's reasoning models say it in pieces
                 content.forEach(piece -> text.append(piece.path("text").asText("")));

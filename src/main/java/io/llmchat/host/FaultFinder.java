@@ -28,6 +28,7 @@ import org.apache.camel.model.RouteDefinition;
 import org.apache.camel.model.RouteTemplateDefinition;
 import org.apache.camel.model.SendDefinition;
 import org.apache.camel.model.ToDynamicDefinition;
+import org.apache.camel.support.LanguageSupport;
 import org.apache.camel.support.PatternHelper;
 import org.snakeyaml.engine.v2.exceptions.Mark;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
@@ -173,18 +174,17 @@ final class FaultFinder {
         return switch (step) {
             case SendDefinition<?> to -> context.hasEndpoint(to.getUri());
             // a wireTap too
-            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !to.getUri().contains("${") && !to.getUri().contains("$simple{") -> context.getEndpoint(to.getUri());
+            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !LanguageSupport.hasSimpleFunction(to.getUri()) ->
+                    context.getEndpoint(to.getUri());
             default -> null;
         };
     }
 
-    private static Stream<SendDefinition<?>> calls(RouteDefinition route) {
-        return ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), SendDefinition.class).stream().map(to -> (SendDefinition<?>) to);
-    }
-
     /** The first step that calls such an address. */
     private ProcessorDefinition<?> call(Predicate<String> wanted) {
-        return model().getRouteDefinitions().stream().flatMap(FaultFinder::calls).filter(to -> wanted.test(to.getUri())).findFirst().orElse(null);
+        return model().getRouteDefinitions().stream()
+                .flatMap(route -> ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), SendDefinition.class).stream())
+                .filter(to -> wanted.test(to.getUri())).findFirst().orElse(null);
     }
 
     /** The step that could not be made, or else its route. */

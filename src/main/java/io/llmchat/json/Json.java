@@ -66,6 +66,13 @@ public final class Json {
         return MAPPER.readTree(bytes);
     }
 
+    /** Reads a document, or a part of one, that has been read before: of any number of tokens. */
+    public static JsonNode readAgain(byte[] bytes, int from, int to) throws IOException {
+        try (JsonParser p = FACTORY.createParser(bytes, from, to - from)) {
+            return MAPPER.readTree(p);
+        }
+    }
+
     /**
      * A parser that refuses an object in which a name stands twice; {@link #duplicate} tells which.
      *
