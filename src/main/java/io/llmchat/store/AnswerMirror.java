@@ -42,6 +42,8 @@ public final class AnswerMirror {
     private static final long AGAIN_MILLIS = 2_000;
     /** Bytes that are sent together, and one answer more: after an outage the whole of each is to be sent. */
     private static final int MAX_TOGETHER = 4 << 20;
+    /** Bytes that a follower reads at once: all of a long answer would keep Redis from answering others in time. */
+    private static final int MAX_READ = 1 << 20;
     /** How often the end of a stream is sent, where Redis does not take it. */
     private static final int MAX_ENDS = 3;
 
@@ -54,11 +56,13 @@ public final class AnswerMirror {
             redis.call('pexpire', KEYS[1], ARGV[5]) redis.call('pexpire', KEYS[2], ARGV[5])
             return 1
             """;
-    /** Reads on, and lets the instance that makes it know that somebody does. */
+    /** Reads on, as far as is asked for, and lets the instance that makes it know that somebody does. */
     private static final String READ = """
             local owner = redis.call('hget', KEYS[2], 'owner')
             if owner == ARGV[2] then redis.call('set', KEYS[3], '1', 'px', ARGV[3]) end
-            return {owner, redis.call('hget', KEYS[2], 'over'), redis.call('getrange', KEYS[1], ARGV[1], -1)}
+            local over = redis.call('hget', KEYS[2], 'over')
+            if redis.call('strlen', KEYS[1]) - 1 > tonumber(ARGV[4]) then over = '0' end
+            return {owner, over, redis.call('getrange', KEYS[1], ARGV[1], ARGV[4])}
             """;
 
     private static final class Mirrored {
@@ -269,6 +273,7 @@ public final class AnswerMirror {
         boolean begun = false;
         // the mirror may be behind what the caller has
         boolean found = event == 0;
+        Buffer before = Buffer.buffer();
         long wroteAt = System.nanoTime();
         while (!client.gone() && !drain.isEnding()) {
             List<byte[]> read = read(answerId, owner, at);
@@ -281,8 +286,12 @@ public final class AnswerMirror {
             }
             Buffer more = Buffer.buffer(read.get(2));
             at += more.length();
-            Buffer wanted = found ? more : AnswerLog.after(more, answerId, event);
-            found |= wanted.length() > 0;
+            Buffer wanted = more;
+            if (!found) {
+                wanted = AnswerLog.after(before.appendBuffer(more), answerId, event);
+                found = wanted.length() > 0;
+                before = found ? null : before;
+            }
             boolean over = "1".equals(new String(read.get(1), StandardCharsets.UTF_8));
             if (!begun) {
                 client.commit();
@@ -300,10 +309,12 @@ public final class AnswerMirror {
                 client.end(Buffer.buffer());
                 return true;
             }
-            Thread.sleep(POLL_MILLIS);
+            if (more.length() < MAX_READ) {
+                Thread.sleep(POLL_MILLIS);
+            }
             while (client.full() && !client.gone() && !drain.isEnding()) {
                 // no more for now, and wanted all the same
-                read(answerId, owner, Long.MAX_VALUE);
+                read(answerId, owner, Integer.MAX_VALUE);
                 Thread.sleep(POLL_MILLIS);
             }
         }
@@ -317,7 +328,7 @@ public final class AnswerMirror {
         try {
             return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, READ,
                     RScript.ReturnType.MULTI, keys(answerId), utf8(Long.toString(from)), utf8(owner),
-                    utf8(Long.toString(WANTED_MILLIS))));
+                    utf8(Long.toString(WANTED_MILLIS)), utf8(Long.toString(from + MAX_READ - 1))));
         } catch (RedisAway e) {
             return null;
         }
