@@ -1,18 +1,21 @@
 package io.llmchat.support;
 
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.stream.Collectors;
 
 /** The gateway as a process of its own. */
 public final class GatewayProcess {
@@ -41,8 +44,10 @@ public final class GatewayProcess {
 
     /** This JVM's Java with this one's classes; options, the class, and what it is told follow. */
     public static ProcessBuilder java(String... arguments) {
-        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-cp", System.getProperty("java.class.path")));
+        // surefire's ends with an empty entry, which is the folder we are in: routes that were exported there would be found too
+        String classes = Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator)).filter(entry -> !entry.isEmpty())
+                .collect(Collectors.joining(File.pathSeparator));
+        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-cp", classes));
         command.addAll(List.of(arguments));
         return new ProcessBuilder(command);
     }
