@@ -14,6 +14,8 @@ import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import io.netty.buffer.PoolArenaMetric;
 import io.netty.buffer.PooledByteBufAllocator;
+import io.netty.channel.SingleThreadEventLoop;
+import io.vertx.core.Vertx;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -51,6 +53,37 @@ class ConnectionsTest {
         assertTrue(response.header("X-Request-Id").matches("[A-Za-z0-9._-]+"), response.head());
         assertTrue(http.closed());
         return response;
+    }
+
+    @Test
+    void connectionsComeToAllEventLoopsInTurn() throws Exception {
+        List<Integer> before = connectionsOfLoops();
+        List<RawHttp> callers = new ArrayList<>();
+        try {
+            for (int i = 0; i < 4 * before.size(); i++) {
+                RawHttp http = new RawHttp(gateway.port());
+                callers.add(http);
+                http.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
+                assertEquals(200, http.read().status());
+            }
+            List<Integer> now = connectionsOfLoops();
+            for (int i = 0; i < now.size(); i++) {
+                // connections of other tests may have ended since
+                assertTrue(now.get(i) > before.get(i), before + " " + now);
+            }
+        } finally {
+            for (RawHttp http : callers) {
+                http.close();
+            }
+        }
+    }
+
+    private static List<Integer> connectionsOfLoops() throws Exception {
+        List<Integer> connections = new ArrayList<>();
+        for (var loop : gateway.bean(Vertx.class).nettyEventLoopGroup()) {
+            connections.add(loop.submit(((SingleThreadEventLoop) loop)::registeredChannels).get());
+        }
+        return connections;
     }
 
     @Test

@@ -7,8 +7,11 @@ import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.ops.RouteVersions;
 import io.netty.channel.Channel;
+import io.netty.channel.EventLoop;
 import io.netty.channel.SingleThreadEventLoop;
+import io.netty.util.concurrent.EventExecutor;
 import io.vertx.core.Future;
+import io.vertx.core.Promise;
 import io.vertx.core.Vertx;
 import io.vertx.core.http.HttpServer;
 import io.vertx.core.http.HttpServerOptions;
@@ -16,6 +19,7 @@ import io.vertx.core.impl.VertxInternal;
 import io.vertx.ext.web.Router;
 import java.net.BindException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -68,7 +72,7 @@ public final class Gateway {
     private RouteFiles files;
     private Map<Path, String> atFirst;
     private RouteWatch watch;
-    private HttpServer server;
+    private final List<HttpServer> servers = new ArrayList<>();
     private volatile boolean hurried;
     private boolean stopped;
 
@@ -99,16 +103,25 @@ public final class Gateway {
         }
     }
 
-    /** Takes connections from now on, and hands their requests to these routes. */
+    /**
+     * Takes connections from now on, and hands their requests to these routes. What is connected is served by the loop
+     * that its server listens on: each loop has one, and connections come to them in turn.
+     */
     void listen(Supplier<Router> router, Supplier<ErrorTable> errors) throws ExecutionException, InterruptedException {
         Gate gate = bean(Gate.class);
         Connections connections = bean(Connections.class);
-        connections.start(bean(Vertx.class), errors);
-        server = bean(Vertx.class).createHttpServer(options())
-                .connectionHandler(connections::accept)
-                .requestHandler(gate.before(router, errors))
-                .invalidRequestHandler(gate.invalid(errors));
-        server.listen().toCompletionStage().toCompletableFuture().get();
+        VertxInternal vertx = (VertxInternal) bean(Vertx.class);
+        connections.start(vertx, errors);
+        for (EventExecutor loop : vertx.nettyEventLoopGroup()) {
+            HttpServer server = vertx.createHttpServer(options())
+                    .connectionHandler(connections::accept)
+                    .requestHandler(gate.before(router, errors))
+                    .invalidRequestHandler(gate.invalid(errors));
+            servers.add(server);
+            Promise<HttpServer> listening = Promise.promise();
+            vertx.createEventLoopContext((EventLoop) loop, null, Thread.currentThread().getContextClassLoader()).runOnContext(v -> server.listen().onComplete(listening));
+            listening.future().toCompletionStage().toCompletableFuture().get();
+        }
     }
 
     /**
@@ -193,9 +206,11 @@ public final class Gateway {
     }
 
     private HttpServerOptions options() {
+        int port = Integer.parseInt(property("llmchat.http.port"));
         return new HttpServerOptions()
                 .setHost(property("llmchat.http.host"))
-                .setPort(Integer.parseInt(property("llmchat.http.port")))
+                // one that is free would be another one for each server, -1 is the same
+                .setPort(port == 0 ? -1 : port)
                 // larger than what the gate accepts, so that it can answer and the connection stays usable
                 .setMaxHeaderSize(65_536)
                 .setMaxInitialLineLength(8_192)
@@ -228,7 +243,7 @@ public final class Gateway {
 
     /** The port it listens on. */
     public int port() {
-        return server.actualPort();
+        return servers.get(0).actualPort();
     }
 
     /**
@@ -298,9 +313,7 @@ public final class Gateway {
         if (watch != null) {
             watch.stop();
         }
-        if (server != null) {
-            closed(server.close(), "The HTTP server");
-        }
+        servers.forEach(server -> closed(server.close(), "The HTTP server"));
         Generation routes = current.get();
         if (routes != null) {
             await(END_MILLIS, () -> requests() == 0);
