@@ -15,6 +15,7 @@ import io.llmchat.support.Answer;
 import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.OwnStores;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
@@ -103,6 +104,28 @@ class DrainTest {
     private void itEndsWell() throws Exception {
         assertTrue(gateway.waitFor(20, TimeUnit.SECONDS));
         assertEquals(0, gateway.exitValue());
+    }
+
+    @Test
+    void usageThatPostgresDoesNotTakeAtTheEndWaitsInTheRedisThatEndsAfterIt() throws Exception {
+        Path data = folder.resolve("of-another");
+        OwnStores stores = new OwnStores(data);
+        try (TestGateway other = TestGateway.alone(data)) {
+            Map<String, String> settings = new HashMap<>();
+            settings.put("DB_PORT", Integer.toString(other.postgresPort()));
+            settings.put("REDIS_HOST", "");
+            start(settings);
+            assertEquals(200, ask("/v1/chat/completions", chat("demo", false)).get().statusCode());
+            assertEquals(200, ask("/v1/chat/completions", chat("demo", false)).get().statusCode());
+            stores.pausePostgres();
+            signal("TERM");
+            itEndsWell();
+            stores.killPostgres().again();
+            start(settings);
+            until("it is written", () -> other.count("SELECT count(*) FROM usage_records") == 2);
+        } finally {
+            stores.stop();
+        }
     }
 
     @Test

@@ -166,6 +166,49 @@ class LiveEditingTest {
     }
 
     @Test
+    void whatIsSavedWaitsWhereManyOldVersionsHaveStreamsStill() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        CountDownLatch go = new CountDownLatch(1);
+        List<Sse> streams = new ArrayList<>();
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            gateway.provider().on(model, FakeProvider.waits("Once", new CountDownLatch(1), " never"));
+            gateway.provider().on(model + "-first", FakeProvider.waits("Once", go, " and to the end"));
+            for (int version = 1; version <= 8; version++) {
+                Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model + (version == 1 ? "-first" : ""), true));
+                streams.add(stream);
+                stream.lineWith("Once");
+                routes.save("more.camel.yaml", more("more" + version, "direct:admit"));
+                untilLoaded(gateway, version + 1);
+            }
+            routes.save("more.camel.yaml", more("last", "direct:admit"));
+            until("it waits", () -> !log.with("8 old versions").isEmpty());
+            go.countDown();
+            streams.get(0).lineWith("[DONE]");
+            untilLoaded(gateway, 10);
+        } finally {
+            for (Sse stream : streams) {
+                stream.close();
+            }
+        }
+    }
+
+    @Test
+    void aFolderMayHaveAnyName() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("c++, 50%25 of a?"));
+        routes.save("providers/a+b.camel.yaml", routes.read("providers/openai.camel.yaml")
+                .replace("provider-openai", "provider-other").replace("id: openai", "id: other").replace("provider: openai", "provider: other"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.enrich.default-model", "other/" + model)) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("nobody-knows", false)).statusCode());
+            routes.save("more, more.camel.yaml", "- route:\n    id: more\n    from:\n      uri: direct:more\n      step: []\n");
+            until("it is refused", () -> routes(gateway).path("lastError").path("file").asText().equals("more, more.camel.yaml"));
+            routes.delete("more, more.camel.yaml");
+            routes.delete("providers/a+b.camel.yaml");
+            until("that too", () -> routes(gateway).path("lastError").path("reason").asText().startsWith("DEFAULT_MODEL is 'other/"));
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("nobody-knows", false)).statusCode());
+        }
+    }
+
+    @Test
     void aJobRunsInTheNewestVersionOnlyWhileRequestsRunInTheOneBefore() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.save("job.camel.yaml", """

@@ -643,6 +643,22 @@ class MidstreamTest {
     }
 
     @Test
+    void whatOneCountedInEachChunkBeforeItBrokeOffIsNotToldAsAll() throws Exception {
+        asks(gateway, "openai/" + first, "ollama/" + second);
+        on("openai/" + first, call -> {
+            call.sse();
+            call.bytes(("data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"One \"},\"finish_reason\":null}],"
+                    + "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,\"total_tokens\":10}}\n\n").getBytes(StandardCharsets.UTF_8));
+            call.reset();
+        });
+        on("ollama/" + second, countsFor("One and the end"));
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
+                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+    }
+
+    @Test
     void aProviderThatFailsHasUsedNothing() throws Exception {
         asks(gateway, "openai/" + first);
         on("openai/" + first, Call::reset);

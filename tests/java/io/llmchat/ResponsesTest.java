@@ -155,7 +155,9 @@ class ResponsesTest {
         refused("\"input\":\"Hi\",\"conversation\":{\"id\":\"conv_1\"}", 400, "conversation");
         refused("\"input\":\"Hi\",\"background\":true", 400, "background");
         refused("\"input\":\"Hi\",\"prompt\":{\"id\":\"p\"}", 400, "prompt");
-        refused("\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]", 400, "input[0].type");
+        String reference = "\"input\":[{\"type\":\"item_reference\",\"id\":\"msg_1\"}]";
+        refused(reference, 400, "input[0].type");
+        assertTrue(ask(reference).body().contains("store: false"), "whose SDK sends it knows what to do");
         assertTrue(provider.calls(model).isEmpty());
     }
 

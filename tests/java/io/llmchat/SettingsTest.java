@@ -23,8 +23,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 class SettingsTest {
 
     /** Variables that take any text: whether it is right only the store, the provider or the disk can say. */
-    private static final Set<String> FREE_TEXT = Set.of("DATA_DIR", "DEFAULT_MODEL", "KEYS_FILE",
-            "DB_HOST", "DB_USER", "DB_PASSWORD", "DB_NAME", "REDIS_HOST", "REDIS_PASSWORD", "ROUTES_DIR");
+    private static final Set<String> FREE_TEXT = Set.of("DEFAULT_MODEL", "KEYS_FILE",
+            "DB_HOST", "DB_USER", "DB_PASSWORD", "REDIS_HOST", "REDIS_PASSWORD", "ROUTES_DIR");
 
     private static List<String> faults(String name, String value) {
         return Settings.faults(Map.of(name, value));

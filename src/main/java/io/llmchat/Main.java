@@ -73,10 +73,13 @@ public final class Main {
                     try {
                         begun.await();
                         gateway.drain(serves && signal.equals("TERM"));
+                        // before the exit, at which the library of the embedded Redis ends it, beside our hook
+                        gateway.stop();
                     } catch (InterruptedException e) {
                         Thread.currentThread().interrupt();
+                    } finally {
+                        System.exit(0);
                     }
-                    System.exit(0);
                 });
             });
         }

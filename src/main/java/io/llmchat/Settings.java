@@ -85,6 +85,8 @@ public final class Settings {
         url("DIFY_BASE_URL");
         url("FASTGPT_BASE_URL");
         url("OLLAMA_BASE_URL");
+        text("DATA_DIR", "\\P{Cntrl}+", "a folder");
+        text("DB_NAME", "\\P{Cntrl}+", "the name of a database");
         number("DB_PORT", 1, 65_535);
         number("DB_MAX_CONNECTIONS", 1, 10_000);
         number("DB_MIN_CONNECTIONS", 0, 10_000);

@@ -3,6 +3,7 @@ package io.llmchat.eip;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -72,10 +73,18 @@ class BreakerProcessorTest {
                 from("direct:guarded").errorHandler(noErrorHandler())
                         .circuitBreaker().resilience4jConfiguration().slidingWindowSize(2).minimumNumberOfCalls(2).failureRateThreshold(100)
                         .ignoreException(IllegalArgumentException.class).bulkheadEnabled(true).bulkheadMaxConcurrentCalls(3).bulkheadMaxWaitDuration(0)
-                        .end().process(calls).end();
+                        .end().to("kamelet:fake-chat-action").end();
                 routeTemplate("fake-chat-action").from("kamelet:source").errorHandler(noErrorHandler()).process(calls);
                 model("direct:model", 2).ignoreException(IllegalArgumentException.class).end().to("kamelet:fake-chat-action").end();
                 model("direct:patient", 4).waitDurationInOpenState(1).end().filter(constant(true)).to("kamelet:fake-chat-action?template={\n}").end().end();
+                from("direct:else").errorHandler(noErrorHandler())
+                        .circuitBreaker().resilience4jConfiguration().slidingWindowSize(2).minimumNumberOfCalls(2).failureRateThreshold(100)
+                        .throwExceptionWhenHalfOpenOrOpenState(true).end()
+                        .process(e -> {
+                            if (e.getMessage().getBody() == null) {
+                                throw new IllegalStateException("no");
+                            }
+                        }).end();
                 from("direct:passing").errorHandler(noErrorHandler())
                         .circuitBreaker().resilience4jConfiguration().slidingWindowSize(2).minimumNumberOfCalls(2)
                         .throwExceptionWhenHalfOpenOrOpenState(false).end().process(e -> {
@@ -250,15 +259,33 @@ class BreakerProcessorTest {
     }
 
     @Test
-    void aBreakerAroundSomethingElseIsNotTheModels() throws Exception {
-        assertNull(beginChat("direct:guarded", null).getException(), "no model is known yet");
-        calls.end(null);
+    void aBreakerAroundSomethingElseIsCamelsAndNotTheModels() {
         for (int i = 0; i < 2; i++) {
-            assertTrue(ask("direct:guarded", "fake/c", new IllegalStateException("down")));
+            assertInstanceOf(IllegalStateException.class, context.createProducerTemplate().send("direct:else", e -> { }).getException());
         }
-        assertFalse(ask("direct:guarded", "fake/c", null));
-        assertFalse(ask("direct:guarded", "fake/d", null), "it is the same for all models");
+        Exchange open = context.createProducerTemplate().send("direct:else", e -> e.getMessage().setBody("well"));
+        assertInstanceOf(CallNotPermittedException.class, open.getException());
+        assertEquals(false, open.getProperty(ExchangePropertyKey.CIRCUIT_BREAKER_RESPONSE_SUCCESSFUL_EXECUTION));
         assertEquals(Map.of(), breakers.states());
+    }
+
+    @Test
+    void whatABranchOfAnEipWithinRaisesReachesTheBreaker() throws Exception {
+        context.addRoutes(new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:branches").onException(IllegalStateException.class).handled(true).end()
+                        .circuitBreaker().resilience4jConfiguration().slidingWindowSize(2).minimumNumberOfCalls(2).failureRateThreshold(100).end()
+                        .split(constant(List.of("one"))).shareUnitOfWork().stopOnException().to("kamelet:fake-chat-action").end().end()
+                        .setBody(constant("never"));
+            }
+        });
+        for (int i = 0; i < 2; i++) {
+            Exchange chat = beginChat("direct:branches", "fake/k");
+            calls.end(new IllegalStateException("down"));
+            assertNotEquals("never", chat.getMessage().getBody());
+        }
+        assertEquals(CircuitBreaker.State.OPEN, state("fake/k"));
     }
 
     @Test

@@ -72,7 +72,7 @@ public final class OwnStores {
                 "--appendonly", "yes", "--save", "", "--pidfile", data.resolve("redis/redis.pid").toString());
     }
 
-    /** Stops PostgreSQL at once, as a crash does; the result starts it again where it was. */
+    /** Kills PostgreSQL, also a paused one, as a crash does; the result starts it again where it was. */
     public Restart killPostgres() throws Exception {
         ProcessHandle postgres = postgres();
         List<String> command = new ArrayList<>();
@@ -86,8 +86,11 @@ public final class OwnStores {
         while (option.find()) {
             command.add(option.group(1));
         }
-        signal("QUIT", Stream.of(postgres));
-        postgres.onExit().get(10, TimeUnit.SECONDS);
+        List<ProcessHandle> all = Stream.concat(Stream.of(postgres), postgres.descendants()).toList();
+        signal("KILL", all.stream());
+        for (ProcessHandle process : all) {
+            process.onExit().get(10, TimeUnit.SECONDS);
+        }
         int port = Integer.parseInt(command.get(command.indexOf("-p") + 1));
         return () -> start(port, command.toArray(String[]::new));
     }

@@ -136,6 +136,8 @@ final class OpenAiWriter implements AnswerWriter {
         if (firstPassed != null && begun.add(0)) {
             underTheSameNames();
         }
+        // what another provider has counted, which said so in each chunk and broke off, is not all
+        usageSent &= !event.token();
         for (AnswerPart part : event.parts()) {
             part(part, out);
         }

@@ -19,6 +19,7 @@ import org.apache.camel.AsyncProcessor;
 import org.apache.camel.CamelContext;
 import org.apache.camel.CamelContextAware;
 import org.apache.camel.Exchange;
+import org.apache.camel.ExchangePropertyKey;
 import org.apache.camel.Navigate;
 import org.apache.camel.Processor;
 import org.apache.camel.component.resilience4j.ResilienceProcessor;
@@ -36,15 +37,13 @@ import org.apache.camel.support.AsyncProcessorConverterHelper;
 import org.apache.camel.support.service.ServiceHelper;
 
 /**
- * The {@code circuitBreaker} EIP around a call that nobody waits for. Camel's own keeps a thread while what it guards
- * works, and makes a copy of the exchange; this one judges the call when it has ended. Where it guards a call of a model,
- * a chat has the breaker of the model that it asks, so that the outage of one model does not shut its provider's others;
- * there one failure of a probe opens it again. What else it guards has the breaker of the definition, as Camel documents
- * it. What is raised passes, also what the breaker does not count; a full bulkhead before a model is a
- * {@link ProviderRefusal}.
+ * The {@code circuitBreaker} EIP around a call of a model, for which nobody waits. Camel's own keeps a thread while what it
+ * guards works, and makes a copy of the exchange; this one judges the call when it has ended. A chat has the breaker of the
+ * model that it asks, so that the outage of one model does not shut its provider's others; one failure of a probe opens it
+ * again. What is raised passes, also what the breaker does not count; a full bulkhead is a {@link ProviderRefusal}.
  *
- * <p>A breaker with {@code onFallback}, a time limit (which none of a model may have), a bulkhead that is waited for, or
- * that passes over what it does not let through, is left to Camel's, on a thread of its own.
+ * <p>A breaker that guards something else, or has {@code onFallback} or a bulkhead that is waited for, is left to Camel's, on
+ * a thread of its own.
  */
 final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Processor>, CamelContextAware, IdAware, RouteIdAware {
 
@@ -73,9 +72,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         this.breakers = asksModel(definition) ? breakers : null;
         List<Processor> children = configured.next();
         this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
-        Resilience4jConfigurationDefinition said = definition.getResilience4jConfiguration();
-        this.waits = children.size() > 1 || configured.isTimeoutEnabled() || configured.getBulkheadMaxWaitDuration() > 0
-                || this.breakers == null && said != null && "false".equals(said.getThrowExceptionWhenHalfOpenOrOpenState());
+        this.waits = this.breakers == null || children.size() > 1 || configured.getBulkheadMaxWaitDuration() > 0;
         setDisabled(configured.isDisabled());
         if (this.breakers != null && configured.isTimeoutEnabled()) {
             throw new IllegalArgumentException("a breaker of a model takes no timeoutEnabled, which would not end the call: a provider's"
@@ -125,11 +122,11 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
     protected void doStart() throws Exception {
         ServiceHelper.startService(configured);
         counts = configured.getCircuitBreaker().getCircuitBreakerConfig();
-        if (breakers != null) {
+        if (!waits) {
             Resilience4jConfigurationDefinition said = definition.getResilience4jConfiguration();
             rules = breakers.rules(counts, said != null && said.getWaitDurationInOpenState() != null);
         }
-        bulkhead = !configured.isBulkheadEnabled() ? null : Bulkhead.of(configured.getId(), BulkheadConfig.custom()
+        bulkhead = waits || !configured.isBulkheadEnabled() ? null : Bulkhead.of(configured.getId(), BulkheadConfig.custom()
                 .maxConcurrentCalls(configured.getBulkheadMaxConcurrentCalls()).maxWaitDuration(Duration.ZERO).build());
     }
 
@@ -159,7 +156,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             Thread.startVirtualThread(() -> configured.process(exchange, sync -> callback.done(false)));
             return false;
         }
-        Chat chat = breakers == null ? null : Chat.of(exchange);
+        Chat chat = Chat.of(exchange);
         Target model = chat == null ? null : chat.target();
         CircuitBreaker breaker = model == null ? configured.getCircuitBreaker() : breakers.of(model, rules);
         if (!breaker.tryAcquirePermission()) {
@@ -172,7 +169,10 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         } else {
             long started = breaker.getCurrentTimestamp();
             boolean probe = model != null && breaker.getState() == CircuitBreaker.State.HALF_OPEN;
+            // an EIP within that has branches leaves their failures to the breaker, as in a doTry
+            exchange.setProperty(ExchangePropertyKey.TRY_ROUTE_BLOCK, true);
             return guarded.process(exchange, sync -> {
+                exchange.removeProperty(ExchangePropertyKey.TRY_ROUTE_BLOCK);
                 judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, probe, model != null);
                 callback.done(sync);
             });

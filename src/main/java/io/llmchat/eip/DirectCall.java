@@ -25,7 +25,6 @@ final class DirectCall extends SendDynamicProcessor {
         setCamelContext(camels.getCamelContext());
         setDisabled(camels.isDisabled());
         setCacheSize(camels.getCacheSize());
-        setIgnoreInvalidEndpoint(camels.isIgnoreInvalidEndpoint());
         setAllowOptimisedComponents(camels.isAllowOptimisedComponents());
         setAutoStartupComponents(camels.isAutoStartupComponents());
     }
@@ -33,7 +32,7 @@ final class DirectCall extends SendDynamicProcessor {
     /** Whether this is all that is asked for. */
     static boolean does(SendDynamicProcessor camels) {
         return camels.getUri().startsWith("direct:") && camels.getPattern() == null && camels.getVariableSend() == null
-                && camels.getVariableReceive() == null;
+                && camels.getVariableReceive() == null && !camels.isIgnoreInvalidEndpoint();
     }
 
     @Override

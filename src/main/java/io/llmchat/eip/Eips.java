@@ -99,7 +99,7 @@ public final class Eips extends DefaultProcessorFactory {
         // a kamelet's route ends with kamelet:sink, which goes back to its caller
         return made instanceof SendProcessor send && send.getDestination() instanceof KameletEndpoint kamelet
                 && !kamelet.getEndpointKey().startsWith("kamelet://sink") && send.getVariableSend() == null && send.getVariableReceive() == null
-                        ? new KameletProcessor(send, kamelet) : made;
+                && send.getPattern() == null ? new KameletProcessor(send, kamelet) : made;
     }
 
     private static Processor dynamicCall(Route route, ToDynamicDefinition definition) throws Exception {

@@ -19,7 +19,7 @@ final class KameletProcessor extends SendProcessor {
 
     /** @param camels as Camel has made it of the route's definition */
     KameletProcessor(SendProcessor camels, KameletEndpoint kamelet) {
-        super(kamelet, camels.getPattern());
+        super(kamelet);
         setDisabled(camels.isDisabled());
     }
 

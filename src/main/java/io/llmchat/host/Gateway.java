@@ -50,6 +50,8 @@ public final class Gateway {
     private static final int BATCH_SECONDS = 10;
     /** While the gateway goes on, the batches of an old version have time until a store is back: a week. */
     private static final int OLD_BATCH_SECONDS = 604_800;
+    /** Each is a Camel context, with threads of its own. */
+    private static final int MOST_OLD = 8;
 
     private final Map<String, String> overrides;
     private final Main host = new Main() {
@@ -144,18 +146,7 @@ public final class Gateway {
     private void startRoutes() throws Exception {
         startBeans();
         current.set(generation());
-        checkDefaultModel();
         bean(RouteVersions.class).loaded(current.get().files());
-    }
-
-    private void checkDefaultModel() {
-        String model = property("llmchat.enrich.default-model");
-        Target target = Target.parse(model);
-        Set<String> providers = current.get().providers();
-        if (target != null && !providers.contains(target.provider())) {
-            throw new IllegalArgumentException("DEFAULT_MODEL is '" + model + "'; it takes an agent's id, or <provider>/<model> of one of "
-                    + String.join(", ", providers) + ".");
-        }
     }
 
     /** Starts what all versions of the routes share; they find it in {@link #registry}. */
@@ -169,13 +160,26 @@ public final class Gateway {
     }
 
     private Generation generation() throws RoutesRefused {
-        return new Generation(files, registry(), overrides, bean(Vertx.class), bean(Gate.class),
+        Generation made = new Generation(files, registry(), overrides, bean(Vertx.class), bean(Gate.class),
                 Long.parseLong(property("llmchat.http.max-body")));
+        String model = property("llmchat.enrich.default-model");
+        Target target = Target.parse(model);
+        Set<String> providers = made.providers();
+        if (target != null && !providers.contains(target.provider())) {
+            made.stop(1);
+            throw new RoutesRefused(new Fault(null, 0, "DEFAULT_MODEL is '" + model + "'; it takes an agent's id, or <provider>/<model> of one of "
+                    + String.join(", ", providers) + "."), null);
+        }
+        return made;
     }
 
     /** Puts the route files as they are now to work, or, where they cannot be used, says why and goes on as before. */
     private void reload(List<Path> changed) {
         RouteVersions versions = bean(RouteVersions.class);
+        if (old.size() >= MOST_OLD) {
+            LOG.warn("{} old versions of the routes have requests still; what was changed serves when one of them has ended", old.size());
+            await(Long.MAX_VALUE, () -> old.size() < MOST_OLD);
+        }
         long started = System.nanoTime();
         try {
             Generation next = generation();

@@ -2,6 +2,8 @@ package io.llmchat.host;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.URLDecoder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -9,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -21,6 +24,8 @@ final class RouteFiles {
 
     static final String BEANS = "beans.camel.yaml";
 
+    private static final String FILE = "file:";
+    private static final Pattern SPECIAL = Pattern.compile("[%+,*?]");
     private static final String UNREADABLE = "unreadable";
     private static final String PACKAGED = "classpath:routes/*.camel.yaml,classpath:routes/providers/*.camel.yaml";
     private static final String PACKAGED_KAMELETS = "classpath:kamelets";
@@ -44,7 +49,7 @@ final class RouteFiles {
 
     /** Where Camel finds the beans that all versions share. */
     String beans() {
-        return editable() && Files.exists(folder.resolve(BEANS)) ? "file:" + folder.resolve(BEANS) : "classpath:routes/" + BEANS;
+        return editable() && Files.exists(folder.resolve(BEANS)) ? location(folder.resolve(BEANS)) : "classpath:routes/" + BEANS;
     }
 
     /**
@@ -62,12 +67,17 @@ final class RouteFiles {
                 throw new IOException(folder.relativize(file) + " cannot be read.");
             }
         }
-        return routes.stream().map(f -> "file:" + f).collect(Collectors.joining(","));
+        return routes.stream().map(RouteFiles::location).collect(Collectors.joining(","));
     }
 
     /** Where Camel finds the kamelets. */
     String kamelets() {
-        return editable() ? "file:" + folder.resolve("kamelets") + "," + PACKAGED_KAMELETS : PACKAGED_KAMELETS;
+        return editable() ? location(folder.resolve("kamelets")) + "," + PACKAGED_KAMELETS : PACKAGED_KAMELETS;
+    }
+
+    /** As Camel reads it: decoded, one of several with commas between them, and perhaps a pattern. */
+    private static String location(Path file) {
+        return FILE + SPECIAL.matcher(file.toString()).replaceAll(c -> String.format("%%%02X", (int) c.group().charAt(0)));
     }
 
     private List<Path> routeFiles() throws IOException {
@@ -129,7 +139,8 @@ final class RouteFiles {
 
     /** A file of the folder by the location that Camel has for it; null if it is none. */
     Path file(String location) {
-        Path named = location == null || folder == null ? null : Path.of(location.replaceFirst("^file:", ""));
+        Path named = location == null || folder == null ? null
+                : Path.of(location.startsWith(FILE) ? URLDecoder.decode(location.substring(FILE.length()), StandardCharsets.UTF_8) : location);
         return named != null && named.startsWith(folder) && Files.exists(named) ? named : null;
     }
 

@@ -55,6 +55,8 @@ final class ResponsesInput {
             case "reasoning" -> reasoning(item);
             case "function_call_output" -> add(new Message(Role.TOOL, new Part.ToolResult(
                     ResponsesRequests.string(item, "call_id", at), content(item.path("output"), at + ".output"), false)));
+            case "item_reference" -> throw ChatException.invalid(at + ".type",
+                    "No item of an earlier response is stored here: the input must hold the item itself (with store: false SDKs send it).");
             default -> throw ChatException.invalid(at + ".type",
                     "type must be one of message, function_call, function_call_output, reasoning.");
         }
