@@ -192,7 +192,7 @@ class FailoverTest {
             call.hang();
         });
         String body = gateway.post(PATH, chat("openai/" + model, true)).body();
-        assertTrue(body.contains("sent nothing more"), body);
+        assertTrue(body.contains("\"Half\"") && body.contains("sent nothing more"), body);
         assertFalse(body.contains("[DONE]"));
         assertTrue(provider.call(model).leftWithin(10_000));
     }
@@ -255,13 +255,6 @@ class FailoverTest {
             assertEquals(502, response.statusCode());
             assertEquals("openai=connect", attempts(response));
         }
-    }
-
-    @Test
-    void aRedirectIsNotFollowed() throws Exception {
-        provider.on(model, call -> call.json(302, "{}", "Location: " + provider.url() + "/v1/elsewhere"));
-        assertEquals(502, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
-        assertTrue(provider.calls(model).stream().allMatch(c -> c.line().equals("POST /v1/chat/completions")));
     }
 
     @Test
