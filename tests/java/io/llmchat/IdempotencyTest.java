@@ -288,13 +288,14 @@ class IdempotencyTest {
 
     @Test
     void aStreamThatIsFollowedOnAnotherInstanceOutlivesItsOwnCaller() throws Exception {
-        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
+        // nobody is waited for who might come back
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.resume-grace", "0")) {
             CountDownLatch go = new CountDownLatch(1);
             provider.on(model, FakeProvider.waits("Hel", go, "lo"));
             String header = "\r\nIdempotency-Key: " + key;
-            try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
                 first.lineWith("Hel");
-                try (Sse second = new Sse(other.port(), PATH, chat("openai/" + model, true), header)) {
+                try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
                     second.lineWith("Hel");
                     first.close();
                     assertFalse(provider.call(model).leftWithin(2_000), "somebody reads it");
@@ -522,8 +523,17 @@ class IdempotencyTest {
 
     @Test
     void theAnswerIsKeptBeforeItIsSeen() throws Exception {
-        ask(PATH, chat("openai/" + model, false));
-        assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = 'anonymous " + PATH + " " + key + "' AND body IS NOT NULL"));
+        String full = "anonymous " + PATH + " " + key;
+        String slow = "slow_" + model.replace("-", "");
+        gateway.execute("CREATE FUNCTION " + slow + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$");
+        gateway.execute("CREATE TRIGGER " + slow + " BEFORE INSERT OR UPDATE ON answers FOR EACH ROW WHEN (NEW.key = '" + full
+                + "' AND NEW.body IS NOT NULL) EXECUTE FUNCTION " + slow + "()");
+        try {
+            assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
+            assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = '" + full + "' AND body IS NOT NULL"));
+        } finally {
+            gateway.execute("DROP FUNCTION " + slow + " CASCADE");
+        }
     }
 
     @Test

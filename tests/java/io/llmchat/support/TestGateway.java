@@ -199,6 +199,14 @@ public final class TestGateway implements AutoCloseable {
         }
     }
 
+    /** Runs a statement on the database, and tells how many rows it has changed. */
+    public int execute(String sql) throws SQLException {
+        try (Connection c = bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute(sql);
+            return s.getUpdateCount();
+        }
+    }
+
     /** The value of a metric, by its name and labels as Prometheus writes them; 0 if it is not there. */
     public double metric(String name) throws IOException, InterruptedException {
         return get("/metrics").body().lines().filter(l -> l.startsWith(name + " ")).findFirst()
