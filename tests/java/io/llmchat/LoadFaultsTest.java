@@ -127,7 +127,7 @@ class LoadFaultsTest {
                 assertEquals("openai=open,anthropic=200", answer.header("x-llmchat-attempts"));
             }
             assertEquals(5, gateway.provider().calls(model).size(), "an open breaker lets nothing through");
-            // the probes find it still down: open again, and nobody has noticed
+            // the probes (how many at a time, the next test asks) find it still down: open again, and nobody has noticed
             until("it is probed", () -> {
                 assertEquals(200, gateway.post(PATH, chat(agent, false)).statusCode());
                 return gateway.provider().calls(model).size() == 8;
