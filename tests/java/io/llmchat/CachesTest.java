@@ -1,6 +1,7 @@
 package io.llmchat;
 
 import static io.llmchat.support.TestGateway.until;
+import static io.llmchat.support.TestGateway.withinASecond;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -16,7 +17,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -80,18 +80,6 @@ class CachesTest {
         });
         assertEquals(1, meters.get("cache.hits").tag("cache", name).counter().count());
         assertEquals(1, meters.get("cache.misses").tag("cache", name).counter().count());
-    }
-
-    /** Whether it holds within a second after the change; a machine that stood still meanwhile may have it tried once more. */
-    private static void withinASecond(Callable<Callable<Boolean>> change) throws Exception {
-        long took = Long.MAX_VALUE;
-        for (int i = 0; i < 2 && took >= 1_000_000_000L; i++) {
-            Callable<Boolean> seen = change.call();
-            long begun = System.nanoTime();
-            until("it is seen", seen);
-            took = System.nanoTime() - begun;
-        }
-        assertTrue(took < 1_000_000_000L, took + " ns");
     }
 
     @Test

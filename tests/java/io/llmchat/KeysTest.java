@@ -4,6 +4,7 @@ import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
+import static io.llmchat.support.TestGateway.withinASecond;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
@@ -197,27 +198,34 @@ class KeysTest {
 
     @Test
     void aRevokedKeyIsGoodForNothingOnAnyInstanceWithinASecond() throws Exception {
+        withinASecond(() -> {
+            JsonNode made = make("");
+            String key = made.path("key").asText();
+            assertEquals(200, ask(gateway, key));
+            assertEquals(200, ask(second, key));
+            assertEquals(200, revoke(made).statusCode());
+            assertEquals(401, ask(gateway, key));
+            return () -> ask(second, key) == 401;
+        });
+    }
+
+    private static HttpResponse<String> revoke(JsonNode key) throws Exception {
+        return gateway.send("DELETE", "/api/keys/" + key.path("id").asText(), null, ADMIN);
+    }
+
+    @Test
+    void aKeyIsRevokedOnce() throws Exception {
         JsonNode made = make("");
-        String key = made.path("key").asText();
-        assertEquals(200, ask(gateway, key));
-        assertEquals(200, ask(second, key));
-        HttpResponse<String> revoked = gateway.send("DELETE", "/api/keys/" + made.path("id").asText(), null, ADMIN);
-        long at = System.nanoTime();
-        assertEquals(200, revoked.statusCode(), revoked.body());
+        HttpResponse<String> revoked = revoke(made);
         assertFalse(revoked.body().contains("hash"), revoked.body());
         assertTrue(json(revoked.body()).path("data").hasNonNull("revokedAt"), revoked.body());
-        assertEquals(401, ask(gateway, key));
-        until("the other instance refuses it", () -> ask(second, key) == 401);
-        assertTrue(System.nanoTime() - at < 1_000_000_000L, "within a second");
-
-        HttpResponse<String> again = gateway.send("DELETE", "/api/keys/" + made.path("id").asText(), null, ADMIN);
-        assertEquals(json(revoked.body()).path("data"), json(again.body()).path("data"), "once is enough");
+        assertEquals(json(revoked.body()).path("data"), json(revoke(made).body()).path("data"), "once is enough");
         assertEquals(404, gateway.send("DELETE", "/api/keys/none", null, ADMIN).statusCode());
     }
 
     @Test
     void aKeyEndsAtItsTimeThoughItIsInTheCache() throws Exception {
-        Instant end = Instant.now().plusMillis(1500);
+        Instant end = Instant.now().plusMillis(3000);
         String key = make(",\"expiresAt\":\"" + end + "\"").path("key").asText();
         assertEquals(200, ask(gateway, key));
         until("its time is over", () -> ask(gateway, key) == 401);
@@ -492,6 +500,7 @@ class KeysTest {
 
     @Test
     void whatTheReadmeAsksTellsWhatEachUserAndKeyHasCost() throws Exception {
+        TestGateway.farFromMidnight();
         JsonNode mine = make("");
         JsonNode alsoMine = make("");
         for (String key : List.of(mine.path("key").asText(), mine.path("key").asText(), alsoMine.path("key").asText(), OF_THE_FILE,

@@ -232,6 +232,28 @@ public final class TestGateway implements AutoCloseable {
         }
     }
 
+    /** Fails if what a change leads to takes a second or longer; a machine that stood still meanwhile may have it tried once more. */
+    public static void withinASecond(Callable<Callable<Boolean>> change) throws Exception {
+        long took = Long.MAX_VALUE;
+        for (int i = 0; i < 2 && took >= 1_000_000_000L; i++) {
+            Callable<Boolean> seen = change.call();
+            long begun = System.nanoTime();
+            until("it is seen", seen);
+            took = System.nanoTime() - begun;
+        }
+        if (took >= 1_000_000_000L) {
+            throw new AssertionError("took " + took + " ns");
+        }
+    }
+
+    /** Waits until midnight, wherever it is, is not just to come: what is counted by days is not to be counted by two. */
+    public static void farFromMidnight() throws InterruptedException {
+        long halfAnHour = Duration.ofMinutes(30).toMillis();
+        while (System.currentTimeMillis() % halfAnHour > halfAnHour - 20_000) {
+            Thread.sleep(100);
+        }
+    }
+
     /** Waits until a number grows no more. */
     public static void untilStill(String what, AtomicInteger number) throws Exception {
         int[] last = {-1};
