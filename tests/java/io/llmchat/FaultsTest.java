@@ -48,7 +48,7 @@ class FaultsTest {
     static final String TEXT = String.join("", TOKENS);
 
     private static final String PATH = "/v1/chat/completions";
-    private static final long DEADLINE = 1_500;
+    private static final long DEADLINE = 3_000;
     /** How much longer than its deadline a request may take on a busy machine. */
     private static final long SLACK = 1_500;
 
@@ -296,7 +296,7 @@ class FaultsTest {
         // a breaker that stays closed, so that the rows do not meet in it
         gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "1000",
                 "camel.resilience4j.sliding-window-size", "1000",
-                "camel.component.llm.first-token-timeout", "400", "camel.component.llm.idle-timeout", "300",
+                "camel.component.llm.first-token-timeout", "800", "camel.component.llm.idle-timeout", "600",
                 "llmchat.complete.deadline", Long.toString(DEADLINE), "llmchat.retry.max", "2",
                 "llmchat.anthropic.base-url", spare.url(), "llmchat.anthropic.api-key", "key",
                 "llmchat.dify.base-url", "http://127.0.0.1:1/v1", "llmchat.dify.api-key", "key");

@@ -55,18 +55,18 @@ class MidstreamTest {
     @BeforeAll
     static void start() throws Exception {
         spare = new FakeProvider();
-        gateway = gateway().warm();
+        gateway = gateway();
         provider = gateway.provider();
     }
 
     private static TestGateway gateway(String... more) throws Exception {
         String[] settings = {"camel.resilience4j.minimum-number-of-calls", "1000", "camel.resilience4j.sliding-window-size", "1000",
-            "camel.component.llm.first-token-timeout", "400", "camel.component.llm.idle-timeout", "300",
-            "llmchat.complete.deadline", "1500", "llmchat.retry.max", "1",
+            "camel.component.llm.first-token-timeout", "800", "camel.component.llm.idle-timeout", "600",
+            "llmchat.complete.deadline", "3000", "llmchat.retry.max", "1",
             "llmchat.anthropic.base-url", spare.url(), "llmchat.anthropic.api-key", "key", "llmchat.ollama.base-url", spare.url() + "/v1"};
         String[] all = Arrays.copyOf(settings, settings.length + more.length);
         System.arraycopy(more, 0, all, settings.length, more.length);
-        return TestGateway.with(all);
+        return TestGateway.with(all).warm();
     }
 
     @AfterAll
@@ -363,7 +363,7 @@ class MidstreamTest {
             call.named("content_block_start", "\"index\":0,\"content_block\":{\"type\":\"" + block + "\",\"id\":\"s\",\"name\":\"web_search\","
                     + "\"input\":{},\"thinking\":\"\",\"signature\":\"\"}");
             for (int i = 0; i < 10; i++) {
-                TimeUnit.MILLISECONDS.sleep(80);
+                TimeUnit.MILLISECONDS.sleep(100);
                 call.named("ping", null);
             }
             call.named("content_block_stop", "\"index\":0");
@@ -666,6 +666,7 @@ class MidstreamTest {
     @ParameterizedTest
     @CsvSource({"openai/gpt-4o,ollama/other,2.5 * (prompt_tokens - 110) + 10 * 100", "ollama/other,openai/gpt-4o,2.5 * 110 + 10 * 2"})
     void whoeverGoesOnEachOfThemCostsItsOwnPrice(String from, String to, String millionths) throws Exception {
+        TestGateway.farFromMidnight();
         asks(gateway, from, to);
         assertEquals(200, gateway.send("PUT", "/api/agents/" + agent, "{\"rateLimit\":{\"budgetPerDay\":5}}").statusCode());
         on(from, breaks(List.of("x".repeat(400)), Call::reset));
