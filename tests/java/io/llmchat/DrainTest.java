@@ -107,7 +107,7 @@ class DrainTest {
 
     @Test
     void itSaysThatItLeavesTakesRequestsForAWhileAndLetsStreamsEnd() throws Exception {
-        start(Map.of("DRAIN_DELAY", "2000"));
+        start(Map.of("DRAIN_DELAY", "4000"));
         CompletableFuture<HttpResponse<String>> stream = ask("/v1/chat/completions", chat("openai/" + model, true));
         assertTrue(begun.await(20, TimeUnit.SECONDS));
         try (RawHttp connection = new RawHttp(port)) {

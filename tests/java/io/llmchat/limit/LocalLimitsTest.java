@@ -65,7 +65,7 @@ class LocalLimitsTest {
                 while (!unsettled.isEmpty() && random.nextBoolean()) {
                     Decision taken = unsettled.remove(random.nextInt(unsettled.size()));
                     long[] more = random.longs(taken.limits().size(), -500, 500).toArray();
-                    redis.settle(taken.limits(), taken.resets(), more, now).get(1, TimeUnit.SECONDS);
+                    redis.settle(taken.limits(), taken.resets(), more, now).get(10, TimeUnit.SECONDS);
                     local.settle(taken.limits(), taken.resets(), more, now);
                 }
             }
