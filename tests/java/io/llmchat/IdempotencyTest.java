@@ -375,9 +375,7 @@ class IdempotencyTest {
 
     /** As after a crash of PostgreSQL: what was not on disk yet is gone. */
     private void loseTheClaim() throws Exception {
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            assertEquals(1, s.executeUpdate("DELETE FROM answers WHERE key LIKE '%" + key + "'"));
-        }
+        assertEquals(1, gateway.execute("DELETE FROM answers WHERE key LIKE '%" + key + "'"));
     }
 
     @Test
@@ -450,9 +448,7 @@ class IdempotencyTest {
         String row = " WHERE key = 'anonymous " + PATH + " " + key + "'";
         try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
             first.lineWith("Hel");
-            try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-                assertEquals(1, s.executeUpdate("UPDATE answers SET claimed_until = now() - interval '1 s'" + row));
-            }
+            assertEquals(1, gateway.execute("UPDATE answers SET claimed_until = now() - interval '1 s'" + row));
             try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
                 second.lineWith("Hel");
                 assertEquals(1, provider.calls(model).size());
@@ -491,9 +487,7 @@ class IdempotencyTest {
 
     @Test
     void theClaimOfAnInstanceThatDiedEndsByItself() throws Exception {
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute("INSERT INTO answers (key, claimed_by, claimed_until) VALUES ('anonymous " + PATH + " " + key + "', 'dead', now() - interval '1 s')");
-        }
+        gateway.execute("INSERT INTO answers (key, claimed_by, claimed_until) VALUES ('anonymous " + PATH + " " + key + "', 'dead', now() - interval '1 s')");
         assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
         assertEquals(1, provider.calls(model).size());
     }

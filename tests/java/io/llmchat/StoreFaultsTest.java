@@ -31,7 +31,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -313,16 +312,14 @@ class StoreFaultsTest {
 
     @Test
     void anAnswerThatPostgresCouldNotTakeAtThatMomentReachesItsCallerAndItsSession() throws Exception {
-        try (Connection server = gateway.bean(DataSource.class).getConnection(); Statement statement = server.createStatement()) {
-            statement.execute("CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = '40001'; END $$");
-            statement.execute("CREATE TRIGGER busy BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant') EXECUTE FUNCTION busy()");
-            gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("paid")));
-            HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
-            assertEquals(200, answer.statusCode(), answer.body());
-            statement.execute("DROP TRIGGER busy ON chat_messages");
-            String session = json(answer.body()).path("data").path("chatId").asText();
-            until("its session has it", () -> json(gateway.get("/api/chat/history/" + session).body()).at("/data/messages/1/content").asText().equals("paid"));
-        }
+        gateway.execute("CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = '40001'; END $$");
+        gateway.execute("CREATE TRIGGER busy BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant') EXECUTE FUNCTION busy()");
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("paid")));
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
+        assertEquals(200, answer.statusCode(), answer.body());
+        gateway.execute("DROP TRIGGER busy ON chat_messages");
+        String session = json(answer.body()).path("data").path("chatId").asText();
+        until("its session has it", () -> json(gateway.get("/api/chat/history/" + session).body()).at("/data/messages/1/content").asText().equals("paid"));
     }
 
     @Test
