@@ -107,19 +107,12 @@ class CachesTest {
         source.put("a", "old");
         CountDownLatch reading = new CountDownLatch(1);
         CountDownLatch changed = new CountDownLatch(1);
-        CompletableFuture<String> slow = new CompletableFuture<>();
-        Thread.ofVirtual().start(() -> {
-            try {
-                slow.complete(one.get("a", () -> {
-                    String old = read("a");
-                    reading.countDown();
-                    changed.await(10, TimeUnit.SECONDS);
-                    return old;
-                }));
-            } catch (Exception e) {
-                slow.completeExceptionally(e);
-            }
-        });
+        CompletableFuture<String> slow = TestGateway.begun(() -> one.get("a", () -> {
+            String old = read("a");
+            reading.countDown();
+            changed.await(10, TimeUnit.SECONDS);
+            return old;
+        }));
         assertTrue(reading.await(10, TimeUnit.SECONDS));
         source.put("a", "new");
         two.changed("a");
@@ -135,18 +128,10 @@ class CachesTest {
         CountDownLatch go = new CountDownLatch(1);
         List<CompletableFuture<String>> all = new ArrayList<>();
         for (int i = 0; i < 50; i++) {
-            CompletableFuture<String> got = new CompletableFuture<>();
-            all.add(got);
-            Thread.ofVirtual().start(() -> {
-                try {
-                    got.complete(one.get("a", () -> {
-                        go.await(10, TimeUnit.SECONDS);
-                        return read("a");
-                    }));
-                } catch (Exception e) {
-                    got.completeExceptionally(e);
-                }
-            });
+            all.add(TestGateway.begun(() -> one.get("a", () -> {
+                go.await(10, TimeUnit.SECONDS);
+                return read("a");
+            })));
         }
         until("all ask", () -> meters.get("cache.misses").tag("cache", name).counter().count() == 50);
         go.countDown();

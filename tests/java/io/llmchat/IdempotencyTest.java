@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.begun;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -244,11 +245,9 @@ class IdempotencyTest {
             CountDownLatch asked = new CountDownLatch(1);
             CountDownLatch go = new CountDownLatch(1);
             provider.on(model, whenItMay(asked, go));
-            CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
-            CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
-            Thread.ofVirtual().start(() -> complete(first, gateway));
+            CompletableFuture<HttpResponse<String>> first = asked(gateway);
             assertTrue(asked.await(10, TimeUnit.SECONDS));
-            Thread.ofVirtual().start(() -> complete(second, other));
+            CompletableFuture<HttpResponse<String>> second = asked(other);
             untilItIsWantedElsewhere(key);
             go.countDown();
             assertEquals(first.get(10, TimeUnit.SECONDS).body(), second.get(10, TimeUnit.SECONDS).body());
@@ -339,17 +338,10 @@ class IdempotencyTest {
             CountDownLatch go = new CountDownLatch(1);
             CountDownLatch asked = new CountDownLatch(1);
             provider.on(model, whenItMay(asked, go));
-            CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
+            CompletableFuture<HttpResponse<String>> second;
             try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, stream), "\r\nIdempotency-Key: " + key)) {
                 assertTrue(asked.await(10, TimeUnit.SECONDS));
-                String body = chat("openai/" + model, stream);
-                Thread.ofVirtual().start(() -> {
-                    try {
-                        second.complete(ask(PATH, body));
-                    } catch (Exception e) {
-                        second.completeExceptionally(e);
-                    }
-                });
+                second = begun(() -> ask(PATH, chat("openai/" + model, stream)));
                 untilItIsWantedElsewhere(key);
             }
             assertFalse(provider.call(model).leftWithin(2_000), "somebody waits for it");
@@ -460,12 +452,9 @@ class IdempotencyTest {
         assertEquals(1, gateway.count("SELECT count(*) FROM answers" + row + " AND body IS NOT NULL"));
     }
 
-    private void complete(CompletableFuture<HttpResponse<String>> response, TestGateway at) {
-        try {
-            response.complete(at.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key));
-        } catch (Exception e) {
-            response.completeExceptionally(e);
-        }
+    /** Asks it for an answer that is not streamed. */
+    private CompletableFuture<HttpResponse<String>> asked(TestGateway at) {
+        return begun(() -> at.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key));
     }
 
     @Test
@@ -474,8 +463,7 @@ class IdempotencyTest {
             CountDownLatch asked = new CountDownLatch(1);
             CountDownLatch go = new CountDownLatch(1);
             own.provider().on(model, whenItMay(asked, go));
-            CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
-            Thread.ofVirtual().start(() -> complete(first, own));
+            CompletableFuture<HttpResponse<String>> first = asked(own);
             assertTrue(asked.await(10, TimeUnit.SECONDS));
             HttpResponse<String> second = own.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key);
             assertEquals(409, second.statusCode());
@@ -557,15 +545,7 @@ class IdempotencyTest {
                 List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
                 for (int i = 0; i < 50; i++) {
                     TestGateway at = i % 2 == 0 ? gateway : other;
-                    CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
-                    all.add(response);
-                    Thread.ofVirtual().start(() -> {
-                        try {
-                            response.complete(at.post(PATH, body, "Idempotency-Key", key + stream));
-                        } catch (Exception e) {
-                            response.completeExceptionally(e);
-                        }
-                    });
+                    all.add(begun(() -> at.post(PATH, body, "Idempotency-Key", key + stream)));
                 }
                 TestGateway.until("it is asked", () -> !provider.calls(model + stream).isEmpty());
                 untilItIsWantedElsewhere(key + stream);

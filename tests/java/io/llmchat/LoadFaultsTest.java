@@ -65,15 +65,7 @@ class LoadFaultsTest {
     private static List<CompletableFuture<Answer>> start(int n, TestGateway of, String body) {
         List<CompletableFuture<Answer>> answers = new ArrayList<>();
         for (int i = 0; i < n; i++) {
-            CompletableFuture<Answer> answer = new CompletableFuture<>();
-            answers.add(answer);
-            Thread.ofVirtual().start(() -> {
-                try {
-                    answer.complete(new Answer(of.post(PATH, body)));
-                } catch (Throwable e) {
-                    answer.completeExceptionally(e);
-                }
-            });
+            answers.add(TestGateway.begun(() -> new Answer(of.post(PATH, body))));
         }
         return answers;
     }

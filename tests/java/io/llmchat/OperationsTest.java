@@ -115,13 +115,7 @@ class OperationsTest {
         try (Connection first = gateway.bean(DataSource.class).getConnection(); var s = first.createStatement()) {
             first.setAutoCommit(false);
             s.execute("UPDATE agent_configs SET name = 'First', system_prompt = 'Be brief.' WHERE id = '" + agent + "'");
-            second = CompletableFuture.supplyAsync(() -> {
-                try {
-                    return gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"second\"}");
-                } catch (Exception e) {
-                    throw new IllegalStateException(e);
-                }
-            });
+            second = TestGateway.begun(() -> gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"second\"}"));
             until("the second waits", () -> gateway.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                     + " AND query LIKE '%UPDATE agent_configs%' AND pid <> pg_backend_pid()") > 0);
             first.commit();

@@ -620,20 +620,12 @@ class SessionsTest {
         other.provider().on(model, waits);
         // and two of somebody else's, who calls it the same
         List<CompletableFuture<Integer>> statuses = Stream.of("One?", "Two?").flatMap(text -> Stream.of(gateway, other)
-                .map(to -> CompletableFuture.supplyAsync(() -> status(to, session, text)))).toList();
+                .map(to -> TestGateway.begun(() -> to.post("/v1/chat/completions", openAi(session, text), ADMIN).statusCode()))).toList();
         for (CompletableFuture<Integer> status : statuses) {
             assertEquals(200, status.get());
         }
         assertEquals(4, told(session).size());
         assertEquals(4, json(other.get("/api/chat/history/" + session, ADMIN).body()).at("/data/messages").size());
-    }
-
-    private int status(TestGateway to, String session, String text) {
-        try {
-            return to.post("/v1/chat/completions", openAi(session, text), ADMIN).statusCode();
-        } catch (Exception e) {
-            throw new IllegalStateException(e);
-        }
     }
 
     // --- once more

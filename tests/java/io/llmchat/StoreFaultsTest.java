@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.begun;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -26,7 +27,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -79,19 +79,6 @@ class StoreFaultsTest {
         go.set(true);
         gateway.close();
         stores.stop();
-    }
-
-    /** A request on a thread of its own. */
-    private static CompletableFuture<HttpResponse<String>> begun(Callable<HttpResponse<String>> request) {
-        CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
-        Thread.ofVirtual().start(() -> {
-            try {
-                response.complete(request.call());
-            } catch (Exception e) {
-                response.completeExceptionally(e);
-            }
-        });
-        return response;
     }
 
     /** The provider answers as soon as {@link #go} says so; what is returned is counted down when it is asked. */

@@ -315,15 +315,7 @@ class StreamingTest {
         });
         List<CompletableFuture<String>> answers = new ArrayList<>();
         for (int i = 0; i < streams; i++) {
-            CompletableFuture<String> answer = new CompletableFuture<>();
-            answers.add(answer);
-            Thread.ofVirtual().start(() -> {
-                try {
-                    answer.complete(gateway.post(PATH, chat("openai/" + model, true)).body());
-                } catch (Exception e) {
-                    answer.completeExceptionally(e);
-                }
-            });
+            answers.add(TestGateway.begun(() -> gateway.post(PATH, chat("openai/" + model, true)).body()));
         }
         for (CompletableFuture<String> answer : answers) {
             String body = answer.get(30, TimeUnit.SECONDS);

@@ -18,6 +18,7 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import javax.sql.DataSource;
@@ -219,6 +220,19 @@ public final class TestGateway implements AutoCloseable {
             post("/v1/chat/completions", chat("openai/warm", i % 2 == 0));
         }
         return this;
+    }
+
+    /** Does something, mostly a request, on a thread of its own. */
+    public static <T> CompletableFuture<T> begun(Callable<T> work) {
+        CompletableFuture<T> done = new CompletableFuture<>();
+        Thread.ofVirtual().start(() -> {
+            try {
+                done.complete(work.call());
+            } catch (Throwable e) {
+                done.completeExceptionally(e);
+            }
+        });
+        return done;
     }
 
     /** Waits until something holds, ten seconds at most. */
