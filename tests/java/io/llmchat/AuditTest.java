@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.ADMIN;
 import static io.llmchat.support.TestGateway.json;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -19,8 +20,6 @@ import org.junit.jupiter.api.Test;
 /** The audit log: every change that an administrator makes stands there, and nobody takes it away. */
 class AuditTest {
 
-    private static final String[] ADMIN = {"Authorization", "Bearer the-admin-key-of-the-test"};
-
     private static TestGateway gateway;
 
     private final String id = "audited-" + UUID.randomUUID().toString().substring(0, 8);
@@ -28,7 +27,7 @@ class AuditTest {
 
     @BeforeAll
     static void start() throws Exception {
-        gateway = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test");
+        gateway = TestGateway.inKeyMode();
     }
 
     @AfterAll
@@ -103,7 +102,7 @@ class AuditTest {
 
     @Test
     void behindAProxyItSaysWhomTheProxyHeard() throws Exception {
-        try (TestGateway behind = TestGateway.with("llmchat.http.trusted-proxies", "127.0.0.1", "llmchat.admit.admin-key", ADMIN[1].substring(7))) {
+        try (TestGateway behind = TestGateway.with("llmchat.http.trusted-proxies", "127.0.0.1", "llmchat.admit.admin-key", TestGateway.ADMIN_KEY)) {
             behind.send("PUT", "/api/users/" + id, "{}", "Authorization", ADMIN[1], "X-Forwarded-For", "10.0.0.1, 2001:db8:1:2:3:4:5:6");
             behind.send("PUT", "/api/loglevel", "{\"level\":\"info\",\"logger\":\"" + id + "\"}", "Authorization", ADMIN[1], "X-Forwarded-For", "203.0.113.9");
         }

@@ -93,10 +93,9 @@ class IdempotencyTest {
 
     @Test
     void thatItsCallerWasOverALimitIsNotKept() throws Exception {
-        try (TestGateway own = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
-            String[] admin = {"Authorization", "Bearer the-admin-key-of-the-test"};
+        try (TestGateway own = TestGateway.inKeyMode()) {
             String caller = "Bearer " + json(own.post("/api/keys", "{\"name\":\"K\",\"userId\":\"" + model
-                    + "\",\"limits\":{\"points\":1,\"duration\":4}}", admin).body()).at("/data/key").asText();
+                    + "\",\"limits\":{\"points\":1,\"duration\":4}}", TestGateway.ADMIN).body()).at("/data/key").asText();
             assertEquals(200, own.post(PATH, chat("openai/" + model, false), "Authorization", caller).statusCode());
             String[] headers = {"Authorization", caller, "Idempotency-Key", key};
             assertEquals(429, own.post(PATH, chat("openai/" + model, false), headers).statusCode());

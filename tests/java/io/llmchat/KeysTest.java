@@ -1,6 +1,8 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.ADMIN;
 import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.inKeyMode;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
@@ -60,7 +62,6 @@ import org.redisson.api.RedissonClient;
 /** Keys: who gets in with them, as whom, for what and until when; and that nobody finds one where it was kept. */
 class KeysTest {
 
-    private static final String[] ADMIN = {"Authorization", "Bearer the-admin-key-of-the-test"};
     private static final String OF_THE_FILE = "a-key-that-somebody-brought-along-0001";
 
     @TempDir
@@ -79,12 +80,6 @@ class KeysTest {
         Files.writeString(file, "- {name: CI, userId: builder, key: " + OF_THE_FILE + ", models: [openai/*]}\n");
         gateway = inKeyMode("llmchat.keys.file", file.toString(), "llmchat.keys.file-period", "20");
         second = inKeyMode();
-    }
-
-    private static TestGateway inKeyMode(String... more) throws Exception {
-        List<String> settings = new ArrayList<>(List.of("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test"));
-        settings.addAll(List.of(more));
-        return TestGateway.with(settings.toArray(String[]::new));
     }
 
     @AfterAll
@@ -500,7 +495,7 @@ class KeysTest {
         JsonNode mine = make("");
         JsonNode alsoMine = make("");
         for (String key : List.of(mine.path("key").asText(), mine.path("key").asText(), alsoMine.path("key").asText(), OF_THE_FILE,
-                "the-admin-key-of-the-test")) {
+                TestGateway.ADMIN_KEY)) {
             assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/gpt-4o-mini", false), bearer(key)).statusCode());
         }
         String shown = Readme.block("FROM usage_records");

@@ -180,9 +180,9 @@ class RequestLogTest {
 
     @Test
     void aLevelIsForAdministratorsToChange() throws Exception {
-        try (TestGateway gateway = TestGateway.with("llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.admin-key", TestGateway.ADMIN_KEY)) {
             assertEquals(401, gateway.send("PUT", "/api/loglevel", "{\"level\":\"info\"}").statusCode());
-            assertEquals(200, gateway.send("PUT", "/api/loglevel", "{\"level\":\"info\"}", "Authorization", "Bearer the-admin-key-of-the-test").statusCode());
+            assertEquals(200, gateway.send("PUT", "/api/loglevel", "{\"level\":\"info\"}", TestGateway.ADMIN).statusCode());
         }
     }
 }

@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.ADMIN;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.until;
@@ -33,7 +34,6 @@ import org.junit.jupiter.api.Test;
 class SessionsTest {
 
     private static final String PATH = "/api/chat/completions";
-    private static final String[] ADMIN = {"Authorization", "Bearer the-admin-key-of-the-test"};
 
     private static TestGateway gateway;
     private static FakeProvider provider;
@@ -46,8 +46,7 @@ class SessionsTest {
     static void start() throws Exception {
         gateway = TestGateway.shared();
         provider = gateway.provider();
-        other = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test",
-                "llmchat.history.max-messages", "3", "llmchat.history.max-tokens", "100");
+        other = TestGateway.inKeyMode("llmchat.history.max-messages", "3", "llmchat.history.max-tokens", "100");
     }
 
     @AfterAll

@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -28,6 +29,11 @@ import javax.sql.DataSource;
  * stores are real; all gateways of a test run share them. {@link #shared()} serves all tests that need no settings.
  */
 public final class TestGateway implements AutoCloseable {
+
+    /** What the administrator of {@link #inKeyMode} shows. */
+    public static final String ADMIN_KEY = "the-admin-key-of-the-test";
+    /** The header with it, as a name and a value. */
+    public static final String[] ADMIN = {"Authorization", "Bearer " + ADMIN_KEY};
 
     private static TestGateway shared;
     private static Path empty;
@@ -84,6 +90,13 @@ public final class TestGateway implements AutoCloseable {
             map.put(settings[i], settings[i + 1]);
         }
         return new TestGateway(map);
+    }
+
+    /** One of these that asks everybody for a key, and has {@link #ADMIN_KEY}. */
+    public static TestGateway inKeyMode(String... more) throws Exception {
+        String[] settings = Arrays.copyOf(more, more.length + 4);
+        System.arraycopy(new String[] {"llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", ADMIN_KEY}, 0, settings, more.length, 4);
+        return with(settings);
     }
 
     /** Where the PostgreSQL of this gateway listens; its user and its database are {@code postgres}. */
