@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.http.Ids;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
 import io.llmchat.support.TestGateway;
@@ -177,12 +178,16 @@ class BadInputTest {
 
     @Test
     void queryParametersAreNotHeaders() throws Exception {
-        Response response = clean(post(OPENAI + "?Content-Type=text/html&authorization=evil-1&Idempotency-Key=evil-2&X-Request-Id=evil-3"
-                + "&CamelHttpResponseCode=418&Location=evil-4", chat("demo", false)));
-        assertEquals(200, response.status());
-        assertEquals("application/json", response.header("Content-Type"));
-        assertFalse((response.head() + response.text()).contains("evil"));
-        assertFalse(response.head().toLowerCase(Locale.ROOT).contains("idempotent"));
+        String path = OPENAI + "?Content-Type=text/html&authorization=evil-1&Idempotency-Key=evil-" + Ids.next() + "&X-Request-Id=evil-3"
+                + "&CamelHttpResponseCode=418&Location=evil-4";
+        // the second would be a replay if the key were one
+        for (int i = 0; i < 2; i++) {
+            Response response = clean(post(path, chat("demo", false)));
+            assertEquals(200, response.status());
+            assertEquals("application/json", response.header("Content-Type"));
+            assertFalse((response.head() + response.text()).contains("evil"));
+            assertFalse(response.head().toLowerCase(Locale.ROOT).contains("idempotent"));
+        }
     }
 
     @Test

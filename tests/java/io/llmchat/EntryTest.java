@@ -183,13 +183,15 @@ class EntryTest {
 
     // --- the way to the provider
 
-    @Test
-    void aProviderThatSendsElsewhereIsNotFollowed() throws Exception {
-        provider.on(model, c -> c.json(307, "{}", "Location: " + provider.url() + "/v1/elsewhere"));
+    /** A POST is followed where it is answered with 303, if at all: by a GET that names no model. */
+    @ParameterizedTest
+    @ValueSource(ints = {301, 302, 303, 307, 308})
+    void aProviderThatSendsElsewhereIsNotFollowed(int status) throws Exception {
+        provider.on(model, c -> c.json(status, "{}", "Location: " + provider.url() + "/v1/elsewhere"));
         HttpResponse<String> answer = gateway.post(OPENAI, chat("openai/" + model, false));
         assertEquals(502, answer.statusCode(), answer.body());
         assertFalse(answer.body().contains("elsewhere"), answer.body());
-        assertTrue(provider.calls(model).stream().allMatch(c -> c.line().equals("POST /v1/chat/completions")));
+        assertTrue(provider.calls().stream().noneMatch(c -> c.line().contains("elsewhere")));
     }
 
     @Test

@@ -37,8 +37,8 @@ class FailoverTest {
         // a breaker that stays closed, so that the tests do not meet in it
         gateway = TestGateway.with("camel.resilience4j.minimum-number-of-calls", "1000",
                 "camel.resilience4j.sliding-window-size", "1000",
-                "camel.component.llm.first-token-timeout", "300", "camel.component.llm.idle-timeout", "300",
-                "llmchat.complete.deadline", "1500", "llmchat.retry.max", "2");
+                "camel.component.llm.first-token-timeout", "600", "camel.component.llm.idle-timeout", "600",
+                "llmchat.complete.deadline", "3000", "llmchat.retry.max", "2");
         provider = gateway.warm().provider();
     }
 
@@ -181,7 +181,7 @@ class FailoverTest {
         provider.on(model, Call::hang);
         long started = System.nanoTime();
         assertEquals(504, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
-        assertTrue(System.nanoTime() - started > 600_000_000L, "the time to the first token is for streams");
+        assertTrue(System.nanoTime() - started > 1_200_000_000L, "the time to the first token is for streams");
     }
 
     @Test
@@ -192,7 +192,7 @@ class FailoverTest {
             call.hang();
         });
         String body = gateway.post(PATH, chat("openai/" + model, true)).body();
-        assertTrue(body.contains("sent nothing more"), body);
+        assertTrue(body.contains("\"Half\"") && body.contains("sent nothing more"), body);
         assertFalse(body.contains("[DONE]"));
         assertTrue(provider.call(model).leftWithin(10_000));
     }
@@ -255,13 +255,6 @@ class FailoverTest {
             assertEquals(502, response.statusCode());
             assertEquals("openai=connect", attempts(response));
         }
-    }
-
-    @Test
-    void aRedirectIsNotFollowed() throws Exception {
-        provider.on(model, call -> call.json(302, "{}", "Location: " + provider.url() + "/v1/elsewhere"));
-        assertEquals(502, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
-        assertTrue(provider.calls(model).stream().allMatch(c -> c.line().equals("POST /v1/chat/completions")));
     }
 
     @Test

@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.begun;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -92,10 +93,9 @@ class IdempotencyTest {
 
     @Test
     void thatItsCallerWasOverALimitIsNotKept() throws Exception {
-        try (TestGateway own = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
-            String[] admin = {"Authorization", "Bearer the-admin-key-of-the-test"};
+        try (TestGateway own = TestGateway.inKeyMode()) {
             String caller = "Bearer " + json(own.post("/api/keys", "{\"name\":\"K\",\"userId\":\"" + model
-                    + "\",\"limits\":{\"points\":1,\"duration\":2}}", admin).body()).at("/data/key").asText();
+                    + "\",\"limits\":{\"points\":1,\"duration\":4}}", TestGateway.ADMIN).body()).at("/data/key").asText();
             assertEquals(200, own.post(PATH, chat("openai/" + model, false), "Authorization", caller).statusCode());
             String[] headers = {"Authorization", caller, "Idempotency-Key", key};
             assertEquals(429, own.post(PATH, chat("openai/" + model, false), headers).statusCode());
@@ -244,11 +244,9 @@ class IdempotencyTest {
             CountDownLatch asked = new CountDownLatch(1);
             CountDownLatch go = new CountDownLatch(1);
             provider.on(model, whenItMay(asked, go));
-            CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
-            CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
-            Thread.ofVirtual().start(() -> complete(first, gateway));
+            CompletableFuture<HttpResponse<String>> first = asked(gateway);
             assertTrue(asked.await(10, TimeUnit.SECONDS));
-            Thread.ofVirtual().start(() -> complete(second, other));
+            CompletableFuture<HttpResponse<String>> second = asked(other);
             untilItIsWantedElsewhere(key);
             go.countDown();
             assertEquals(first.get(10, TimeUnit.SECONDS).body(), second.get(10, TimeUnit.SECONDS).body());
@@ -288,13 +286,14 @@ class IdempotencyTest {
 
     @Test
     void aStreamThatIsFollowedOnAnotherInstanceOutlivesItsOwnCaller() throws Exception {
-        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1")) {
+        // nobody is waited for who might come back
+        try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.resume-grace", "0")) {
             CountDownLatch go = new CountDownLatch(1);
             provider.on(model, FakeProvider.waits("Hel", go, "lo"));
             String header = "\r\nIdempotency-Key: " + key;
-            try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
                 first.lineWith("Hel");
-                try (Sse second = new Sse(other.port(), PATH, chat("openai/" + model, true), header)) {
+                try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
                     second.lineWith("Hel");
                     first.close();
                     assertFalse(provider.call(model).leftWithin(2_000), "somebody reads it");
@@ -338,17 +337,10 @@ class IdempotencyTest {
             CountDownLatch go = new CountDownLatch(1);
             CountDownLatch asked = new CountDownLatch(1);
             provider.on(model, whenItMay(asked, go));
-            CompletableFuture<HttpResponse<String>> second = new CompletableFuture<>();
+            CompletableFuture<HttpResponse<String>> second;
             try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, stream), "\r\nIdempotency-Key: " + key)) {
                 assertTrue(asked.await(10, TimeUnit.SECONDS));
-                String body = chat("openai/" + model, stream);
-                Thread.ofVirtual().start(() -> {
-                    try {
-                        second.complete(ask(PATH, body));
-                    } catch (Exception e) {
-                        second.completeExceptionally(e);
-                    }
-                });
+                second = begun(() -> ask(PATH, chat("openai/" + model, stream)));
                 untilItIsWantedElsewhere(key);
             }
             assertFalse(provider.call(model).leftWithin(2_000), "somebody waits for it");
@@ -374,9 +366,7 @@ class IdempotencyTest {
 
     /** As after a crash of PostgreSQL: what was not on disk yet is gone. */
     private void loseTheClaim() throws Exception {
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            assertEquals(1, s.executeUpdate("DELETE FROM answers WHERE key LIKE '%" + key + "'"));
-        }
+        assertEquals(1, gateway.execute("DELETE FROM answers WHERE key LIKE '%" + key + "'"));
     }
 
     @Test
@@ -449,9 +439,7 @@ class IdempotencyTest {
         String row = " WHERE key = 'anonymous " + PATH + " " + key + "'";
         try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
             first.lineWith("Hel");
-            try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-                assertEquals(1, s.executeUpdate("UPDATE answers SET claimed_until = now() - interval '1 s'" + row));
-            }
+            assertEquals(1, gateway.execute("UPDATE answers SET claimed_until = now() - interval '1 s'" + row));
             try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
                 second.lineWith("Hel");
                 assertEquals(1, provider.calls(model).size());
@@ -463,12 +451,9 @@ class IdempotencyTest {
         assertEquals(1, gateway.count("SELECT count(*) FROM answers" + row + " AND body IS NOT NULL"));
     }
 
-    private void complete(CompletableFuture<HttpResponse<String>> response, TestGateway at) {
-        try {
-            response.complete(at.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key));
-        } catch (Exception e) {
-            response.completeExceptionally(e);
-        }
+    /** Asks it for an answer that is not streamed. */
+    private CompletableFuture<HttpResponse<String>> asked(TestGateway at) {
+        return begun(() -> at.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key));
     }
 
     @Test
@@ -477,8 +462,7 @@ class IdempotencyTest {
             CountDownLatch asked = new CountDownLatch(1);
             CountDownLatch go = new CountDownLatch(1);
             own.provider().on(model, whenItMay(asked, go));
-            CompletableFuture<HttpResponse<String>> first = new CompletableFuture<>();
-            Thread.ofVirtual().start(() -> complete(first, own));
+            CompletableFuture<HttpResponse<String>> first = asked(own);
             assertTrue(asked.await(10, TimeUnit.SECONDS));
             HttpResponse<String> second = own.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key);
             assertEquals(409, second.statusCode());
@@ -490,9 +474,7 @@ class IdempotencyTest {
 
     @Test
     void theClaimOfAnInstanceThatDiedEndsByItself() throws Exception {
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute("INSERT INTO answers (key, claimed_by, claimed_until) VALUES ('anonymous " + PATH + " " + key + "', 'dead', now() - interval '1 s')");
-        }
+        gateway.execute("INSERT INTO answers (key, claimed_by, claimed_until) VALUES ('anonymous " + PATH + " " + key + "', 'dead', now() - interval '1 s')");
         assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
         assertEquals(1, provider.calls(model).size());
     }
@@ -522,8 +504,17 @@ class IdempotencyTest {
 
     @Test
     void theAnswerIsKeptBeforeItIsSeen() throws Exception {
-        ask(PATH, chat("openai/" + model, false));
-        assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = 'anonymous " + PATH + " " + key + "' AND body IS NOT NULL"));
+        String full = "anonymous " + PATH + " " + key;
+        String slow = "slow_" + model.replace("-", "");
+        gateway.execute("CREATE FUNCTION " + slow + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$");
+        gateway.execute("CREATE TRIGGER " + slow + " BEFORE INSERT OR UPDATE ON answers FOR EACH ROW WHEN (NEW.key = '" + full
+                + "' AND NEW.body IS NOT NULL) EXECUTE FUNCTION " + slow + "()");
+        try {
+            assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
+            assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = '" + full + "' AND body IS NOT NULL"));
+        } finally {
+            gateway.execute("DROP FUNCTION " + slow + " CASCADE");
+        }
     }
 
     @Test
@@ -553,15 +544,7 @@ class IdempotencyTest {
                 List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
                 for (int i = 0; i < 50; i++) {
                     TestGateway at = i % 2 == 0 ? gateway : other;
-                    CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
-                    all.add(response);
-                    Thread.ofVirtual().start(() -> {
-                        try {
-                            response.complete(at.post(PATH, body, "Idempotency-Key", key + stream));
-                        } catch (Exception e) {
-                            response.completeExceptionally(e);
-                        }
-                    });
+                    all.add(begun(() -> at.post(PATH, body, "Idempotency-Key", key + stream)));
                 }
                 TestGateway.until("it is asked", () -> !provider.calls(model + stream).isEmpty());
                 untilItIsWantedElsewhere(key + stream);

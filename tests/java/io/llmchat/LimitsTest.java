@@ -21,15 +21,16 @@ class LimitsTest {
 
     @Test
     void requestsOverTheRateAreTurnedAwayInTheCallersDialect() throws Exception {
-        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-requests", "3", "llmchat.admit.window", "7000")) {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-requests", "3", "llmchat.admit.window", "60000")) {
             for (int i = 0; i < 3; i++) {
                 assertEquals(200, gateway.post(PATH, chat("demo", false)).statusCode());
             }
             HttpResponse<String> fourth = gateway.post(PATH, chat("demo", false));
             assertEquals(429, fourth.statusCode());
-            assertEquals("7", fourth.headers().firstValue("retry-after").orElseThrow());
-            assertEquals("\"global-requests\";r=0;t=7", fourth.headers().firstValue("ratelimit").orElseThrow());
-            assertEquals("\"global-requests\";q=3;w=7", fourth.headers().firstValue("ratelimit-policy").orElseThrow());
+            String seconds = fourth.headers().firstValue("retry-after").orElseThrow();
+            assertTrue(Integer.parseInt(seconds) > 50 && Integer.parseInt(seconds) <= 60, seconds + " s");
+            assertEquals("\"global-requests\";r=0;t=" + seconds, fourth.headers().firstValue("ratelimit").orElseThrow());
+            assertEquals("\"global-requests\";q=3;w=60", fourth.headers().firstValue("ratelimit-policy").orElseThrow());
             assertEquals("0", fourth.headers().firstValue("x-ratelimit-remaining-requests").orElseThrow());
             assertEquals("application/json", fourth.headers().firstValue("content-type").orElseThrow());
             assertEquals("rate_limit_error", json(fourth.body()).path("error").path("type").asText());
@@ -49,7 +50,7 @@ class LimitsTest {
                 String seconds = refused.headers().firstValue("retry-after").orElse("");
                 assertEquals("\"global-requests\";r=0;t=" + seconds, refused.headers().firstValue("ratelimit").orElseThrow());
                 assertEquals("\"global-requests\";q=1;w=4", refused.headers().firstValue("ratelimit-policy").orElseThrow());
-                return "2".equals(seconds);
+                return Integer.parseInt(seconds) < 4;
             });
         }
     }

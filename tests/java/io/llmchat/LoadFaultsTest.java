@@ -65,15 +65,7 @@ class LoadFaultsTest {
     private static List<CompletableFuture<Answer>> start(int n, TestGateway of, String body) {
         List<CompletableFuture<Answer>> answers = new ArrayList<>();
         for (int i = 0; i < n; i++) {
-            CompletableFuture<Answer> answer = new CompletableFuture<>();
-            answers.add(answer);
-            Thread.ofVirtual().start(() -> {
-                try {
-                    answer.complete(new Answer(of.post(PATH, body)));
-                } catch (Throwable e) {
-                    answer.completeExceptionally(e);
-                }
-            });
+            answers.add(TestGateway.begun(() -> new Answer(of.post(PATH, body))));
         }
         return answers;
     }
@@ -112,7 +104,7 @@ class LoadFaultsTest {
 
     @Test
     void aProviderThatIsAwayForAWhileIsServedAroundAndFoundAgain() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "1000")) {
+        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "2000")) {
             agent(gateway, true);
             AtomicBoolean down = new AtomicBoolean(true);
             gateway.provider().on(model, call -> (down.get() ? fails(500, "down") : says(FaultsTest.TOKENS)).play(call));
@@ -121,13 +113,13 @@ class LoadFaultsTest {
                 assertEquals("openai=500,anthropic=200", new Answer(gateway.post(PATH, chat(agent, false))).header("x-llmchat-attempts"));
             }
             assertEquals("open", breaker(gateway, breaker));
-            for (int i = 0; i < 20; i++) {
+            for (int i = 0; i < 10; i++) {
                 Answer answer = new Answer(gateway.post(PATH, chat(agent, i % 2 == 0)));
                 assertEquals(FaultsTest.TEXT, answer.text());
                 assertEquals("openai=open,anthropic=200", answer.header("x-llmchat-attempts"));
             }
             assertEquals(5, gateway.provider().calls(model).size(), "an open breaker lets nothing through");
-            // the probes find it still down: open again, and nobody has noticed
+            // the probes (how many at a time, the next test asks) find it still down: open again, and nobody has noticed
             until("it is probed", () -> {
                 assertEquals(200, gateway.post(PATH, chat(agent, false)).statusCode());
                 return gateway.provider().calls(model).size() == 8;
@@ -139,7 +131,7 @@ class LoadFaultsTest {
                 assertEquals(200, gateway.post(PATH, chat(agent, false)).statusCode());
                 return "closed".equals(breaker(gateway, breaker));
             });
-            assertTrue(System.nanoTime() - back < TimeUnit.SECONDS.toNanos(3), "soon after its reset-timeout");
+            assertTrue(System.nanoTime() - back < TimeUnit.SECONDS.toNanos(6), "soon after its reset-timeout");
             assertEquals("openai=200", new Answer(gateway.post(PATH, chat(agent, true))).header("x-llmchat-attempts"));
             assertEquals(0.0, gateway.metric("circuit_breaker_open{breaker=\"" + breaker + "\"}"));
             assertEquals("closed", breaker(gateway, "anthropic/" + model));
@@ -148,7 +140,7 @@ class LoadFaultsTest {
 
     @Test
     void anOpenBreakerAnswersAtOnceAndHalfOpenLetsExactlyItsProbesThrough() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "1000")) {
+        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "2000")) {
             String body = chat("openai/" + model, false);
             gateway.provider().on(model, Call::reset);
             for (int i = 0; i < 5; i++) {
@@ -160,7 +152,7 @@ class LoadFaultsTest {
                 Answer answer = new Answer(gateway.post(PATH, body));
                 best = Math.min(best, System.nanoTime() - started);
                 assertEquals(503, answer.status());
-                assertEquals("1", answer.header("retry-after"));
+                assertTrue(answer.header("retry-after").matches("[12]"), answer.header("retry-after"));
             }
             assertTrue(best < TimeUnit.MILLISECONDS.toNanos(50), "took " + best + " ns");
             assertEquals(5, gateway.provider().calls(model).size());
@@ -196,21 +188,21 @@ class LoadFaultsTest {
         try (TestGateway gateway = gateway("camel.resilience4j.minimum-number-of-calls", "2", "camel.resilience4j.sliding-window-size", "2",
                 "llmchat.complete.deadline", "1500")) {
             agent(gateway, true);
-            gateway.provider().on(model, FakeProvider.first(1, fails(429, "slow", "Retry-After: 3"), says(FaultsTest.TOKENS)));
+            gateway.provider().on(model, FakeProvider.first(1, fails(429, "slow", "Retry-After: 5"), says(FaultsTest.TOKENS)));
             assertEquals("openai=429,anthropic=200", new Answer(gateway.post(PATH, chat(agent, false))).header("x-llmchat-attempts"));
             for (Answer answer : all(start(10, gateway, chat(agent, false)))) {
                 assertEquals("anthropic=200", answer.header("x-llmchat-attempts"));
             }
             Answer alone = new Answer(gateway.post(PATH, chat("openai/" + model, false)));
             assertEquals(429, alone.status());
-            assertTrue(Integer.parseInt(alone.header("retry-after")) <= 3, alone.header("retry-after"));
+            assertTrue(Integer.parseInt(alone.header("retry-after")) <= 5, alone.header("retry-after"));
             assertEquals(1, gateway.provider().calls(model).size());
             assertEquals("closed", breaker(gateway, "openai/" + model));
             assertEquals(200, gateway.post(PATH, chat("openai/other-" + model, false)).statusCode(), "another model of it is another matter");
             until("it is asked again when the time is over",
                     () -> gateway.post(PATH, chat("openai/" + model, false)).statusCode() == 200);
             long waited = gateway.provider().calls(model).get(1).at() - gateway.provider().calls(model).get(0).at();
-            assertTrue(waited >= TimeUnit.MILLISECONDS.toNanos(2_900), "after " + waited + " ns");
+            assertTrue(waited >= TimeUnit.MILLISECONDS.toNanos(4_900), "after " + waited + " ns");
         }
     }
 

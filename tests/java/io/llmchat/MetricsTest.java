@@ -97,13 +97,7 @@ class MetricsTest {
                 call.finish("stop");
                 call.done();
             });
-            CompletableFuture<?> stream = CompletableFuture.supplyAsync(() -> {
-                try {
-                    return gateway.post("/v1/chat/completions", chat("openai/" + model, true));
-                } catch (Exception e) {
-                    throw new IllegalStateException(e);
-                }
-            });
+            CompletableFuture<?> stream = TestGateway.begun(() -> gateway.post("/v1/chat/completions", chat("openai/" + model, true)));
             until("it is open", () -> gateway.metric("llmchat_streams_open") == 1);
             seen.countDown();
             stream.join();

@@ -202,9 +202,16 @@ class OpenAiChatTest {
 
     @Test
     void modelsAreTheActiveAgents() throws Exception {
+        String inactive = "off-" + model;
+        assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + inactive + "\",\"name\":\"N\",\"provider\":\"demo\",\"model\":\"demo\",\"isActive\":false}")
+                .statusCode());
         JsonNode models = json(gateway.get("/v1/models").body());
         assertEquals("list", models.path("object").asText());
-        assertTrue(models.path("data").findValuesAsText("id").contains("demo"));
+        for (JsonNode list : List.of(models, json(gateway.get("/v1/models", "anthropic-version", "2023-06-01").body()))) {
+            List<String> ids = list.path("data").findValuesAsText("id");
+            assertTrue(ids.contains("demo") && !ids.contains(inactive), ids.toString());
+        }
+        assertEquals(404, gateway.get("/v1/models/" + inactive).statusCode());
         assertEquals("demo", json(gateway.get("/v1/models/demo").body()).path("id").asText());
         HttpResponse<String> unknown = gateway.get("/v1/models/nobody");
         assertEquals(404, unknown.statusCode());

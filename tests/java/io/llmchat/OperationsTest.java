@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.ADMIN;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -115,13 +116,7 @@ class OperationsTest {
         try (Connection first = gateway.bean(DataSource.class).getConnection(); var s = first.createStatement()) {
             first.setAutoCommit(false);
             s.execute("UPDATE agent_configs SET name = 'First', system_prompt = 'Be brief.' WHERE id = '" + agent + "'");
-            second = CompletableFuture.supplyAsync(() -> {
-                try {
-                    return gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"second\"}");
-                } catch (Exception e) {
-                    throw new IllegalStateException(e);
-                }
-            });
+            second = TestGateway.begun(() -> gateway.send("PUT", "/api/agents/" + agent, "{\"model\":\"second\"}"));
             until("the second waits", () -> gateway.count("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                     + " AND query LIKE '%UPDATE agent_configs%' AND pid <> pg_backend_pid()") > 0);
             first.commit();
@@ -213,18 +208,16 @@ class OperationsTest {
 
     @Test
     void inKeyModeEverybodyNeedsAKeyAndOnlyTheProbesAreOpen() throws Exception {
-        try (TestGateway gateway = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test",
-                "llmchat.health.metrics-token", "the-token-of-the-test")) {
-            String[] admin = {"Authorization", "Bearer the-admin-key-of-the-test"};
+        try (TestGateway gateway = TestGateway.inKeyMode("llmchat.health.metrics-token", "the-token-of-the-test")) {
             HttpResponse<String> none = gateway.post("/v1/chat/completions", chat("demo", false));
             HttpResponse<String> wrong = gateway.post("/v1/chat/completions", chat("demo", false), "Authorization", "Bearer wrong");
             assertEquals(401, none.statusCode());
             assertEquals(none.body(), wrong.body());
             assertEquals("invalid_api_key", json(none.body()).path("error").path("code").asText());
-            assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false), admin).statusCode());
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false), ADMIN).statusCode());
             for (String path : List.of("/v1/models", "/api/agents", "/health/detailed", "/metrics")) {
                 assertEquals(401, gateway.get(path).statusCode(), path);
-                assertEquals(200, gateway.get(path, admin).statusCode(), path);
+                assertEquals(200, gateway.get(path, ADMIN).statusCode(), path);
             }
             assertEquals(200, gateway.get("/metrics", "Authorization", "Bearer the-token-of-the-test").statusCode());
             assertEquals(401, gateway.get("/v1/models", "Authorization", "Bearer the-token-of-the-test").statusCode());
@@ -235,10 +228,10 @@ class OperationsTest {
 
     @Test
     void withAnAdminKeyWritingNeedsItInOpenModeToo() throws Exception {
-        try (TestGateway gateway = TestGateway.with("llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.admin-key", TestGateway.ADMIN_KEY)) {
             assertEquals(401, gateway.post("/api/agents", agentJson("")).statusCode());
             assertEquals(403, gateway.post("/api/agents", agentJson(""), "Authorization", "Bearer other").statusCode());
-            assertEquals(201, gateway.post("/api/agents", agentJson(""), "Authorization", "Bearer the-admin-key-of-the-test").statusCode());
+            assertEquals(201, gateway.post("/api/agents", agentJson(""), ADMIN).statusCode());
             assertEquals(200, gateway.get("/api/agents").statusCode());
         }
     }

@@ -142,7 +142,7 @@ class ResumeTest {
     @Test
     void whoComesBackToAnotherInstanceKeepsTheAnswerGoing() throws Exception {
         CountDownLatch end = new CountDownLatch(1);
-        try (TestGateway maker = TestGateway.with("llmchat.deduplicate.resume-grace", "1000"); TestGateway other = TestGateway.with()) {
+        try (TestGateway maker = TestGateway.with("llmchat.deduplicate.resume-grace", "2000"); TestGateway other = TestGateway.with()) {
             maker.provider().on(model, FakeProvider.waits("one ", end, "two "));
             String id;
             try (Sse client = new Sse(maker.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
@@ -150,7 +150,7 @@ class ResumeTest {
                 client.lineWith("one ");
             }
             try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
-                assertFalse(maker.provider().call(model).leftWithin(3_000), "somebody reads it");
+                assertFalse(maker.provider().call(model).leftWithin(4_000), "somebody reads it");
                 end.countDown();
                 assertTrue(back.lineWith("data: ").contains("two"));
                 back.lineWith("event: end");

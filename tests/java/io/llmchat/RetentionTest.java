@@ -13,7 +13,6 @@ import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.UUID;
-import javax.sql.DataSource;
 import org.junit.jupiter.api.Test;
 
 /** How much of what is said is kept, and how long. */
@@ -23,12 +22,6 @@ class RetentionTest {
 
     private final String model = "m-" + UUID.randomUUID();
     private final String marked = "marked-" + UUID.randomUUID();
-
-    private static void execute(TestGateway gateway, String sql) throws Exception {
-        try (var c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute(sql);
-        }
-    }
 
     private static String ask(String model, String chatId, String text) {
         return nativeChat("openai/" + model, false).replace("\"Hi\"", "\"" + text + "\"")
@@ -65,9 +58,9 @@ class RetentionTest {
         String old = json(shared.post(PATH, ask(model, null, "Old")).body()).at("/data/chatId").asText();
         String alive = json(shared.post(PATH, ask(model, null, "Old too")).body()).at("/data/chatId").asText();
         String young = json(shared.post(PATH, ask(model, null, "Young")).body()).at("/data/chatId").asText();
-        execute(shared, "UPDATE chat_messages SET created_at = now() - interval '400 days' WHERE session_id IN ('" + old + "','" + alive + "')");
-        execute(shared, "UPDATE chat_sessions SET updated_at = now() - interval '400 days' WHERE id = '" + old + "'");
-        execute(shared, "INSERT INTO chat_sessions (id, user_id, agent_id, title, updated_at) SELECT '" + model + "' || n, 'anonymous', 'demo',"
+        shared.execute("UPDATE chat_messages SET created_at = now() - interval '400 days' WHERE session_id IN ('" + old + "','" + alive + "')");
+        shared.execute("UPDATE chat_sessions SET updated_at = now() - interval '400 days' WHERE id = '" + old + "'");
+        shared.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title, updated_at) SELECT '" + model + "' || n, 'anonymous', 'demo',"
                 + " '', now() - interval '366 days' FROM generate_series(1, 2500) n");
         assertEquals(200, shared.post(PATH, ask(model, alive, "New")).statusCode());
         until("all usage is there", () -> shared.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 4);
@@ -90,7 +83,7 @@ class RetentionTest {
         TestGateway shared = TestGateway.shared();
         for (String hours : List.of("23", "25")) {
             assertEquals(200, shared.post(PATH, ask(model, null, hours), "Idempotency-Key", model + hours).statusCode());
-            execute(shared, "UPDATE answers SET created_at = now() - interval '" + hours + " hours' WHERE key LIKE '%" + model + hours + "'");
+            shared.execute("UPDATE answers SET created_at = now() - interval '" + hours + " hours' WHERE key LIKE '%" + model + hours + "'");
         }
         try (TestGateway gateway = TestGateway.with()) {
             until("one is gone", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '%" + model + "%'") == 1);
@@ -105,17 +98,17 @@ class RetentionTest {
     @Test
     void answersThatAreTooOldGoAThousandAtATime() throws Exception {
         TestGateway shared = TestGateway.shared();
-        execute(shared, "INSERT INTO answers (key, claimed_by, created_at) SELECT '" + model + "' || n, 'x', now() - interval '400 days'"
+        shared.execute("INSERT INTO answers (key, claimed_by, created_at) SELECT '" + model + "' || n, 'x', now() - interval '400 days'"
                 + " FROM generate_series(1, 2500) n");
         // an earlier run may have been killed
-        execute(shared, "DROP TRIGGER IF EXISTS few ON answers");
-        execute(shared, "CREATE OR REPLACE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        shared.execute("DROP TRIGGER IF EXISTS few ON answers");
+        shared.execute("CREATE OR REPLACE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
                 + " IF (SELECT count(*) FROM gone) > 1000 THEN RAISE EXCEPTION 'too many'; END IF; RETURN NULL; END $$");
-        execute(shared, "CREATE TRIGGER few AFTER DELETE ON answers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION few()");
+        shared.execute("CREATE TRIGGER few AFTER DELETE ON answers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION few()");
         try (TestGateway gateway = TestGateway.with()) {
             until("all are gone", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '" + model + "%'") == 0);
         } finally {
-            execute(shared, "DROP FUNCTION few CASCADE");
+            shared.execute("DROP FUNCTION few CASCADE");
         }
     }
 }

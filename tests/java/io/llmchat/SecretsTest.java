@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider.Script;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import java.io.PrintWriter;
@@ -18,7 +19,9 @@ import java.net.http.HttpResponse;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import javax.sql.DataSource;
@@ -118,29 +121,30 @@ class SecretsTest {
         assertEquals(List.of(), logged.stream().filter(l -> l.contains(MARK)).toList());
     }
 
-    private static void scripts() {
-        FakeProvider provider = gateway.provider();
+    /** By the models that they are for. */
+    private static Map<String, Script> scripts() {
+        Map<String, Script> scripts = new HashMap<>();
         String all = PROVIDER + " " + SAID;
         for (int status : new int[] {400, 401, 403, 404, 429, 500, 503}) {
-            provider.on("says-" + status, c -> c.json(status, "{\"error\":{\"message\":\"Wrong key: " + PROVIDER + "\",\"type\":\"t\",\"code\":\"c\"}}",
+            scripts.put("says-" + status, c -> c.json(status, "{\"error\":{\"message\":\"Wrong key: " + PROVIDER + "\",\"type\":\"t\",\"code\":\"c\"}}",
                     "X-Echo: " + c.header("Authorization"), "Set-Cookie: " + all));
         }
-        provider.on("html", c -> c.json(200, "<html>" + all));
-        provider.on("text-500", c -> c.json(500, all));
-        provider.on("broken", c -> c.json(200, "{\"choices\":[{\"message\":{\"content\":\"" + all));
-        provider.on("reset", Call::reset);
-        provider.on("hang", Call::hang);
-        provider.on("cut", c -> {
+        scripts.put("html", c -> c.json(200, "<html>" + all));
+        scripts.put("text-500", c -> c.json(500, all));
+        scripts.put("broken", c -> c.json(200, "{\"choices\":[{\"message\":{\"content\":\"" + all));
+        scripts.put("reset", Call::reset);
+        scripts.put("hang", Call::hang);
+        scripts.put("cut", c -> {
             c.begin();
             c.tokens(List.of(ANSWERED));
             c.cut();
         });
-        provider.on("stall", c -> {
+        scripts.put("stall", c -> {
             c.begin();
             c.tokens(List.of(ANSWERED));
             c.hang();
         });
-        provider.on("reports", c -> {
+        scripts.put("reports", c -> {
             c.begin();
             c.tokens(List.of(ANSWERED));
             String error = "\"error\":{\"type\":\"api_error\",\"message\":\"Your key is " + PROVIDER + "\"}";
@@ -151,17 +155,19 @@ class SecretsTest {
             }
             c.end();
         });
-        provider.on("nonsense", c -> {
+        scripts.put("nonsense", c -> {
             c.begin();
             c.event("{\"choices\":[" + all);
             c.end();
         });
-        provider.on("fine", c -> c.json(200, FakeProvider.completion(ANSWERED)));
+        scripts.put("fine", c -> c.json(200, FakeProvider.completion(ANSWERED)));
+        scripts.forEach(gateway.provider()::on);
+        return scripts;
     }
 
     @Test
     void nothingOfThemIsInAnyAnswerReportMetricOrLine() throws Exception {
-        scripts();
+        Map<String, Script> scripts = scripts();
         long before = gateway.count(NONSENSE);
         for (String key : new String[] {CALLER, ADMIN + "x", TOKEN}) {
             for (String path : new String[] {OPENAI, NATIVE, "/v1/messages"}) {
@@ -177,6 +183,8 @@ class SecretsTest {
                 clean(post(NATIVE, said(nativeChat("openai/" + model, stream))), ANSWERED);
             }
             clean(post("/v1/messages", said(chat("anthropic/" + model, true)).replace("{\"model", "{\"max_tokens\":9,\"model")), ANSWERED);
+            // Dify is told no model
+            gateway.provider().on("", scripts.get(model));
             clean(post(NATIVE, said(nativeChat("dify/" + model, true))), ANSWERED);
             clean(post(NATIVE, said(nativeChat("fastgpt/" + model, true))), ANSWERED);
         }

@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.ADMIN;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.until;
@@ -16,7 +17,6 @@ import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
-import java.sql.Connection;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -26,7 +26,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
-import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -35,7 +34,6 @@ import org.junit.jupiter.api.Test;
 class SessionsTest {
 
     private static final String PATH = "/api/chat/completions";
-    private static final String[] ADMIN = {"Authorization", "Bearer the-admin-key-of-the-test"};
 
     private static TestGateway gateway;
     private static FakeProvider provider;
@@ -48,8 +46,7 @@ class SessionsTest {
     static void start() throws Exception {
         gateway = TestGateway.shared();
         provider = gateway.provider();
-        other = TestGateway.with("llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test",
-                "llmchat.history.max-messages", "3", "llmchat.history.max-tokens", "100");
+        other = TestGateway.inKeyMode("llmchat.history.max-messages", "3", "llmchat.history.max-tokens", "100");
     }
 
     @AfterAll
@@ -110,13 +107,9 @@ class SessionsTest {
     @Test
     void ofASessionThatIsVeryLongTheLatestIsTold() throws Exception {
         String chatId = begin("the first");
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute("UPDATE chat_messages SET content = content || repeat('x', 3000000) WHERE session_id = '" + chatId + "' AND role = 'user'");
-        }
+        gateway.execute("UPDATE chat_messages SET content = content || repeat('x', 3000000) WHERE session_id = '" + chatId + "' AND role = 'user'");
         gateway.post(PATH, ask(chatId, "the second", false));
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute("UPDATE chat_messages SET content = content || repeat('y', 4500000) WHERE session_id = '" + chatId + "' AND content = 'the second'");
-        }
+        gateway.execute("UPDATE chat_messages SET content = content || repeat('y', 4500000) WHERE session_id = '" + chatId + "' AND content = 'the second'");
         List<String> told = told(chatId);
         assertEquals(2, told.size(), "what is behind them is not told");
         assertTrue(told.get(0).startsWith("user: the secondyyy"), "the latest question");
@@ -234,7 +227,7 @@ class SessionsTest {
         assertEquals(List.of("user: Mine?", "assistant: Hello there"), told(chatId));
         assertEquals(1, provider.calls(model).size());
         assertEquals(0, other.provider().calls(model).size());
-        assertEquals(0, json(other.get("/api/chat/history?agentId=openai/" + model, ADMIN).body()).path("data").path("total").asInt());
+        assertEquals(0, json(other.get("/api/chat/history?agentId=openai/" + model, ADMIN).body()).path("data").path("total").asInt(-1));
     }
 
     @Test
@@ -269,7 +262,7 @@ class SessionsTest {
 
     @Test
     void aSessionWhoseIdIsItsNameAsItWasBeforeGoesOnAndIsItsOwnersAlone() throws Exception {
-        execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('" + model + "', 'anonymous', 'a', 't')");
+        gateway.execute("INSERT INTO chat_sessions (id, user_id, agent_id, title) VALUES ('" + model + "', 'anonymous', 'a', 't')");
         gateway.post("/v1/chat/completions", openAi(model, "One?"));
         assertEquals(200, other.post("/v1/chat/completions", openAi(model, "Theirs?"), ADMIN).statusCode());
         assertEquals(List.of("user: Theirs?"), sent(other));
@@ -533,8 +526,8 @@ class SessionsTest {
     @Test
     void anAnswerThatCannotBeKeptHasNoProperEnd() throws Exception {
         String refusal = "refuse_" + model.replace("-", "");
-        execute("CREATE FUNCTION " + refusal + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$");
-        execute("CREATE TRIGGER " + refusal + " BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant' AND NEW.content = '"
+        gateway.execute("CREATE FUNCTION " + refusal + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$");
+        gateway.execute("CREATE TRIGGER " + refusal + " BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant' AND NEW.content = '"
                 + model + "') EXECUTE FUNCTION " + refusal + "()");
         try {
             provider.on(model, call -> {
@@ -553,17 +546,17 @@ class SessionsTest {
             String broken = gateway.post(PATH, ask(null, "One?", true)).body();
             assertTrue(broken.contains("\"code\":\"UPSTREAM_ERROR\""), "why it broke off matters more: " + broken);
         } finally {
-            execute("DROP FUNCTION " + refusal + " CASCADE");
+            gateway.execute("DROP FUNCTION " + refusal + " CASCADE");
         }
     }
 
     @Test
     void longAnswersUnderWayAreStoredSomeAtATime() throws Exception {
         String sizes = "sizes_" + model.replace("-", "");
-        execute("CREATE TABLE " + sizes + " (size bigint)");
-        execute("CREATE FUNCTION " + sizes + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO " + sizes
+        gateway.execute("CREATE TABLE " + sizes + " (size bigint)");
+        gateway.execute("CREATE FUNCTION " + sizes + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO " + sizes
                 + " SELECT sum(length(content)) FROM new WHERE content LIKE '" + model + "%'; RETURN NULL; END $$");
-        execute("CREATE TRIGGER " + sizes + " AFTER INSERT ON chat_messages REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION "
+        gateway.execute("CREATE TRIGGER " + sizes + " AFTER INSERT ON chat_messages REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION "
                 + sizes + "()");
         CountDownLatch go = new CountDownLatch(1);
         provider.on(model, call -> {
@@ -587,14 +580,8 @@ class SessionsTest {
             for (Sse stream : streams) {
                 stream.close();
             }
-            execute("DROP TRIGGER " + sizes + " ON chat_messages");
-            execute("DROP TABLE " + sizes);
-        }
-    }
-
-    private static void execute(String sql) throws Exception {
-        try (var c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
-            s.execute(sql);
+            gateway.execute("DROP TRIGGER " + sizes + " ON chat_messages");
+            gateway.execute("DROP TABLE " + sizes);
         }
     }
 
@@ -632,20 +619,12 @@ class SessionsTest {
         other.provider().on(model, waits);
         // and two of somebody else's, who calls it the same
         List<CompletableFuture<Integer>> statuses = Stream.of("One?", "Two?").flatMap(text -> Stream.of(gateway, other)
-                .map(to -> CompletableFuture.supplyAsync(() -> status(to, session, text)))).toList();
+                .map(to -> TestGateway.begun(() -> to.post("/v1/chat/completions", openAi(session, text), ADMIN).statusCode()))).toList();
         for (CompletableFuture<Integer> status : statuses) {
             assertEquals(200, status.get());
         }
         assertEquals(4, told(session).size());
         assertEquals(4, json(other.get("/api/chat/history/" + session, ADMIN).body()).at("/data/messages").size());
-    }
-
-    private int status(TestGateway to, String session, String text) {
-        try {
-            return to.post("/v1/chat/completions", openAi(session, text), ADMIN).statusCode();
-        } catch (Exception e) {
-            throw new IllegalStateException(e);
-        }
     }
 
     // --- once more
@@ -681,7 +660,7 @@ class SessionsTest {
     void theOldAnswerGoesThoughTheClockOfTheDatabaseIsAhead() throws Exception {
         String chatId = begin("One?");
         String question = history(chatId).path("messages").path(0).path("id").asText();
-        execute("UPDATE chat_messages SET created_at = now() + interval '10 seconds' WHERE session_id = '" + chatId + "' AND role = 'assistant'");
+        gateway.execute("UPDATE chat_messages SET created_at = now() + interval '10 seconds' WHERE session_id = '" + chatId + "' AND role = 'assistant'");
         provider.on(model, call -> call.json(200, FakeProvider.completion("Better")));
         assertEquals(200, gateway.post("/api/chat/history/" + chatId + "/retry", "{\"messageId\":\"" + question + "\"}").statusCode());
         assertEquals(List.of("user: One?", "assistant: Better"), told(chatId));

@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.begun;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -26,12 +27,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.UUID;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -80,19 +79,6 @@ class StoreFaultsTest {
         go.set(true);
         gateway.close();
         stores.stop();
-    }
-
-    /** A request on a thread of its own. */
-    private static CompletableFuture<HttpResponse<String>> begun(Callable<HttpResponse<String>> request) {
-        CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
-        Thread.ofVirtual().start(() -> {
-            try {
-                response.complete(request.call());
-            } catch (Exception e) {
-                response.completeExceptionally(e);
-            }
-        });
-        return response;
     }
 
     /** The provider answers as soon as {@link #go} says so; what is returned is counted down when it is asked. */
@@ -313,16 +299,14 @@ class StoreFaultsTest {
 
     @Test
     void anAnswerThatPostgresCouldNotTakeAtThatMomentReachesItsCallerAndItsSession() throws Exception {
-        try (Connection server = gateway.bean(DataSource.class).getConnection(); Statement statement = server.createStatement()) {
-            statement.execute("CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = '40001'; END $$");
-            statement.execute("CREATE TRIGGER busy BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant') EXECUTE FUNCTION busy()");
-            gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("paid")));
-            HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
-            assertEquals(200, answer.statusCode(), answer.body());
-            statement.execute("DROP TRIGGER busy ON chat_messages");
-            String session = json(answer.body()).path("data").path("chatId").asText();
-            until("its session has it", () -> json(gateway.get("/api/chat/history/" + session).body()).at("/data/messages/1/content").asText().equals("paid"));
-        }
+        gateway.execute("CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = '40001'; END $$");
+        gateway.execute("CREATE TRIGGER busy BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant') EXECUTE FUNCTION busy()");
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("paid")));
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
+        assertEquals(200, answer.statusCode(), answer.body());
+        gateway.execute("DROP TRIGGER busy ON chat_messages");
+        String session = json(answer.body()).path("data").path("chatId").asText();
+        until("its session has it", () -> json(gateway.get("/api/chat/history/" + session).body()).at("/data/messages/1/content").asText().equals("paid"));
     }
 
     @Test

@@ -103,15 +103,7 @@ class StoredChatsTest {
         });
         List<CompletableFuture<HttpResponse<String>>> all = new ArrayList<>();
         for (int i = 0; i < streams; i++) {
-            CompletableFuture<HttpResponse<String>> response = new CompletableFuture<>();
-            all.add(response);
-            Thread.ofVirtual().start(() -> {
-                try {
-                    response.complete(gateway.post("/api/chat/completions", nativeChat("openai/" + model, true)));
-                } catch (Exception e) {
-                    response.completeExceptionally(e);
-                }
-            });
+            all.add(TestGateway.begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, true))));
         }
         String last = null;
         for (CompletableFuture<HttpResponse<String>> response : all) {

@@ -54,10 +54,12 @@ class SupplyChainTest {
     }
 
     private static List<Minimum> minima() throws Exception {
-        return Files.readAllLines(Path.of("deploy/minimum-versions.txt")).stream().filter(l -> !l.startsWith("#") && !l.isBlank()).map(l -> {
+        List<Minimum> minima = Files.readAllLines(Path.of("deploy/minimum-versions.txt")).stream().filter(l -> !l.startsWith("#") && !l.isBlank()).map(l -> {
             String[] words = l.split("\\s+", 3);
             return new Minimum(words[0].split(":")[0], words[0].split(":")[1], words[1], words[2]);
         }).toList();
+        assertFalse(minima.isEmpty());
+        return minima;
     }
 
     /** By their numbers: what stands after them (Final) is no number. */

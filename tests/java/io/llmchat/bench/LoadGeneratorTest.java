@@ -144,10 +144,15 @@ class LoadGeneratorTest {
     void firstTokensAndGapsOfStreamsAreMeasured() throws Exception {
         Measured measured = run(open(provider.port(), chat("bench-5-60-30", true), 100, 40, Duration.ofMillis(500), 7));
         assertEquals(20, measured.complete());
-        assertTrue(Math.abs(measured.first().getValueAtPercentile(50) / 1e6 - 60) < 15, "first token after " + measured.first().getValueAtPercentile(50) / 1e6);
+        aboutAsLongAs(60, measured.first().getValueAtPercentile(50) / 1e6);
         assertEquals(20 * 6, measured.gaps().getTotalCount());
         // of six gaps four are between tokens; what comes after the last token comes with it
-        assertTrue(Math.abs(measured.gaps().getValueAtPercentile(60) / 1e6 - 30) < 15, "gap of " + measured.gaps().getValueAtPercentile(60) / 1e6);
+        aboutAsLongAs(30, measured.gaps().getValueAtPercentile(60) / 1e6);
+    }
+
+    /** Hardly shorter than it was told to be, and less than twice as long on a busy machine. */
+    private static void aboutAsLongAs(int told, double millis) {
+        assertTrue(millis > told - 15 && millis < 2 * told, millis + " ms in place of " + told);
     }
 
     @Test

@@ -41,7 +41,7 @@ import org.junit.jupiter.api.Timeout;
 class EipsTest {
 
     private static final int MAX = 5;
-    private static final long WINDOW_MILLIS = 200;
+    private static final long WINDOW_MILLIS = 500;
 
     private final DefaultCamelContext context = context();
     private final List<Long> times = Collections.synchronizedList(new ArrayList<>());

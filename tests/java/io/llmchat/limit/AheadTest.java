@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -108,12 +109,13 @@ class AheadTest {
             for (int j = 0; j < 4; j++) {
                 threads.add(Thread.startVirtualThread(() -> {
                     // what another instance holds comes back for those who still ask
-                    for (long refusedSince = 0; refusedSince == 0 || System.nanoTime() - refusedSince < 500_000_000L;) {
+                    for (long refusedSince = 0; refusedSince == 0 || System.nanoTime() - refusedSince < 1_500_000_000L;) {
                         if (ahead.take(limits).join().allowed()) {
                             passed.incrementAndGet();
                             refusedSince = 0;
-                        } else if (refusedSince == 0) {
-                            refusedSince = System.nanoTime();
+                        } else {
+                            refusedSince = refusedSince == 0 ? System.nanoTime() : refusedSince;
+                            LockSupport.parkNanos(5_000_000);
                         }
                     }
                 }));

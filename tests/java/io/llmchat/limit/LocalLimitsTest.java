@@ -16,6 +16,8 @@ import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** The limits that Redis keeps and those that an instance keeps by itself decide the same. */
 class LocalLimitsTest {
@@ -63,11 +65,21 @@ class LocalLimitsTest {
                 while (!unsettled.isEmpty() && random.nextBoolean()) {
                     Decision taken = unsettled.remove(random.nextInt(unsettled.size()));
                     long[] more = random.longs(taken.limits().size(), -500, 500).toArray();
-                    redis.settle(taken.limits(), taken.resets(), more, now).get(1, TimeUnit.SECONDS);
+                    redis.settle(taken.limits(), taken.resets(), more, now).get(10, TimeUnit.SECONDS);
                     local.settle(taken.limits(), taken.resets(), more, now);
                 }
             }
         }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"2027-01-31T23:50:00Z, 2027-02-01T00:00:00Z, 2027-02-01T00:00:00Z", "2028-02-28T00:00:00Z, 2028-02-29T00:00:00Z, 2028-03-01T00:00:00Z",
+        "2028-02-29T12:00:00Z, 2028-03-01T00:00:00Z, 2028-03-01T00:00:00Z", "2027-12-31T23:59:59.999Z, 2028-01-01T00:00:00Z, 2028-01-01T00:00:00Z",
+        "2027-12-01T00:00:00Z, 2027-12-02T00:00:00Z, 2028-01-01T00:00:00Z"})
+    void daysAndMonthsEndByTheCalendar(Instant now, Instant day, Instant month) {
+        Decision taken = take(now.toEpochMilli(), Need.REQUEST, limit(Kind.BUDGET_PER_DAY, 1, Limit.UTC_DAY, 0),
+                limit(Kind.BUDGET_PER_MONTH, 1, Limit.UTC_MONTH, 0));
+        assertArrayEquals(new long[] {day.toEpochMilli(), month.toEpochMilli()}, taken.resets());
     }
 
     @Test

@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.net.Socket;
+import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 
 /** A client that reads a stream line by line as it comes, and can leave at any time. */
@@ -53,9 +54,20 @@ public final class Sse implements AutoCloseable {
         socket.setSoTimeout(seconds * 1_000);
     }
 
-    /** Whether anything has come that was not read. */
-    public boolean hasMore() throws IOException {
-        return in.ready();
+    /** Whether nothing comes for so many milliseconds. */
+    public boolean silentFor(int millis) throws IOException {
+        int patience = socket.getSoTimeout();
+        socket.setSoTimeout(millis);
+        try {
+            in.mark(1);
+            in.read();
+            in.reset();
+            return false;
+        } catch (SocketTimeoutException e) {
+            return true;
+        } finally {
+            socket.setSoTimeout(patience);
+        }
     }
 
     /** Leaves. */

@@ -15,9 +15,11 @@ import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import javax.sql.DataSource;
@@ -27,6 +29,11 @@ import javax.sql.DataSource;
  * stores are real; all gateways of a test run share them. {@link #shared()} serves all tests that need no settings.
  */
 public final class TestGateway implements AutoCloseable {
+
+    /** What the administrator of {@link #inKeyMode} shows. */
+    public static final String ADMIN_KEY = "the-admin-key-of-the-test";
+    /** The header with it, as a name and a value. */
+    public static final String[] ADMIN = {"Authorization", "Bearer " + ADMIN_KEY};
 
     private static TestGateway shared;
     private static Path empty;
@@ -83,6 +90,13 @@ public final class TestGateway implements AutoCloseable {
             map.put(settings[i], settings[i + 1]);
         }
         return new TestGateway(map);
+    }
+
+    /** One of these that asks everybody for a key, and has {@link #ADMIN_KEY}. */
+    public static TestGateway inKeyMode(String... more) throws Exception {
+        String[] settings = Arrays.copyOf(more, more.length + 4);
+        System.arraycopy(new String[] {"llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", ADMIN_KEY}, 0, settings, more.length, 4);
+        return with(settings);
     }
 
     /** Where the PostgreSQL of this gateway listens; its user and its database are {@code postgres}. */
@@ -199,6 +213,14 @@ public final class TestGateway implements AutoCloseable {
         }
     }
 
+    /** Runs a statement on the database, and tells how many rows it has changed. */
+    public int execute(String sql) throws SQLException {
+        try (Connection c = bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute(sql);
+            return s.getUpdateCount();
+        }
+    }
+
     /** The value of a metric, by its name and labels as Prometheus writes them; 0 if it is not there. */
     public double metric(String name) throws IOException, InterruptedException {
         return get("/metrics").body().lines().filter(l -> l.startsWith(name + " ")).findFirst()
@@ -213,6 +235,19 @@ public final class TestGateway implements AutoCloseable {
         return this;
     }
 
+    /** Does something, mostly a request, on a thread of its own. */
+    public static <T> CompletableFuture<T> begun(Callable<T> work) {
+        CompletableFuture<T> done = new CompletableFuture<>();
+        Thread.ofVirtual().start(() -> {
+            try {
+                done.complete(work.call());
+            } catch (Throwable e) {
+                done.completeExceptionally(e);
+            }
+        });
+        return done;
+    }
+
     /** Waits until something holds, ten seconds at most. */
     public static void until(String what, Callable<Boolean> holds) throws Exception {
         long end = System.nanoTime() + Duration.ofSeconds(10).toNanos();
@@ -221,6 +256,28 @@ public final class TestGateway implements AutoCloseable {
                 throw new AssertionError("did not happen within 10 s: " + what);
             }
             Thread.sleep(10);
+        }
+    }
+
+    /** Fails if what a change leads to takes a second or longer; a machine that stood still meanwhile may have it tried once more. */
+    public static void withinASecond(Callable<Callable<Boolean>> change) throws Exception {
+        long took = Long.MAX_VALUE;
+        for (int i = 0; i < 2 && took >= 1_000_000_000L; i++) {
+            Callable<Boolean> seen = change.call();
+            long begun = System.nanoTime();
+            until("it is seen", seen);
+            took = System.nanoTime() - begun;
+        }
+        if (took >= 1_000_000_000L) {
+            throw new AssertionError("took " + took + " ns");
+        }
+    }
+
+    /** Waits until midnight, wherever it is, is not just to come: what is counted by days is not to be counted by two. */
+    public static void farFromMidnight() throws InterruptedException {
+        long halfAnHour = Duration.ofMinutes(30).toMillis();
+        while (System.currentTimeMillis() % halfAnHour > halfAnHour - 20_000) {
+            Thread.sleep(100);
         }
     }
 
