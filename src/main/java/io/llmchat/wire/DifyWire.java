@@ -171,6 +171,12 @@ public final class DifyWire implements Wire {
                     usage = usage(json.path("metadata").path("usage"));
                     parts.add(new AnswerPart.Finish(0, "stop"));
                 }
+                // it waits for a human, for days if need be, and says the rest to whoever asks for it then
+                case "workflow_paused" -> {
+                    usage = usage(json.path("data"));
+                    parts.add(status(event, "paused", json));
+                    parts.add(new AnswerPart.Finish(0, "stop"));
+                }
                 case "error" -> throw ProviderErrors.reported(json);
                 case "workflow_started", "node_started" -> parts.add(status(event, "running", json));
                 case "workflow_finished", "node_finished" -> parts.add(status(event, json.path("data").path("status").asText("succeeded"), json));
@@ -179,7 +185,7 @@ public final class DifyWire implements Wire {
             if (!parts.isEmpty()) {
                 sink.accept(ChatEvent.of(parts, usage));
             }
-            return !event.equals("message_end");
+            return !event.equals("message_end") && !event.equals("workflow_paused");
         }
 
         /** A thought is told again as it grows, and when its tool has answered. */
