@@ -130,6 +130,8 @@ public final class DifyWire implements Wire {
         private String conversation;
         private boolean told;
         private boolean agent;
+        /** Whether an agent has said something since its last thought. */
+        private boolean said;
         private String thoughtId;
         private String thought = "";
 
@@ -154,6 +156,7 @@ public final class DifyWire implements Wire {
                 case "agent_message" -> {
                     agent = true;
                     text(json.path("answer").asText(), parts);
+                    said |= !parts.isEmpty();
                 }
                 // an agent says all of its answer once more at the end
                 case "message" -> text(agent ? "" : json.path("answer").asText(), parts);
@@ -188,9 +191,12 @@ public final class DifyWire implements Wire {
             return !event.equals("message_end") && !event.equals("workflow_paused");
         }
 
-        /** A thought is told again as it grows, and when its tool has answered. */
+        /** A thought is told again as it grows, and when its tool has answered; what the agent says is told as one behind it. */
         private void thought(String id, String all, List<AnswerPart> parts) {
-            reasoning(id.equals(thoughtId) && all.startsWith(thought) ? all.substring(thought.length()) : all, parts);
+            if (!said) {
+                reasoning(id.equals(thoughtId) && all.startsWith(thought) ? all.substring(thought.length()) : all, parts);
+            }
+            said = false;
             thoughtId = id;
             thought = all;
         }
