@@ -256,6 +256,7 @@ class OpenAiWireTest {
         ChatEvent event = event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}");
         assertTrue(event.token());
         assertEquals("length", event.finishReason());
+        assertEquals("length", event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"model_length\"}]}").finishReason());
     }
 
     @Test
@@ -295,6 +296,25 @@ class OpenAiWireTest {
             assertThrows(ProviderFailure.class, () -> wire.reader(true).answer(utf8(error)));
         }
         assertEquals("The provider reported an error.", assertThrows(ProviderFailure.class, () -> event("{\"error\":{}}")).getMessage());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            Provider down | "finish_reason":"error","error":{"code":502,"message":"Provider down"}}]
+            Provider down | "error":{"code":502,"message":"Provider down"}}]
+            Provider down | "finish_reason":"error"}],"error":{"code":502,"message":"Provider down"}
+            error         | "finish_reason":"error"}]
+            network_error | "finish_reason":"network_error","error":null}]
+            insufficient_system_resource | "finish_reason":"insufficient_system_resource"}]""")
+    void aChoiceThatTheProviderCallsBrokenIsItsFailure(String said, String rest) {
+        for (boolean raw : new boolean[] {true, false}) {
+            byte[] chunk = utf8("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"half\"}," + rest + "}");
+            ProviderFailure inStream = assertThrows(ProviderFailure.class,
+                    () -> wire.reader(raw).event(null, chunk, 0, chunk.length, event -> { }));
+            assertEquals("The provider reported an error: " + said, inStream.getMessage());
+            assertThrows(ProviderFailure.class,
+                    () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":\"half\"}," + rest + "}")));
+        }
     }
 
     @ParameterizedTest

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonStreamContext;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.Usage;
@@ -14,6 +15,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -23,6 +25,8 @@ import java.util.function.Consumer;
 class OpenAiAnswers implements Wire.AnswerReader {
 
     private static final byte[] DONE = Json.utf8("[DONE]");
+    /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's. */
+    private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error");
 
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
@@ -93,6 +97,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private final boolean whole;
         private final List<AnswerPart> parts = raw ? List.of() : new ArrayList<>(4);
         private String finishReason;
+        /** What is said of a choice that broke off; an error beside the choices says more. */
+        private JsonNode broken;
         private Usage usage;
         private boolean token;
         private boolean data;
@@ -139,6 +145,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (p.nextToken() != null) {
                 throw new Wire.MalformedAnswer("something after the JSON object");
             }
+            if (broken != null) {
+                throw ProviderErrors.reported(broken);
+            }
         }
 
         /** Whether it says a text of the first choice and nothing else. */
@@ -159,6 +168,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && p.getTextLength() > 0) {
                     // some say "" where others say null
                     finish = p.getText();
+                } else if (name.equals("error") && value == JsonToken.START_OBJECT) {
+                    broken = Json.MAPPER.readTree(p);
                 } else if (name.equals("index") && value == JsonToken.VALUE_NUMBER_INT) {
                     choice = p.getIntValue();
                 } else if (!raw && name.equals("logprobs") && value == JsonToken.START_OBJECT) {
@@ -169,7 +180,15 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
             if (finish != null) {
                 token = true;
-                finishReason = finish.equals("function_call") ? "tool_calls" : finish;
+                if (BROKEN.contains(finish) && broken == null) {
+                    broken = TextNode.valueOf(finish);
+                }
+                finishReason = switch (finish) {
+                    case "function_call" -> "tool_calls";
+                    // Mistral's, where the model has no more room
+                    case "model_length" -> "length";
+                    default -> finish;
+                };
                 if (!raw) {
                     parts.add(new AnswerPart.Finish(choice, finishReason));
                 }
