@@ -419,7 +419,13 @@ class OpenAiWireTest {
             {"detail":"m"}                                                              | m | invalid_request_error |
             {"detail":[{"loc":["body","x"],"msg":"m"}]}                                 | [{"loc":["body","x"],"msg":"m"}] | invalid_request_error |
             {"object":"error","message":{"detail":[{"msg":"m"}]},"type":"t","code":null} | [{"msg":"m"}] | t |
-            {"object":"error","message":"This model's maximum context length is 5","code":400} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded""")
+            {"object":"error","message":"This model's maximum context length is 5","code":400} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded
+            {"error":{"message":"This model's maximum context length is 5","type":"invalid_request_error","param":null,"code":"invalid_request_error"}} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded
+            {"error":{"message":"m","type":"invalid_request_error","code":"invalid_request_error"}} | m | invalid_request_error | invalid_request_error
+            {"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 5"} | This model's maximum prompt length is 5 | invalid_request_error | context_length_exceeded
+            {"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}} | the request exceeds the available context size | exceed_context_size_error | context_length_exceeded
+            {"error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 4 + 2 > 5"}} | input length and `max_tokens` exceed context limit: 4 + 2 > 5 | invalid_request_error | context_length_exceeded
+            {"error":{"message":"Your request exceeded model token limit: 5","type":"invalid_request_error"}} | Your request exceeded model token limit: 5 | invalid_request_error | context_length_exceeded""")
     void whatAProviderSaysIsFoundWhereverItSaysIt(String body, String message, String type, String code) {
         ChatException failure = wire.failure("p", 400, null, utf8(body));
         assertEquals(message, failure.getMessage());

@@ -17,9 +17,9 @@ import java.util.regex.Pattern;
 /** What it means that a provider does not answer: its status, which is the same on every wire, and what its body says. */
 final class ProviderErrors {
 
-    /** Providers that have no code for a prompt that is too long say it in words. */
-    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum context length|context window|context.length"
-            + "|exceeds the maximum number of tokens");
+    /** Providers that have no code for a prompt that is too long say it in words: xAI, llama.cpp, Anthropic, Moonshot and others. */
+    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum (context|prompt) length|context window|context.length"
+            + "|exceeds the maximum number of tokens|available context size|exceed context limit|model token limit");
 
     private ProviderErrors() {
     }
@@ -60,7 +60,8 @@ final class ProviderErrors {
     private static ChatException rejected(String provider, int status, String said, JsonNode error) {
         String type = text(error, "type");
         String code = text(error, "code");
-        if (code == null && said != null && TOO_LONG.matcher(said).find()) {
+        // DeepSeek says its type once more in place of a code
+        if ((code == null || code.equals(type)) && said != null && TOO_LONG.matcher(said).find()) {
             code = "context_length_exceeded";
         } else if (error.path("code").isNumber()) {
             code = error.path("code").asText();
