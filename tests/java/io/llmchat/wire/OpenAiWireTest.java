@@ -333,6 +333,12 @@ class OpenAiWireTest {
                 + "\"total_tokens\":10,\"prompt_tokens_details\":{\"cached_tokens\":2,\"cache_write_tokens\":4}}}").usage());
     }
 
+    @Test
+    void tokensFromTheCacheAreKnownAlsoWhereMoonshotHasThem() {
+        assertEquals(new Usage(9, 1, 10, 2, 0, 0, false), event("{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
+                + "\"total_tokens\":10,\"cached_tokens\":2}}").usage());
+    }
+
     // --- a whole answer
 
     @Test

@@ -405,12 +405,12 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (token != null && token.isNumeric()) {
                     // a count may be larger than a long, or have a decimal point
                     long n = (long) p.getDoubleValue();
-                    // the sums stand at the top, their parts one level below
+                    // the sums stand at the top, their parts one level below; Moonshot has one of them at the top
                     switch (depth + " " + p.currentName()) {
                         case "1 prompt_tokens" -> prompt = n;
                         case "1 completion_tokens" -> completion = n;
                         case "1 total_tokens" -> total = n;
-                        case "2 cached_tokens" -> cached = n;
+                        case "1 cached_tokens", "2 cached_tokens" -> cached = n;
                         case "2 cache_write_tokens" -> written = n;
                         case "2 reasoning_tokens" -> reasoning = n;
                         default -> { }
