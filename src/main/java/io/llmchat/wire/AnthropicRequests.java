@@ -29,7 +29,7 @@ public final class AnthropicRequests {
             "stop_sequences", "metadata", "output_config", "output_format");
     /** Options that both have, by the name of both, and those that go by another name here. */
     private static final Set<String> KNOWN = Set.of("max_tokens", "temperature", "top_p", "top_k", "stop", "thinking", "user",
-            "parallel_tool_calls", "reasoning_effort", "service_tier", "metadata", "max_completion_tokens");
+            "parallel_tool_calls", "reasoning_effort", "max_completion_tokens");
     /** Without these the answer would not be what was asked for. */
     private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities", "audio",
             "web_search_options");

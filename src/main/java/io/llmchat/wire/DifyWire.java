@@ -28,7 +28,7 @@ import java.util.function.Consumer;
  */
 public final class DifyWire implements Wire {
 
-    private static final Set<String> KNOWN = Set.of("variables", "metadata", "user");
+    private static final Set<String> KNOWN = Set.of("variables", "user");
     private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities");
 
     @Override
