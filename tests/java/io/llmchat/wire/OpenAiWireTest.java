@@ -53,7 +53,7 @@ class OpenAiWireTest {
     }
 
     private String request(byte[] body, Agent agent, String model) {
-        return new String(wire.call(new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, model, "a1", null)).body(),
+        return new String(wire.call(new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, model, "a1", null, null)).body(),
                 StandardCharsets.UTF_8);
     }
 
@@ -126,7 +126,7 @@ class OpenAiWireTest {
 
     private String limited(String tokenLimit, String members, Agent agent) {
         byte[] body = utf8("{" + members + "\"messages\":" + MESSAGES + "}");
-        Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, "m", "a1", null);
+        Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, "m", "a1", null, null);
         return new String(Wires.of("openai", Map.of("tokenLimit", tokenLimit)).call(asked).body(), StandardCharsets.UTF_8)
                 .replace(",\"messages\":" + MESSAGES, "");
     }

@@ -13,7 +13,6 @@ import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -111,18 +110,8 @@ public final class DifyWire implements Wire {
     }
 
     @Override
-    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
-    }
-
-    @Override
     public boolean forgot(ChatException failure) {
         return failure.status() == 404 && failure.getMessage().startsWith("Conversation Not Exists");
-    }
-
-    @Override
-    public Map<String, String> headers(String apiKey) {
-        return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
     }
 
     /** Reads the events of one answer (Dify API, "ChunkChatCompletionResponse"). */
@@ -137,13 +126,8 @@ public final class DifyWire implements Wire {
 
         @Override
         public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
-            JsonNode json;
-            try {
-                json = to > from ? Json.MAPPER.readTree(bytes, from, to - from) : Json.MAPPER.createObjectNode();
-            } catch (IOException e) {
-                throw new MalformedAnswer("an event that is not JSON");
-            }
-            if (json == null || !json.isObject()) {
+            JsonNode json = ProviderErrors.event(bytes, from, to);
+            if (!json.isObject() && !json.isMissingNode()) {
                 throw new MalformedAnswer("an event that is not a JSON object");
             }
             if (json.path("conversation_id").isTextual() && !json.path("conversation_id").asText().isEmpty()) {
@@ -215,8 +199,7 @@ public final class DifyWire implements Wire {
         }
 
         private static AnswerPart.Status status(String event, String status, JsonNode json) {
-            JsonNode title = json.path("data").path("title");
-            return new AnswerPart.Status(event, status, title.isTextual() ? title.asText() : null);
+            return new AnswerPart.Status(event, status, json.path("data").path("title").textValue());
         }
 
         private static Usage usage(JsonNode json) {

@@ -13,6 +13,7 @@ import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
@@ -38,7 +39,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
     @Override
     public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
-        if (isDone(bytes, from, to)) {
+        if (Arrays.equals(bytes, from, to, DONE, 0, DONE.length)) {
             return false;
         }
         String text = last.like(bytes, from, to);
@@ -62,18 +63,6 @@ class OpenAiAnswers implements Wire.AnswerReader {
         }
         sink.accept(new ChatEvent(type, raw ? bytes : null, from, to, pass.parts, pass.content(), pass.toolCall, pass.otherChoice,
                 pass.token, pass.textLength, pass.finishReason, pass.usage, pass.usage != null && pass.choices == 0));
-        return true;
-    }
-
-    static boolean isDone(byte[] bytes, int from, int to) {
-        if (to - from != DONE.length) {
-            return false;
-        }
-        for (int i = 0; i < DONE.length; i++) {
-            if (bytes[from + i] != DONE[i]) {
-                return false;
-            }
-        }
         return true;
     }
 
