@@ -517,6 +517,24 @@ class ProvidersTest {
         assertTrue(openAi.endsWith("data: [DONE]\n\n"), openAi);
     }
 
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void aWorkflowThatWaitsForAHumanHasEndedItsTurn(boolean stream) throws Exception {
+        AtomicInteger calls = new AtomicInteger();
+        provider.on("", call -> {
+            calls.incrementAndGet();
+            call.sse();
+            call.event("{\"event\":\"workflow_started\",\"conversation_id\":\"c\",\"data\":{\"id\":\"w\"}}");
+            call.event("{\"event\":\"human_input_required\",\"conversation_id\":\"c\",\"data\":{\"form_id\":\"f\"}}");
+            call.event("{\"event\":\"workflow_paused\",\"conversation_id\":\"c\",\"data\":{\"status\":\"paused\"}}");
+            call.end();
+        });
+        HttpResponse<String> answer = gateway.post("/api/chat/completions", nativeChat("dify/app", stream));
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertTrue(answer.body().contains(stream ? "{\"type\":\"workflow_paused\",\"status\":\"paused\"}" : "\"finish_reason\":\"stop\""), answer.body());
+        assertEquals(1, calls.get(), "a workflow must not be run twice");
+    }
+
     // --- FastGPT
 
     @Test

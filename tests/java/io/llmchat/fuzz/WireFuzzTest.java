@@ -140,8 +140,8 @@ class WireFuzzTest {
             quietly(() -> {
                 ChatRequest request = dialect.read(bytes, header -> "2023-06-01");
                 for (Wire wire : WIRES) {
-                    quietly(() -> wire.call(new Wire.Asked(request, null, "m", "a1", null)));
-                    quietly(() -> wire.call(new Wire.Asked(request, AGENT, "m", "a1", "conv")));
+                    quietly(() -> wire.call(new Wire.Asked(request, null, "m", "a1", null, null)));
+                    quietly(() -> wire.call(new Wire.Asked(request, AGENT, "m", "a1", "conv", null)));
                 }
             });
         }

@@ -96,7 +96,7 @@ public class RelayBench {
         chat.deadline(60_000);
         chat.candidates(List.of(new Candidate(new Target("demo", "m"), 0, false)));
         chat.nextCandidate();
-        Wire.Call call = endpoint.wire().call(new Wire.Asked(request, null, "m", "a1", null));
+        Wire.Call call = endpoint.wire().call(new Wire.Asked(request, null, "m", "a1", null, null));
         Relay relay = new Relay(chat, endpoint, call, new Continuation("", true), (r, failure) -> {
             if (failure == null) {
                 over.complete(chat);

@@ -53,7 +53,7 @@ class OpenAiWireTest {
     }
 
     private String request(byte[] body, Agent agent, String model) {
-        return new String(wire.call(new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, model, "a1", null)).body(),
+        return new String(wire.call(new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, model, "a1", null, null)).body(),
                 StandardCharsets.UTF_8);
     }
 
@@ -126,7 +126,7 @@ class OpenAiWireTest {
 
     private String limited(String tokenLimit, String members, Agent agent) {
         byte[] body = utf8("{" + members + "\"messages\":" + MESSAGES + "}");
-        Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, "m", "a1", null);
+        Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), agent, "m", "a1", null, null);
         return new String(Wires.of("openai", Map.of("tokenLimit", tokenLimit)).call(asked).body(), StandardCharsets.UTF_8)
                 .replace(",\"messages\":" + MESSAGES, "");
     }
@@ -256,6 +256,7 @@ class OpenAiWireTest {
         ChatEvent event = event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}");
         assertTrue(event.token());
         assertEquals("length", event.finishReason());
+        assertEquals("length", event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"model_length\"}]}").finishReason());
     }
 
     @Test
@@ -299,6 +300,25 @@ class OpenAiWireTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            Provider down | "finish_reason":"error","error":{"code":502,"message":"Provider down"}}]
+            Provider down | "error":{"code":502,"message":"Provider down"}}]
+            Provider down | "finish_reason":"error"}],"error":{"code":502,"message":"Provider down"}
+            error         | "finish_reason":"error"}]
+            network_error | "finish_reason":"network_error","error":null}]
+            insufficient_system_resource | "finish_reason":"insufficient_system_resource"}]""")
+    void aChoiceThatTheProviderCallsBrokenIsItsFailure(String said, String rest) {
+        for (boolean raw : new boolean[] {true, false}) {
+            byte[] chunk = utf8("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"half\"}," + rest + "}");
+            ProviderFailure inStream = assertThrows(ProviderFailure.class,
+                    () -> wire.reader(raw).event(null, chunk, 0, chunk.length, event -> { }));
+            assertEquals("The provider reported an error: " + said, inStream.getMessage());
+            assertThrows(ProviderFailure.class,
+                    () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":\"half\"}," + rest + "}")));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
             as xAI counts    | 387 | {"prompt_tokens":12,"completion_tokens":1,"total_tokens":399,"completion_tokens_details":{"reasoning_tokens":386}}
             as OpenAI counts | 387 | {"prompt_tokens":12,"completion_tokens":387,"total_tokens":399,"completion_tokens_details":{"reasoning_tokens":386}}
             without a prompt | 1   | {"completion_tokens":1,"total_tokens":399}
@@ -311,6 +331,12 @@ class OpenAiWireTest {
     void tokensWrittenToTheCacheAreKnown() {
         assertEquals(new Usage(9, 1, 10, 2, 4, 0, false), event("{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
                 + "\"total_tokens\":10,\"prompt_tokens_details\":{\"cached_tokens\":2,\"cache_write_tokens\":4}}}").usage());
+    }
+
+    @Test
+    void tokensFromTheCacheAreKnownAlsoWhereMoonshotHasThem() {
+        assertEquals(new Usage(9, 1, 10, 2, 0, 0, false), event("{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
+                + "\"total_tokens\":10,\"cached_tokens\":2}}").usage());
     }
 
     // --- a whole answer
@@ -399,7 +425,13 @@ class OpenAiWireTest {
             {"detail":"m"}                                                              | m | invalid_request_error |
             {"detail":[{"loc":["body","x"],"msg":"m"}]}                                 | [{"loc":["body","x"],"msg":"m"}] | invalid_request_error |
             {"object":"error","message":{"detail":[{"msg":"m"}]},"type":"t","code":null} | [{"msg":"m"}] | t |
-            {"object":"error","message":"This model's maximum context length is 5","code":400} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded""")
+            {"object":"error","message":"This model's maximum context length is 5","code":400} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded
+            {"error":{"message":"This model's maximum context length is 5","type":"invalid_request_error","param":null,"code":"invalid_request_error"}} | This model's maximum context length is 5 | invalid_request_error | context_length_exceeded
+            {"error":{"message":"m","type":"invalid_request_error","code":"invalid_request_error"}} | m | invalid_request_error | invalid_request_error
+            {"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 5"} | This model's maximum prompt length is 5 | invalid_request_error | context_length_exceeded
+            {"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}} | the request exceeds the available context size | exceed_context_size_error | context_length_exceeded
+            {"error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 4 + 2 > 5"}} | input length and `max_tokens` exceed context limit: 4 + 2 > 5 | invalid_request_error | context_length_exceeded
+            {"error":{"message":"Your request exceeded model token limit: 5","type":"invalid_request_error"}} | Your request exceeded model token limit: 5 | invalid_request_error | context_length_exceeded""")
     void whatAProviderSaysIsFoundWhereverItSaysIt(String body, String message, String type, String code) {
         ChatException failure = wire.failure("p", 400, null, utf8(body));
         assertEquals(message, failure.getMessage());

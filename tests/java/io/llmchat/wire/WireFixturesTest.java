@@ -176,7 +176,7 @@ class WireFixturesTest {
             ChatRequest request = DIALECTS.get(dialect).read(bytes("ask." + dialect + ".json"), header -> null);
             Agent agent = has("agent.json") ? Json.MAPPER.treeToValue(json("agent.json"), Agent.class) : null;
             String model = has("model.txt") ? text("model.txt") : "m";
-            Wire.Asked asked = new Wire.Asked(request, agent, model, "a1", text("conversation.txt"));
+            Wire.Asked asked = new Wire.Asked(request, agent, model, "a1", text("conversation.txt"), null);
             Wire wire = wire();
             if (has("unsupported.txt")) {
                 UnsupportedParameter e = assertThrows(UnsupportedParameter.class, () -> wire.call(asked));

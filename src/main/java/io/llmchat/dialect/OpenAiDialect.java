@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Operation;
+import io.llmchat.chat.Prompt;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Json;
 import io.llmchat.wire.OpenAiRequests;
@@ -36,7 +37,17 @@ public final class OpenAiDialect implements Dialect {
         }
         return new ChatRequest(operation, "openai", body, r.model, r.stream, r.includeUsage,
                 r.stream && "true".equalsIgnoreCase(header.apply("X-Resumable")),
-                operation == Operation.CHAT ? r.sessionId : null, members, Map.of(), Map.of(), OpenAiRequests::read);
+                operation == Operation.CHAT ? r.sessionId : null, members, Map.of(), Map.of(),
+                r.sessionId == null ? OpenAiRequests::read : OpenAiDialect::withoutSession);
+    }
+
+    /** The name of the session is the gateway's: no provider is told it. */
+    private static Prompt withoutSession(ObjectNode json) {
+        ObjectNode metadata = ((ObjectNode) json.get("metadata")).without("session_id");
+        if (metadata.isEmpty()) {
+            json.remove("metadata");
+        }
+        return OpenAiRequests.read(json);
     }
 
     private static final class Reader implements Requests.Member {

@@ -6,8 +6,6 @@ import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Bytes;
-import io.llmchat.json.Json;
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -33,13 +31,8 @@ final class AnthropicAnswers implements Wire.AnswerReader {
 
     @Override
     public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
-        JsonNode json;
-        try {
-            json = Json.MAPPER.readTree(bytes, from, to - from);
-        } catch (IOException e) {
-            throw new Wire.MalformedAnswer("an event that is not JSON");
-        }
-        if (json == null || !json.isObject()) {
+        JsonNode json = ProviderErrors.event(bytes, from, to);
+        if (!json.isObject()) {
             throw new Wire.MalformedAnswer("an event that is not a JSON object");
         }
         if (raw) {

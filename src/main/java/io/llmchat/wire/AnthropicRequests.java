@@ -29,7 +29,7 @@ public final class AnthropicRequests {
             "stop_sequences", "metadata", "output_config", "output_format");
     /** Options that both have, by the name of both, and those that go by another name here. */
     private static final Set<String> KNOWN = Set.of("max_tokens", "temperature", "top_p", "top_k", "stop", "thinking", "user",
-            "parallel_tool_calls", "reasoning_effort", "service_tier", "metadata", "max_completion_tokens");
+            "parallel_tool_calls", "reasoning_effort", "max_completion_tokens");
     /** Without these the answer would not be what was asked for. */
     private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities", "audio",
             "web_search_options");
@@ -54,7 +54,7 @@ public final class AnthropicRequests {
             if (tool.has("type") && !"custom".equals(tool.path("type").asText())) {
                 throw Unsayable.field("tools[" + i + "]");
             }
-            tools.add(new Tool(tool.path("name").asText(), text(tool, "description"),
+            tools.add(new Tool(tool.path("name").asText(), tool.path("description").textValue(),
                     tool.path("input_schema").isObject() ? tool.get("input_schema") : null,
                     tool.path("strict").isBoolean() ? tool.path("strict").booleanValue() : null));
             i++;
@@ -143,14 +143,14 @@ public final class AnthropicRequests {
             case "image" -> {
                 JsonNode source = block.path("source");
                 yield source.path("type").asText().equals("file") ? new Part.Other("image", block)
-                        : new Part.Image(text(source, "url"), text(source, "media_type"), text(source, "data"), null);
+                        : new Part.Image(source.path("url").textValue(), source.path("media_type").textValue(), source.path("data").textValue(), null);
             }
             case "document" -> document(block);
             case "tool_use" -> new Part.ToolCall(block.path("id").asText(), block.path("name").asText(),
                     block.path("input").toString());
             case "tool_result" -> new Part.ToolResult(block.path("tool_use_id").asText(), blocks(block.path("content")),
                     block.path("is_error").asBoolean());
-            case "thinking" -> new Part.Reasoning(block.path("thinking").asText(), text(block, "signature"));
+            case "thinking" -> new Part.Reasoning(block.path("thinking").asText(), block.path("signature").textValue());
             case "redacted_thinking" -> new Part.SealedReasoning(block.path("data").asText());
             default -> new Part.Other(block.path("type").asText(), block);
         };
@@ -159,15 +159,11 @@ public final class AnthropicRequests {
     private static Part document(JsonNode block) {
         JsonNode source = block.path("source");
         return switch (source.path("type").asText()) {
-            case "base64" -> new Part.Document(text(block, "title"), null, text(source, "media_type"), text(source, "data"));
-            case "url" -> new Part.Document(text(block, "title"), text(source, "url"), null, null);
+            case "base64" -> new Part.Document(block.path("title").textValue(), null, source.path("media_type").textValue(), source.path("data").textValue());
+            case "url" -> new Part.Document(block.path("title").textValue(), source.path("url").textValue(), null, null);
             case "text" -> new Part.Text(source.path("data").asText());
             default -> new Part.Other("document", block);
         };
-    }
-
-    private static String text(JsonNode json, String name) {
-        return json.path(name).isTextual() ? json.path(name).asText() : null;
     }
 
     // --- write

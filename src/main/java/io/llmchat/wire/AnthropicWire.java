@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Agent;
-import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
@@ -135,11 +134,6 @@ public final class AnthropicWire implements Wire {
     @Override
     public AnswerReader reader(boolean raw) {
         return new AnthropicAnswers(raw);
-    }
-
-    @Override
-    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
     }
 
     @Override

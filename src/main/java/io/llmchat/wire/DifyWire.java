@@ -13,7 +13,6 @@ import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -28,7 +27,7 @@ import java.util.function.Consumer;
  */
 public final class DifyWire implements Wire {
 
-    private static final Set<String> KNOWN = Set.of("variables", "metadata", "user");
+    private static final Set<String> KNOWN = Set.of("variables", "user");
     private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities");
 
     @Override
@@ -111,18 +110,8 @@ public final class DifyWire implements Wire {
     }
 
     @Override
-    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
-    }
-
-    @Override
     public boolean forgot(ChatException failure) {
         return failure.status() == 404 && failure.getMessage().startsWith("Conversation Not Exists");
-    }
-
-    @Override
-    public Map<String, String> headers(String apiKey) {
-        return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
     }
 
     /** Reads the events of one answer (Dify API, "ChunkChatCompletionResponse"). */
@@ -130,18 +119,15 @@ public final class DifyWire implements Wire {
         private String conversation;
         private boolean told;
         private boolean agent;
+        /** Whether an agent has said something since its last thought. */
+        private boolean said;
         private String thoughtId;
         private String thought = "";
 
         @Override
         public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
-            JsonNode json;
-            try {
-                json = to > from ? Json.MAPPER.readTree(bytes, from, to - from) : Json.MAPPER.createObjectNode();
-            } catch (IOException e) {
-                throw new MalformedAnswer("an event that is not JSON");
-            }
-            if (json == null || !json.isObject()) {
+            JsonNode json = ProviderErrors.event(bytes, from, to);
+            if (!json.isObject() && !json.isMissingNode()) {
                 throw new MalformedAnswer("an event that is not a JSON object");
             }
             if (json.path("conversation_id").isTextual() && !json.path("conversation_id").asText().isEmpty()) {
@@ -154,6 +140,7 @@ public final class DifyWire implements Wire {
                 case "agent_message" -> {
                     agent = true;
                     text(json.path("answer").asText(), parts);
+                    said |= !parts.isEmpty();
                 }
                 // an agent says all of its answer once more at the end
                 case "message" -> text(agent ? "" : json.path("answer").asText(), parts);
@@ -171,6 +158,12 @@ public final class DifyWire implements Wire {
                     usage = usage(json.path("metadata").path("usage"));
                     parts.add(new AnswerPart.Finish(0, "stop"));
                 }
+                // it waits for a human, for days if need be, and says the rest to whoever asks for it then
+                case "workflow_paused" -> {
+                    usage = usage(json.path("data"));
+                    parts.add(status(event, "paused", json));
+                    parts.add(new AnswerPart.Finish(0, "stop"));
+                }
                 case "error" -> throw ProviderErrors.reported(json);
                 case "workflow_started", "node_started" -> parts.add(status(event, "running", json));
                 case "workflow_finished", "node_finished" -> parts.add(status(event, json.path("data").path("status").asText("succeeded"), json));
@@ -179,12 +172,15 @@ public final class DifyWire implements Wire {
             if (!parts.isEmpty()) {
                 sink.accept(ChatEvent.of(parts, usage));
             }
-            return !event.equals("message_end");
+            return !event.equals("message_end") && !event.equals("workflow_paused");
         }
 
-        /** A thought is told again as it grows, and when its tool has answered. */
+        /** A thought is told again as it grows, and when its tool has answered; what the agent says is told as one behind it. */
         private void thought(String id, String all, List<AnswerPart> parts) {
-            reasoning(id.equals(thoughtId) && all.startsWith(thought) ? all.substring(thought.length()) : all, parts);
+            if (!said) {
+                reasoning(id.equals(thoughtId) && all.startsWith(thought) ? all.substring(thought.length()) : all, parts);
+            }
+            said = false;
             thoughtId = id;
             thought = all;
         }
@@ -203,8 +199,7 @@ public final class DifyWire implements Wire {
         }
 
         private static AnswerPart.Status status(String event, String status, JsonNode json) {
-            JsonNode title = json.path("data").path("title");
-            return new AnswerPart.Status(event, status, title.isTextual() ? title.asText() : null);
+            return new AnswerPart.Status(event, status, json.path("data").path("title").textValue());
         }
 
         private static Usage usage(JsonNode json) {

@@ -9,7 +9,6 @@ import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Json;
-import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -100,9 +99,9 @@ public final class FastGptWire extends OpenAiWire {
                     case "answer", "fastAnswer" -> {
                         return super.event(null, bytes, from, to, sink);
                     }
-                    case "error" -> throw ProviderErrors.reported(json(bytes, from, to));
+                    case "error" -> throw ProviderErrors.reported(ProviderErrors.event(bytes, from, to));
                     case "flowNodeStatus" -> {
-                        JsonNode json = json(bytes, from, to);
+                        JsonNode json = ProviderErrors.event(bytes, from, to);
                         sink.accept(ChatEvent.of(List.of(new AnswerPart.Status("flowNodeStatus",
                                 json.path("status").asText("running"), json.path("name").asText(null))), null));
                     }
@@ -119,13 +118,5 @@ public final class FastGptWire extends OpenAiWire {
                 return NO_USAGE.equals(all.usage()) ? new WholeAnswer(all.json(), all.parts(), all.textLength(), all.finishReason(), null) : all;
             }
         };
-    }
-
-    private static JsonNode json(byte[] bytes, int from, int to) {
-        try {
-            return Json.MAPPER.readTree(bytes, from, to - from);
-        } catch (IOException e) {
-            throw new MalformedAnswer("an event that is not JSON");
-        }
     }
 }

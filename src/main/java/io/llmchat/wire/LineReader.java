@@ -1,6 +1,5 @@
 package io.llmchat.wire;
 
-
 /** Events that are lines (JSON Lines): each line that is not blank is one, without a name. */
 final class LineReader implements Framing {
 

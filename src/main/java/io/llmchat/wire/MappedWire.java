@@ -29,9 +29,9 @@ import java.util.regex.Pattern;
  * A wire that is described and not programmed: a template for the request, and JSON Pointers (RFC 6901) to what matters
  * in an answer. The template is JSON; a string that is nothing but {@code ${name}} becomes that value, and
  * {@code ${name}} within a longer string becomes its text; a member whose value is not there is left out. Names are
- * {@code model}, {@code query} (the last message), {@code system}, {@code messages} (as OpenAI has them),
- * {@code transcript} (all of them as text), {@code stream}, {@code chatId}, {@code answerId}, and every option of the
- * request, such as {@code max_tokens}.
+ * {@code model}, {@code query} (the last message), {@code system}, {@code messages} and {@code tools} (as OpenAI has
+ * them), {@code transcript} (all messages as text), {@code stream}, {@code chatId}, {@code answerId}, {@code variables} and
+ * {@code metadata} (of the native dialect), and every option of the request, such as {@code max_tokens}.
  */
 public final class MappedWire implements Wire {
 
@@ -64,7 +64,7 @@ public final class MappedWire implements Wire {
         } catch (IOException e) {
             throw new IllegalArgumentException("requestTemplate is not JSON: " + e.getMessage());
         }
-        if (template == null || !template.isObject()) {
+        if (!template.isObject()) {
             throw new IllegalArgumentException("requestTemplate must be a JSON object");
         }
         if (!options.framing().equals("sse") && !options.framing().equals("lines")) {
@@ -80,7 +80,7 @@ public final class MappedWire implements Wire {
     }
 
     private static JsonPointer pointer(String text) {
-        if (text == null || text.isBlank()) {
+        if (text.isBlank()) {
             return null;
         }
         try {
@@ -238,14 +238,8 @@ public final class MappedWire implements Wire {
                 finish(sink);
                 return false;
             }
-            JsonNode json;
-            try {
-                json = to > from ? Json.MAPPER.readTree(bytes, from, to - from) : Json.MAPPER.createObjectNode();
-            } catch (IOException e) {
-                throw new MalformedAnswer("an event that is not JSON");
-            }
             List<AnswerPart> parts = new ArrayList<>(2);
-            Usage usage = read(json, options.text(), parts);
+            Usage usage = read(ProviderErrors.event(bytes, from, to), options.text(), parts);
             if (!parts.isEmpty() || usage != null) {
                 sink.accept(ChatEvent.of(parts, usage));
             }
@@ -314,7 +308,7 @@ public final class MappedWire implements Wire {
     }
 
     private static JsonNode at(JsonNode json, String pointer) {
-        return pointer == null || pointer.isBlank() ? Json.MAPPER.missingNode() : json.at(pointer);
+        return pointer.isBlank() ? Json.MAPPER.missingNode() : json.at(pointer);
     }
 
     private static String reason(String said) {

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonStreamContext;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.Usage;
@@ -12,8 +13,10 @@ import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
 
 /**
@@ -23,6 +26,8 @@ import java.util.function.Consumer;
 class OpenAiAnswers implements Wire.AnswerReader {
 
     private static final byte[] DONE = Json.utf8("[DONE]");
+    /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's. */
+    private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error");
 
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
@@ -34,7 +39,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
     @Override
     public boolean event(String type, byte[] bytes, int from, int to, Consumer<ChatEvent> sink) {
-        if (isDone(bytes, from, to)) {
+        if (Arrays.equals(bytes, from, to, DONE, 0, DONE.length)) {
             return false;
         }
         String text = last.like(bytes, from, to);
@@ -61,18 +66,6 @@ class OpenAiAnswers implements Wire.AnswerReader {
         return true;
     }
 
-    static boolean isDone(byte[] bytes, int from, int to) {
-        if (to - from != DONE.length) {
-            return false;
-        }
-        for (int i = 0; i < DONE.length; i++) {
-            if (bytes[from + i] != DONE[i]) {
-                return false;
-            }
-        }
-        return true;
-    }
-
     @Override
     public WholeAnswer answer(byte[] body) {
         Pass pass = new Pass(true);
@@ -93,6 +86,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private final boolean whole;
         private final List<AnswerPart> parts = raw ? List.of() : new ArrayList<>(4);
         private String finishReason;
+        /** What is said of a choice that broke off; an error beside the choices says more. */
+        private JsonNode broken;
         private Usage usage;
         private boolean token;
         private boolean data;
@@ -139,6 +134,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (p.nextToken() != null) {
                 throw new Wire.MalformedAnswer("something after the JSON object");
             }
+            if (broken != null) {
+                throw ProviderErrors.reported(broken);
+            }
         }
 
         /** Whether it says a text of the first choice and nothing else. */
@@ -159,6 +157,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && p.getTextLength() > 0) {
                     // some say "" where others say null
                     finish = p.getText();
+                } else if (name.equals("error") && value == JsonToken.START_OBJECT) {
+                    broken = Json.MAPPER.readTree(p);
                 } else if (name.equals("index") && value == JsonToken.VALUE_NUMBER_INT) {
                     choice = p.getIntValue();
                 } else if (!raw && name.equals("logprobs") && value == JsonToken.START_OBJECT) {
@@ -169,7 +169,15 @@ class OpenAiAnswers implements Wire.AnswerReader {
             }
             if (finish != null) {
                 token = true;
-                finishReason = finish.equals("function_call") ? "tool_calls" : finish;
+                if (BROKEN.contains(finish) && broken == null) {
+                    broken = TextNode.valueOf(finish);
+                }
+                finishReason = switch (finish) {
+                    case "function_call" -> "tool_calls";
+                    // Mistral's, where the model has no more room
+                    case "model_length" -> "length";
+                    default -> finish;
+                };
                 if (!raw) {
                     parts.add(new AnswerPart.Finish(choice, finishReason));
                 }
@@ -386,12 +394,12 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (token != null && token.isNumeric()) {
                     // a count may be larger than a long, or have a decimal point
                     long n = (long) p.getDoubleValue();
-                    // the sums stand at the top, their parts one level below
+                    // the sums stand at the top, their parts one level below; Moonshot has one of them at the top
                     switch (depth + " " + p.currentName()) {
                         case "1 prompt_tokens" -> prompt = n;
                         case "1 completion_tokens" -> completion = n;
                         case "1 total_tokens" -> total = n;
-                        case "2 cached_tokens" -> cached = n;
+                        case "1 cached_tokens", "2 cached_tokens" -> cached = n;
                         case "2 cache_write_tokens" -> written = n;
                         case "2 reasoning_tokens" -> reasoning = n;
                         default -> { }

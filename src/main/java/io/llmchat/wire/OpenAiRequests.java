@@ -81,7 +81,7 @@ public final class OpenAiRequests {
     }
 
     private static Tool tool(JsonNode f) {
-        return new Tool(f.path("name").asText(), f.path("description").isTextual() ? f.path("description").asText() : null,
+        return new Tool(f.path("name").asText(), f.path("description").textValue(),
                 f.path("parameters").isObject() ? f.get("parameters") : null,
                 f.path("strict").isBoolean() ? f.path("strict").booleanValue() : null);
     }
@@ -110,12 +110,12 @@ public final class OpenAiRequests {
     }
 
     private static Message message(JsonNode m) {
-        String name = m.path("name").isTextual() ? m.path("name").asText() : null;
+        String name = m.path("name").textValue();
         List<Part> parts = new ArrayList<>();
         if (m.path(DETAILS).isArray()) {
             m.path(DETAILS).forEach(d -> parts.add(d.path("data").isTextual()
                     ? new Part.SealedReasoning(d.path("data").asText())
-                    : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").isTextual() ? d.path("signature").asText() : null)));
+                    : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").textValue())));
         } else if (m.path("reasoning_content").isTextual()) {
             parts.add(new Part.Reasoning(m.path("reasoning_content").asText(), null));
         }
@@ -162,7 +162,7 @@ public final class OpenAiRequests {
     }
 
     private static Part image(JsonNode image) {
-        String detail = image.path("detail").isTextual() ? image.path("detail").asText() : null;
+        String detail = image.path("detail").textValue();
         String[] data = DataUrl.split(image.path("url").asText());
         return data == null ? new Part.Image(image.path("url").asText(), null, null, detail)
                 : new Part.Image(null, data[0], data[1], detail);
@@ -171,7 +171,7 @@ public final class OpenAiRequests {
     private static Part document(JsonNode file, JsonNode part) {
         String[] data = DataUrl.split(file.path("file_data").asText());
         return data == null ? new Part.Other("file", part)
-                : new Part.Document(file.path("filename").isTextual() ? file.path("filename").asText() : null, null, data[0], data[1]);
+                : new Part.Document(file.path("filename").textValue(), null, data[0], data[1]);
     }
 
     // --- write

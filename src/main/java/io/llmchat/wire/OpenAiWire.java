@@ -3,7 +3,6 @@ package io.llmchat.wire;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Agent;
-import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
@@ -186,15 +185,5 @@ public class OpenAiWire implements Wire {
     @Override
     public AnswerReader reader(boolean raw) {
         return new OpenAiAnswers(raw);
-    }
-
-    @Override
-    public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
-        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
-    }
-
-    @Override
-    public Map<String, String> headers(String apiKey) {
-        return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
     }
 }

@@ -17,9 +17,9 @@ import java.util.regex.Pattern;
 /** What it means that a provider does not answer: its status, which is the same on every wire, and what its body says. */
 final class ProviderErrors {
 
-    /** Providers that have no code for a prompt that is too long say it in words. */
-    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum context length|context window|context.length"
-            + "|exceeds the maximum number of tokens");
+    /** Providers that have no code for a prompt that is too long say it in words: xAI, llama.cpp, Anthropic, Moonshot and others. */
+    private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum (context|prompt) length|context window|context.length"
+            + "|exceeds the maximum number of tokens|available context size|exceed context limit|model token limit");
 
     private ProviderErrors() {
     }
@@ -58,14 +58,15 @@ final class ProviderErrors {
     }
 
     private static ChatException rejected(String provider, int status, String said, JsonNode error) {
-        String type = text(error, "type");
-        String code = text(error, "code");
-        if (code == null && said != null && TOO_LONG.matcher(said).find()) {
+        String type = error.path("type").textValue();
+        String code = error.path("code").textValue();
+        // DeepSeek says its type once more in place of a code
+        if ((code == null || code.equals(type)) && said != null && TOO_LONG.matcher(said).find()) {
             code = "context_length_exceeded";
         } else if (error.path("code").isNumber()) {
             code = error.path("code").asText();
         }
-        String param = text(error, "param");
+        String param = error.path("param").textValue();
         ChatException.Detail[] details = param == null ? new ChatException.Detail[0]
                 : new ChatException.Detail[] {new ChatException.Detail(param, "The provider '" + provider + "' refused it.")};
         return new RequestRejected("UPSTREAM_REJECTED", said == null ? "The provider '" + provider + "' refused the request." : said, details)
@@ -79,7 +80,7 @@ final class ProviderErrors {
         }
         // Mistral's message holds the detail of FastAPI
         JsonNode detail = error.path("message").isObject() ? error.path("message").path("detail") : error.path("detail");
-        String message = text(error, "message");
+        String message = error.path("message").textValue();
         return message != null || detail.isMissingNode() || detail.isNull() ? message : detail.isTextual() ? detail.asText() : detail.toString();
     }
 
@@ -93,15 +94,23 @@ final class ProviderErrors {
     /** A body as JSON; a missing node if it is none. */
     static JsonNode json(byte[] body) {
         try {
-            JsonNode json = Json.read(body);
-            return json == null ? Json.MAPPER.missingNode() : json;
+            return Json.read(body);
         } catch (IOException e) {
             return Json.MAPPER.missingNode();
         }
     }
 
-    private static String text(JsonNode object, String name) {
-        return object.path(name).isTextual() ? object.path(name).asText() : null;
+    /**
+     * The data of an event as JSON; a missing node if there is none.
+     *
+     * @throws Wire.MalformedAnswer if it is something else
+     */
+    static JsonNode event(byte[] bytes, int from, int to) {
+        try {
+            return Json.MAPPER.readTree(bytes, from, to - from);
+        } catch (IOException e) {
+            throw new Wire.MalformedAnswer("an event that is not JSON");
+        }
     }
 
     /**

@@ -44,6 +44,7 @@ final class Unsayable {
         return switch (name) {
             case "n" -> value.asInt() == 1;
             case "logprobs" -> value.isBoolean() && !value.booleanValue();
+            case "service_tier" -> value.asText().equals("auto") || value.asText().equals("default");
             case "response_format" -> "text".equals(value.path("type").asText());
             default -> false;
         };

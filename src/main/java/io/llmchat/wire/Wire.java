@@ -57,7 +57,9 @@ public interface Wire {
     }
 
     /** What a response that is not 200 means: a failure or a refusal of the named provider. */
-    ChatException failure(String provider, int status, String retryAfter, byte[] body);
+    default ChatException failure(String provider, int status, String retryAfter, byte[] body) {
+        return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
+    }
 
     /** Whether the provider no longer knows the conversation that it was to go on with: then it can begin another. */
     default boolean forgot(ChatException failure) {
@@ -65,7 +67,9 @@ public interface Wire {
     }
 
     /** The request headers that show our key; none if {@code apiKey} is null or blank. */
-    Map<String, String> headers(String apiKey);
+    default Map<String, String> headers(String apiKey) {
+        return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
+    }
 
     /**
      * What is to be asked, of whom, and on whose behalf.
@@ -77,11 +81,6 @@ public interface Wire {
      * @param begun how the answer begins: the provider is to go on from there; null: it begins itself
      */
     record Asked(ChatRequest request, Agent agent, String model, String answerId, String conversation, String begun) {
-
-        /** An answer that the provider begins itself. */
-        public Asked(ChatRequest request, Agent agent, String model, String answerId, String conversation) {
-            this(request, agent, model, answerId, conversation, null);
-        }
 
         /**
          * The whole of it in neutral form: the request, what the agent adds, and how the answer begins.

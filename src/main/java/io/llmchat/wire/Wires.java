@@ -8,7 +8,7 @@ import java.util.Map;
 public final class Wires {
 
     /** Every name that {@link #of} takes. */
-    public static final List<String> NAMES = List.of("openai", "anthropic", "dify", "fastgpt", "mapped", "demo");
+    private static final List<String> NAMES = List.of("openai", "anthropic", "dify", "fastgpt", "mapped", "demo");
 
     private Wires() {
     }
