@@ -38,7 +38,8 @@ public final class ClientStream {
     private static final long WATCH_MILLIS = 250;
     /** Connections that are about to be closed, and after which stream. */
     private static final Map<HttpConnection, ClientStream> CLOSING = new ConcurrentHashMap<>();
-    private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n\n");
+    /** Without an empty line: where an event had an id, some SDKs take each of those for the end of another event. */
+    private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n");
 
     private final HttpServerRequest request;
     private final HttpServerResponse response;
