@@ -10,7 +10,9 @@ public enum Memory {
     /** Bodies up to {@link #SMALL} bytes, of requests that are read or answered: large ones take nothing of their room. */
     SMALL_BODIES(4),
     LARGE_BODIES(8),
-    /** Answers in one piece, while they are received. */
+    /** Requests that wait behind another one of their connection. */
+    BEHIND(24),
+    /** Answers in one piece, while they are received, and long ones until their callers have taken them. */
     ANSWERS(8),
     /** Answers that are kept while they are made, for callers that come back and for repeated keys; compressed. */
     KEPT_ANSWERS(8),
