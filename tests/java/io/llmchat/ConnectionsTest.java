@@ -21,6 +21,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.net.Socket;
 import java.net.SocketException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -391,6 +392,24 @@ class ConnectionsTest {
                 until("it was asked", () -> gateway.provider().calls(model).size() > 0);
                 until(model + " is left, of " + before, () -> gateway.metric("llmchat_connections_open") <= before);
             }
+        }
+    }
+
+    @Test
+    void aLongAnswerHasItsPlaceInMemoryUntilItsCallerHasTakenIt() throws Exception {
+        gateway.provider().on("long", call -> call.json(200, FakeProvider.completion("x".repeat(16_000_000))));
+        String body = chat("openai/long", false);
+        try (FullMemory left = new FullMemory(Memory.ANSWERS, 20_000_000)) {
+            try (Socket slow = new Socket("127.0.0.1", gateway.port()); LogLines log = LogLines.text()) {
+                slow.getOutputStream().write((RawHttp.head("POST", "/v1/chat/completions", "X-Request-Id: slow",
+                        "Content-Length: " + body.length()) + body).getBytes(StandardCharsets.ISO_8859_1));
+                until("it is made", () -> {
+                    slow.getInputStream().readNBytes(50_000);
+                    return !log.with("id=slow ").isEmpty();
+                });
+                assertEquals(503, gateway.post("/v1/chat/completions", body).statusCode());
+            }
+            until("what nobody takes any more has no place", () -> gateway.post("/v1/chat/completions", body).statusCode() == 200);
         }
     }
 

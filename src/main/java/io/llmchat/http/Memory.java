@@ -21,7 +21,7 @@ public enum Memory {
     /** Usage that no store takes at the moment. */
     USAGE(12);
 
-    static final int SMALL = 65_536;
+    public static final int SMALL = 65_536;
 
     private final long max;
     private final AtomicLong taken = new AtomicLong();
@@ -42,6 +42,11 @@ public enum Memory {
         }
         give(bytes);
         return false;
+    }
+
+    /** Takes so many bytes, also if there is no room for them: what is there already. */
+    void hold(int bytes) {
+        taken.addAndGet(bytes);
     }
 
     /** Whether there is none left. */
