@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.http.Memory;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FullMemory;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
@@ -21,6 +23,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.net.Socket;
 import java.net.SocketException;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -139,6 +142,7 @@ class ConnectionsTest {
 
     @Test
     void aBodyThatComesByteByByteHasItsTime() throws Exception {
+        long started = System.nanoTime();
         try (RawHttp http = new RawHttp(gateway.port())) {
             http.send(POST + "Content-Length: 1000\r\n\r\n");
             Thread trickle = Thread.ofVirtual().start(() -> {
@@ -152,6 +156,7 @@ class ConnectionsTest {
                 }
             });
             assertEquals(408, http.read().status());
+            assertTrue(System.nanoTime() - started < 2_500_000_000L, "short as it is, it is not waited for several times");
             trickle.interrupt();
         }
     }
@@ -277,6 +282,67 @@ class ConnectionsTest {
     }
 
     @Test
+    void moreBytesOfRequestsThanThereIsRoomForCloseTheConnection() throws Exception {
+        CountDownLatch go = answersWhenTold("waiting");
+        String body = chat("openai/waiting", false);
+        String first = RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body;
+        try (FullMemory left = new FullMemory(Memory.BEHIND, 100_000);
+                RawHttp large = new RawHttp(gateway.port()); RawHttp small = new RawHttp(gateway.port())) {
+            large.send(first + RawHttp.head("GET", "/health/live", "X: " + "x".repeat(16_000)).repeat(31));
+            assertEquals("", large.rest());
+            small.send(first + RawHttp.head("GET", "/health/live").repeat(31));
+            go.countDown();
+            for (int i = 0; i < 32; i++) {
+                assertEquals(200, small.read().status());
+            }
+        } finally {
+            go.countDown();
+        }
+    }
+
+    @Test
+    void aBodyThatWaitsForItsTurnIsNotLate() throws Exception {
+        CountDownLatch go = answersWhenTold("first");
+        gateway.provider().on("second", call -> call.json(200, FakeProvider.completion("Hi")));
+        String body = chat("openai/first", false);
+        String next = chat("openai/second", false).replace("{", "{" + " ".repeat(400_000));
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body
+                    + RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + next.length()));
+            Thread rest = Thread.ofVirtual().start(() -> {
+                try {
+                    http.send(next);
+                } catch (java.io.IOException e) {
+                    // the connection was closed, as it should not be
+                }
+            });
+            Thread.sleep(2_500);
+            go.countDown();
+            assertEquals(200, http.read().status());
+            assertEquals(200, http.read().status());
+            rest.join();
+        } finally {
+            go.countDown();
+        }
+    }
+
+    @Test
+    void aBodyWhoseTurnItIsHasItsTimeFromThenOn() throws Exception {
+        CountDownLatch go = answersWhenTold("before");
+        String body = chat("openai/before", false);
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body
+                    + POST + "Content-Length: 1000\r\n\r\n{");
+            Thread.sleep(1_500);
+            go.countDown();
+            assertEquals(200, http.read().status());
+            timedOut(http, "invalid_request_error");
+        } finally {
+            go.countDown();
+        }
+    }
+
+    @Test
     void whatComesBehindTheLastRequestOfAConnectionIsNeitherAnsweredNorKept() throws Exception {
         CountDownLatch go = answersWhenTold("last");
         String agent = "behind-" + System.nanoTime();
@@ -362,6 +428,24 @@ class ConnectionsTest {
                     assertTrue(http.rest().length() < 16_000_000, "what he has not read is not kept for him");
                 }
             }
+        }
+    }
+
+    @Test
+    void aLongAnswerHasItsPlaceInMemoryUntilItsCallerHasTakenIt() throws Exception {
+        gateway.provider().on("long", call -> call.json(200, FakeProvider.completion("x".repeat(16_000_000))));
+        String body = chat("openai/long", false);
+        try (FullMemory left = new FullMemory(Memory.ANSWERS, 20_000_000)) {
+            try (Socket slow = new Socket("127.0.0.1", gateway.port()); LogLines log = LogLines.text()) {
+                slow.getOutputStream().write((RawHttp.head("POST", "/v1/chat/completions", "X-Request-Id: slow",
+                        "Content-Length: " + body.length()) + body).getBytes(StandardCharsets.ISO_8859_1));
+                until("it is made", () -> {
+                    slow.getInputStream().readNBytes(50_000);
+                    return !log.with("id=slow ").isEmpty();
+                });
+                assertEquals(503, gateway.post("/v1/chat/completions", body).statusCode());
+            }
+            until("what nobody takes any more has no place", () -> gateway.post("/v1/chat/completions", body).statusCode() == 200);
         }
     }
 

@@ -229,6 +229,20 @@ class DrainTest {
     }
 
     @Test
+    void whoWaitsForTheNextAttemptIsTold() throws Exception {
+        provider.on(model, FakeProvider.fails(503, "later", "Retry-After: 25"));
+        start(Map.of("DRAIN_GRACE", "300"));
+        CompletableFuture<HttpResponse<String>> waiting = ask("/v1/chat/completions", chat("openai/" + model, false));
+        until("it was asked", () -> provider.calls(model).size() == 1);
+        signal("INT");
+        HttpResponse<String> told = waiting.get(20, TimeUnit.SECONDS);
+        assertEquals(503, told.statusCode());
+        assertTrue(told.body().contains("The gateway is shutting down."), told.body());
+        itEndsWell();
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
     void aSecondSignalEndsItAtOnce() throws Exception {
         start(Map.of("DRAIN_DELAY", "60000"));
         CompletableFuture<HttpResponse<String>> stream = ask("/v1/chat/completions", chat("openai/" + model, true));

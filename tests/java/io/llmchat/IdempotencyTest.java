@@ -117,6 +117,18 @@ class IdempotencyTest {
     }
 
     @Test
+    void aLongAnswerIsNotGivenAgainWhileThoseThatAreNotTakenLeaveNoMemory() throws Exception {
+        provider.on(model, call -> call.json(200, FakeProvider.completion("x".repeat(100_000))));
+        assertEquals(200, ask(PATH, chat("openai/" + model, false)).statusCode());
+        try (FullMemory none = new FullMemory(Memory.ANSWERS)) {
+            HttpResponse<String> refused = ask(PATH, chat("openai/" + model, false));
+            assertEquals(503, refused.statusCode(), refused.body());
+            assertEquals("1", refused.headers().firstValue("retry-after").orElseThrow());
+        }
+        assertTrue(replayed(ask(PATH, chat("openai/" + model, false))));
+    }
+
+    @Test
     void aStreamThatCouldNotBeKeptReachesItsCallerAndIsMadeAgainForItsKey() throws Exception {
         CountDownLatch go = new CountDownLatch(1);
         CountDownLatch end = new CountDownLatch(1);

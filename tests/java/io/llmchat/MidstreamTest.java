@@ -302,6 +302,18 @@ class MidstreamTest {
     }
 
     @Test
+    void aStreamThatWaitsForTheNextAttemptIsNotSilent() throws Exception {
+        try (TestGateway own = gateway("camel.component.llm.heartbeat", "200", "llmchat.retry.max-delay", "1000")) {
+            asks(own, "openai/" + first, "anthropic/" + second);
+            own.provider().on(first, cutAfter(10));
+            on("anthropic/" + second, FakeProvider.first(1, fails(503, "later", "Retry-After: 1"), goesOn(TOKENS)));
+            Answer answer = stream(own, "openai");
+            assertWhole(answer);
+            assertTrue(answer.body().split(": keep-alive", -1).length > 2, answer.body());
+        }
+    }
+
+    @Test
     void whyItBrokeOffIsToldRatherThanWhyNobodyWentOn() throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second);
         on("openai/" + first, cutAfter(10));

@@ -10,9 +10,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import io.llmchat.http.Memory;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
+import io.llmchat.support.FullMemory;
 import io.llmchat.support.Readme;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
@@ -463,6 +465,17 @@ class ProvidersTest {
                 + "\",\"messages\":[{\"role\":\"user\",\"content\":\"And now?\"}]}");
         assertEquals(conversation, asked.get().body().path("conversation_id").asText());
         assertEquals("And now?", asked.get().body().path("query").asText());
+    }
+
+    @Test
+    void theWholeAnswerOfOneThatAlwaysStreamsHasItsPlaceInMemory() throws Exception {
+        difySays(new AtomicReference<>(), UUID.randomUUID().toString());
+        try (FullMemory none = new FullMemory(Memory.ANSWERS)) {
+            HttpResponse<String> refused = gateway.post("/v1/chat/completions", chat("dify/app", false));
+            assertEquals(503, refused.statusCode(), refused.body());
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("dify/app", true)).statusCode(), "a stream is not kept");
+        }
+        assertEquals(200, gateway.post("/v1/chat/completions", chat("dify/app", false)).statusCode());
     }
 
     @Test

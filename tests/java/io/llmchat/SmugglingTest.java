@@ -121,7 +121,7 @@ class SmugglingTest {
         "POST /v1/chat/completions HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         "POST /v1/chat/completions HTTP/1.1\nHost: x\nContent-Length: 2\n\n{}", "GET /health/live HTTP/1.1\rHost: x\r\n\r\n",
         GET + "X-A: a\u0000b\r\n\r\n", GET + ": nameless\r\n\r\n", GET + "no colon\r\n\r\n", GET + "Host: y\r\n\r\n",
-        "GET /health/live HTTP/1.1\r\n X: y\r\nHost: x\r\n\r\n", "GET /health\u0000 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /health/live HTTP/1.1\r\n\r\n", "GET /health/live HTTP/1.1\r\n X: y\r\nHost: x\r\n\r\n", "GET /health\u0000 HTTP/1.1\r\nHost: x\r\n\r\n",
         "g@t /health/live HTTP/1.1\r\nHost: x\r\n\r\n", "GET /health/live\r\n\r\n"})
     void aHeadThatIsNoneIsRefusedAndNothingAfterItIsAnswered(String head) throws Exception {
         String answer = all(head + SMUGGLED);
@@ -133,6 +133,14 @@ class SmugglingTest {
     void aLineOrAHeadWithoutEndIsRefused() throws Exception {
         assertTrue(all("GET /" + "a".repeat(9_000) + " HTTP/1.1\r\nHost: x\r\n\r\n" + SMUGGLED).matches("(?s)HTTP/1\\.[01] 414 .*\"URI_TOO_LONG\".*"));
         assertTrue(all(GET + "X: " + "a".repeat(90_000) + "\r\n\r\n" + SMUGGLED).matches("(?s)HTTP/1\\.1 431 .*\"HEADERS_TOO_LARGE\".*"));
+    }
+
+    @Test
+    void onlyCallersOfHttp10MaySendNoHost() throws Exception {
+        assertTrue(all("GET /health/live HTTP/1.0\r\n\r\n").startsWith("HTTP/1.0 200 "));
+        String body = chat("demo", false);
+        String answer = all("POST /v1/chat/completions HTTP/1.1\r\nContent-Length: " + body.length() + "\r\n\r\n" + body + SMUGGLED);
+        assertTrue(answer.startsWith("HTTP/1.1 400 ") && answer.contains("The request has no Host.") && !answer.contains("healthy"), answer);
     }
 
     @Test

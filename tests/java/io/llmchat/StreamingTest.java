@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.Sse;
@@ -273,6 +274,46 @@ class StreamingTest {
                 stream.lineWith("[DONE]");
             }
         }
+    }
+
+    @Test
+    void aCommentIsOneLineAndEndsNoEvent() throws Exception {
+        try (TestGateway own = TestGateway.with("camel.component.llm.heartbeat", "100")) {
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("One");
+                Thread.sleep(600);
+                call.text("Two");
+                call.finish("stop");
+                call.done();
+            });
+            for (String resumable : List.of("false", "true")) {
+                try (EventStream stream = new EventStream(own.port(), "POST", PATH, chat("openai/" + model, true), "X-Resumable: " + resumable)) {
+                    assertEquals(200, stream.status());
+                    String all = stream.rest();
+                    assertTrue(all.contains("\n: keep-alive\n"), all);
+                    assertFalse(all.contains(": keep-alive\n\n"), all);
+                    assertFalse(asOpenAiPythonReads(all).contains(""), all);
+                }
+            }
+        }
+    }
+
+    /** The data of each event of a stream: where an id is known, that SDK takes any empty line for the end of an event. */
+    private static List<String> asOpenAiPythonReads(String stream) {
+        List<String> events = new ArrayList<>();
+        boolean known = false;
+        String data = "";
+        for (String line : stream.lines().toList()) {
+            known |= line.startsWith("id: ");
+            if (line.startsWith("data: ")) {
+                data = line.substring(6);
+            } else if (line.isEmpty() && (known || !data.isEmpty())) {
+                events.add(data);
+                data = "";
+            }
+        }
+        return events;
     }
 
     @Test

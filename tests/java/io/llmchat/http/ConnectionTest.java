@@ -1,27 +1,40 @@
 package io.llmchat.http;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.FullMemory;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.handler.codec.http.DefaultHttpRequest;
+import io.netty.handler.codec.http.DefaultHttpResponse;
+import io.netty.handler.codec.http.DefaultLastHttpContent;
+import io.netty.handler.codec.http.HttpMethod;
+import io.netty.handler.codec.http.HttpResponseStatus;
+import io.netty.handler.codec.http.HttpVersion;
+import io.netty.handler.codec.http.LastHttpContent;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 class ConnectionTest {
 
-    private static final long PATIENCE = 1_000;
+    private static final long PATIENCE = TimeUnit.SECONDS.toNanos(1);
 
-    /** A caller who takes what is sent, or nothing. */
+    /** A caller who takes what is sent, or so many bytes of it each time, or nothing. */
     private static final class Caller extends EmbeddedChannel {
         private boolean takes;
+        private int bytes;
 
         @Override
         protected void doWrite(ChannelOutboundBuffer queue) throws Exception {
             if (takes) {
                 super.doWrite(queue);
+            } else if (bytes > 0 && queue.current() != null) {
+                queue.removeBytes(bytes);
             }
         }
     }
@@ -50,5 +63,83 @@ class ConnectionTest {
         assertTrue(caller.isOpen(), "he has taken all that was sent before");
         look(2 * PATIENCE + 2);
         assertFalse(caller.isOpen(), "now he takes nothing");
+    }
+
+    /** For how many times his patience a caller who takes so many bytes of a long answer at a time is waited for, 20 at most. */
+    private int waitedFor(int bytes, int length) {
+        caller.pipeline().addLast(connection);
+        request(1);
+        caller.bytes = bytes;
+        caller.writeAndFlush(Unpooled.buffer(length).writeZero(length));
+        int times = 0;
+        for (; times < 20 && caller.isOpen(); times++) {
+            look(times * PATIENCE);
+            caller.flush();
+        }
+        return times;
+    }
+
+    @Test
+    void whoTakesAByteOfALongAnswerNowAndThenIsLeft() {
+        int times = waitedFor(1, 1_000_000);
+        assertTrue(times > 5 && times < 10, times + " times");
+    }
+
+    @Test
+    void whoTakesALongAnswerSlowlyButTakesItIsNot() {
+        assertEquals(20, waitedFor(40_000, 1_000_000));
+    }
+
+    @Test
+    void norIsWhoTakesPiecesOfAStreamSlowly() {
+        assertEquals(20, waitedFor(1, 8_192));
+    }
+
+    private void request(int length) {
+        DefaultHttpRequest head = new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/");
+        caller.writeInbound(head, new DefaultLastHttpContent(Unpooled.buffer(length).writeZero(length)));
+    }
+
+    private void answer() {
+        caller.writeOutbound(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK), LastHttpContent.EMPTY_LAST_CONTENT);
+    }
+
+    @Test
+    void whatWaitsBehindAnotherRequestHasItsPlaceInMemoryUntilItIsItsTurn() {
+        caller.takes = true;
+        caller.pipeline().addLast(connection);
+        try (FullMemory left = new FullMemory(Memory.BEHIND, 20_000)) {
+            for (int i = 0; i < 10; i++) {
+                request(30_000);
+                assertTrue(caller.isOpen(), "nothing is before it");
+                request(15_000);
+                assertTrue(caller.isOpen(), "it has a place");
+                answer();
+                request(15_000);
+                assertTrue(caller.isOpen(), "the one before has none any more");
+                answer();
+                answer();
+            }
+            request(1);
+            request(15_000);
+            request(15_000);
+            assertFalse(caller.isOpen(), "there is no place");
+            assertTrue(Memory.BEHIND.take(20_000, 0), "what it had is given back");
+            Memory.BEHIND.give(20_000);
+        }
+    }
+
+    @Test
+    void theLinesOfAHeadTakeMoreThanTheirBytes() {
+        caller.pipeline().addLast(connection);
+        try (FullMemory left = new FullMemory(Memory.BEHIND, 64_000)) {
+            request(1);
+            DefaultHttpRequest head = new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.GET, "/");
+            for (int i = 0; i < 1_000; i++) {
+                head.headers().add("a", "b");
+            }
+            caller.writeInbound(head);
+            assertFalse(caller.isOpen());
+        }
     }
 }

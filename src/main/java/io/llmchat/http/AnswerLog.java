@@ -400,6 +400,10 @@ public final class AnswerLog {
 
         private void send(Buffer next) {
             if (!stream) {
+                if (next.length() > Memory.SMALL && Memory.ANSWERS.isFull()) {
+                    lose();
+                    return;
+                }
                 client.json(200, next);
                 done.complete(null);
                 return;

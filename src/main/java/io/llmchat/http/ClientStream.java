@@ -5,6 +5,7 @@ import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.dialect.Dialect;
 import io.opentelemetry.api.trace.Span;
 import io.vertx.core.Context;
+import io.vertx.core.Future;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.buffer.impl.BufferImpl;
@@ -38,7 +39,8 @@ public final class ClientStream {
     private static final long WATCH_MILLIS = 250;
     /** Connections that are about to be closed, and after which stream. */
     private static final Map<HttpConnection, ClientStream> CLOSING = new ConcurrentHashMap<>();
-    private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n\n");
+    /** Without an empty line: where an event had an id, some SDKs take each of those for the end of another event. */
+    private static final Buffer COMMENT = Buffer.buffer(": keep-alive\n");
 
     private final HttpServerRequest request;
     private final HttpServerResponse response;
@@ -284,9 +286,21 @@ public final class ClientStream {
             log.complete(events);
         }
         if (!response.ended() && !gone) {
-            response.end(events, null);
+            send(events);
             closeIfThatIsTheEnd();
         }
+    }
+
+    /** Ends the response; what is long has its place in memory until it has gone, or the connection is closed. */
+    private void send(Buffer last) {
+        int length = last.length();
+        if (length <= Memory.SMALL) {
+            response.end(last, null);
+            return;
+        }
+        Future<Void> sent = response.end(last);
+        Memory.ANSWERS.hold(length);
+        sent.onComplete(done -> Memory.ANSWERS.give(length));
     }
 
     /** Where there are no chunks only the end of its connection is the end of a stream (RFC 9112, section 6.3). */
@@ -323,7 +337,8 @@ public final class ClientStream {
         }
         if (!response.headWritten() && !response.ended()) {
             SecurityHeaders.addTo(response.headers());
-            response.setStatusCode(status).putHeader("Content-Type", "application/json").end(body, null);
+            response.setStatusCode(status).putHeader("Content-Type", "application/json");
+            send(body);
         }
     }
 

@@ -1,5 +1,6 @@
 package io.llmchat.http;
 
+import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelDuplexHandler;
@@ -18,6 +19,7 @@ import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.net.impl.ConnectionBase;
+import java.util.ArrayDeque;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BiFunction;
 
@@ -41,7 +43,7 @@ final class Connection extends ChannelDuplexHandler {
     /** Requests that may wait behind one another: each is kept, and one that is answered at once begins the next within it. */
     private static final int MAX_UNANSWERED = 32;
 
-    /** A body may be so often late, and take this long besides: 32 KiB a second, which a bad mobile link has. */
+    /** A long body or answer may be so often late, and take this long besides: 32 KiB a second, which a bad mobile link has. */
     private static final int SLOW_PIECES = 5;
     private static final long NANOS_PER_BYTE = TimeUnit.SECONDS.toNanos(1) / 32_768;
 
@@ -54,6 +56,8 @@ final class Connection extends ChannelDuplexHandler {
     private volatile long since = System.nanoTime();
     /** Requests whose answers are not complete. */
     private int unanswered;
+    /** How many bytes each of them has, but for the first: Vert.x keeps them until it is their turn. */
+    private final ArrayDeque<Integer> behind = new ArrayDeque<>(0);
     private boolean reading;
     /** Since when the body at hand is read, and how much of it has come. */
     private long bodySince;
@@ -75,6 +79,8 @@ final class Connection extends ChannelDuplexHandler {
     private volatile Object stuck;
     private long stuckAt;
     private long stuckSince;
+    /** Since when it is at the head of the queue. */
+    private long firstSince;
 
     /** @param timedOut the answer to a request that did not come to its end, by its path and the caller's id for it */
     Connection(Channel channel, Connections.Patience patience, BiFunction<String, String, FullHttpResponse> timedOut) {
@@ -86,6 +92,12 @@ final class Connection extends ChannelDuplexHandler {
     @Override
     public void handlerAdded(ChannelHandlerContext ctx) {
         context = ctx;
+    }
+
+    @Override
+    public void handlerRemoved(ChannelHandlerContext ctx) {
+        behind.forEach(Memory.BEHIND::give);
+        behind.clear();
     }
 
     /** How many messages, heads and pieces of bodies, its bytes have made. */
@@ -145,12 +157,7 @@ final class Connection extends ChannelDuplexHandler {
             return;
         }
         if (message instanceof HttpRequest request) {
-            if (++unanswered > MAX_UNANSWERED) {
-                deaf = true;
-                ReferenceCountUtil.release(message);
-                ctx.close();
-                return;
-            }
+            unanswered++;
             reading = true;
             bodySince = System.nanoTime();
             bodyBytes = 0;
@@ -165,6 +172,12 @@ final class Connection extends ChannelDuplexHandler {
             path = request.uri();
             requestId = request.headers().get(ClientStream.REQUEST_ID);
         }
+        if (unanswered > 1 && !mayWait(message)) {
+            deaf = true;
+            ReferenceCountUtil.release(message);
+            ctx.close();
+            return;
+        }
         if (message instanceof HttpContent content) {
             bodyBytes += content.content().readableBytes();
             reading &= !(message instanceof LastHttpContent);
@@ -173,6 +186,29 @@ final class Connection extends ChannelDuplexHandler {
         settle();
         super.channelRead(ctx, message);
         closeIfSaid(unanswered == 0);
+    }
+
+    /** Whether there is room for what waits behind another request. */
+    private boolean mayWait(Object message) {
+        if (unanswered > MAX_UNANSWERED) {
+            return false;
+        }
+        int bytes = message instanceof HttpRequest head ? size(head) : ((HttpContent) message).content().readableBytes();
+        if (!Memory.BEHIND.take(bytes, 0)) {
+            return false;
+        }
+        behind.addLast(message instanceof HttpRequest ? bytes : behind.removeLast() + bytes);
+        return true;
+    }
+
+    /** What a head takes of the heap, about: each of its lines is some objects. */
+    private static int size(HttpRequest head) {
+        int bytes = 1_000 + head.uri().length();
+        for (var lines = head.headers().iteratorCharSequence(); lines.hasNext();) {
+            var line = lines.next();
+            bytes += 100 + line.getKey().length() + line.getValue().length();
+        }
+        return bytes;
     }
 
     @Override
@@ -194,6 +230,13 @@ final class Connection extends ChannelDuplexHandler {
         super.write(ctx, message, promise.isVoid() ? ctx.voidPromise() : promise);
         if (message instanceof LastHttpContent && !interim) {
             unanswered--;
+            if (!behind.isEmpty()) {
+                Memory.BEHIND.give(behind.removeFirst());
+                // what has come of it was not awaited until now
+                begun = false;
+                bodySince = System.nanoTime();
+                bodyBytes = 0;
+            }
             settle();
             closeIfSaid(true);
         }
@@ -208,9 +251,16 @@ final class Connection extends ChannelDuplexHandler {
     }
 
     private void settle() {
-        // who sends a byte now and then is slower than anybody may be
-        since = reading ? Math.min(System.nanoTime(), bodySince + SLOW_PIECES * patience.body() + bodyBytes * NANOS_PER_BYTE) : System.nanoTime();
-        waiting = reading ? Waiting.BODY : unanswered > 0 ? Waiting.ANSWER : Waiting.IDLE;
+        // what is short has no time to be late often: there is less room for all that is
+        since = reading ? slowest(System.nanoTime(), bodySince + (bodyBytes > Memory.SMALL ? SLOW_PIECES : 1) * patience.body(), bodyBytes)
+                : System.nanoTime();
+        // a body behind another request is not read before its turn
+        waiting = unanswered > 1 ? Waiting.ANSWER : reading ? Waiting.BODY : unanswered > 0 ? Waiting.ANSWER : Waiting.IDLE;
+    }
+
+    /** Now, or when so many bytes should have gone at the latest: who moves one now and then is slower than anybody may be. */
+    private static long slowest(long now, long begin, long bytes) {
+        return Math.min(now, begin + bytes * NANOS_PER_BYTE);
     }
 
     /** Closes the connection if it has waited too long. Called on any thread, with the time. */
@@ -249,18 +299,23 @@ final class Connection extends ChannelDuplexHandler {
         }
     }
 
-    /** The caller takes nothing if the same message is at the head of the queue, and no byte of it has gone. */
+    /** The caller takes nothing if the same message is at the head of the queue, and no byte of it has gone, or hardly any. */
     private void lookAtWrites(long now) {
         ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
         Object first = queue == null ? null : queue.current();
-        if (first == null || first != stuck || queue.currentProgress() != stuckAt) {
+        long taken = first == null ? 0 : queue.currentProgress();
+        if (first == null || first != stuck || taken != stuckAt) {
+            firstSince = first == stuck && taken > stuckAt ? firstSince : now;
             stuck = first;
-            stuckAt = first == null ? 0 : queue.currentProgress();
-            stuckSince = now;
+            stuckAt = taken;
+            // short ones may be another one each time
+            stuckSince = first instanceof ByteBuf left && left.readableBytes() > Memory.SMALL
+                    ? slowest(now, firstSince + SLOW_PIECES * patience.write(), taken) : now;
             if (waiting == Waiting.IDLE) {
                 since = now;
             }
-        } else if (now - stuckSince > patience.write()) {
+        }
+        if (now - stuckSince > patience.write()) {
             context.close();
         }
     }

@@ -10,7 +10,9 @@ public enum Memory {
     /** Bodies up to {@link #SMALL} bytes, of requests that are read or answered: large ones take nothing of their room. */
     SMALL_BODIES(4),
     LARGE_BODIES(8),
-    /** Answers in one piece, while they are received. */
+    /** Requests that wait behind another one of their connection. */
+    BEHIND(24),
+    /** Answers in one piece, while they are received, and long ones until their callers have taken them. */
     ANSWERS(8),
     /** Answers that are kept while they are made, for callers that come back and for repeated keys; compressed. */
     KEPT_ANSWERS(8),
@@ -19,7 +21,7 @@ public enum Memory {
     /** Usage that no store takes at the moment. */
     USAGE(12);
 
-    static final int SMALL = 65_536;
+    public static final int SMALL = 65_536;
 
     private final long max;
     private final AtomicLong taken = new AtomicLong();
@@ -40,6 +42,11 @@ public enum Memory {
         }
         give(bytes);
         return false;
+    }
+
+    /** Takes so many bytes, also if there is no room for them: what is there already. */
+    void hold(int bytes) {
+        taken.addAndGet(bytes);
     }
 
     /** Whether there is none left. */

@@ -4,12 +4,13 @@ import io.llmchat.chat.ChatException;
 import io.netty.handler.codec.http.HttpHeaders;
 import io.netty.util.AsciiString;
 import io.vertx.core.http.HttpServerRequest;
+import io.vertx.core.http.HttpVersion;
 import java.util.Map;
 
 /**
  * What is refused in a request head though the parser lets it pass, because somebody before us could read it in
  * another way: paths that say the same as another path (RFC 3986 section 6.2.2), a body in any coding but
- * {@code chunked} (RFC 9112 section 6.1), a second {@code Host}, a header without a name.
+ * {@code chunked} (RFC 9112 section 6.1), a second {@code Host}, or none (section 3.2), a header without a name.
  */
 final class RequestHead {
 
@@ -60,7 +61,8 @@ final class RequestHead {
             return new ChatException("HEADERS_TOO_LARGE", "The request headers have more than " + MAX_BYTES + " bytes.");
         }
         return nameless ? new ChatException("VALIDATION_ERROR", "A request header has no name.")
-                : hosts > 1 ? new ChatException("VALIDATION_ERROR", "The request has more than one Host.") : null;
+                : hosts > 1 ? new ChatException("VALIDATION_ERROR", "The request has more than one Host.")
+                : hosts == 0 && request.version() == HttpVersion.HTTP_1_1 ? new ChatException("VALIDATION_ERROR", "The request has no Host.") : null;
     }
 
     /** What is wrong with the path of a request target, or null. */

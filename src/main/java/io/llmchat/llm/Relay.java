@@ -75,7 +75,7 @@ final class Relay implements Upstream.Receiver {
     private long firstToken;
     private long lastToken = started;
     private int status;
-    /** Bytes of the answer so far; those of one in one piece have their place in memory. */
+    /** Bytes of the answer so far; those of one that comes, or goes on, in one piece have their place in memory. */
     private long received;
     private boolean pieces;
     private String retryAfter;
@@ -167,8 +167,8 @@ final class Relay implements Upstream.Receiver {
         retryAfter = headers.get("Retry-After");
         if (code != 200 || !streamed || !wire.streamType(headers.get("Content-Type"))) {
             whole = Buffer.buffer();
-            pieces = true;
         }
+        pieces = !streams || whole != null;
         return whole == null;
     }
 
@@ -176,6 +176,9 @@ final class Relay implements Upstream.Receiver {
     public void data(byte[] bytes) {
         guarded(() -> {
             if (whole == null) {
+                if (pieces) {
+                    takeRoom(bytes.length);
+                }
                 received += bytes.length;
                 if (received > STREAM_FACTOR * limits.maxAnswer()) {
                     throw tooLong(STREAM_FACTOR * limits.maxAnswer());
@@ -187,9 +190,7 @@ final class Relay implements Upstream.Receiver {
                 }
                 flushSoon();
             } else if (whole.length() + bytes.length <= (status == 200 ? limits.maxAnswer() : MAX_ERROR_BODY)) {
-                if (!Memory.ANSWERS.take(bytes.length, (int) received)) {
-                    throw new RequestRejected(NO_ROOM, "The answers that are being received leave no memory for another one.").retryAfter(1);
-                }
+                takeRoom(bytes.length);
                 received += bytes.length;
                 // the first piece often is all: then its buffer has just the size of it
                 whole = whole.length() == 0 ? Buffer.buffer(bytes) : whole.appendBytes(bytes);
@@ -197,6 +198,12 @@ final class Relay implements Upstream.Receiver {
                 throw tooLong(limits.maxAnswer());
             }
         });
+    }
+
+    private void takeRoom(int bytes) {
+        if (!Memory.ANSWERS.take(bytes, (int) received)) {
+            throw new RequestRejected(NO_ROOM, "The answers that are being received leave no memory for another one.").retryAfter(1);
+        }
     }
 
     private ChatException tooLong(long max) {

@@ -7,6 +7,7 @@ import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Drain;
 import io.llmchat.http.Memory;
+import io.llmchat.json.Bytes;
 import io.llmchat.store.AnswerMirror;
 import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
@@ -244,7 +245,10 @@ public final class Idempotency {
     }
 
     private static void give(ClientStream client, Kept kept, int event) {
-        Buffer body = Buffer.buffer(kept.body());
+        if (kept.body().length > Memory.SMALL && Memory.ANSWERS.isFull()) {
+            throw new ChatException("OVERLOADED", "The answers that callers have not taken yet leave no memory for another one.").retryAfter(1);
+        }
+        Buffer body = Bytes.buffer(kept.body());
         if (kept.stream()) {
             client.commit();
             client.end(AnswerLog.after(body, kept.answerId(), event));
