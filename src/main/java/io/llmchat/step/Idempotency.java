@@ -162,6 +162,7 @@ public final class Idempotency {
                 boolean givenUp = kept == null || !kept.claimed();
                 if (givenUp && answers.add(exchange, chat.idempotencyKey())) {
                     exchange.removeProperty(Exchange.DUPLICATE_MESSAGE);
+                    chat.beginAgain();
                     return;
                 }
                 AnswerLog made = inProgress.ofKey(chat.idempotencyKey());
