@@ -391,8 +391,27 @@ class StoreFaultsTest {
 
     @Test
     void usageThatAFullRedisDoesNotTakeIsWrittenWhenPostgresIsBack() throws Exception {
-        gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().setConfig("maxmemory", "1");
+        fillRedis();
         usageIsWritten();
+    }
+
+    private void fillRedis() {
+        gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().setConfig("maxmemory", "1");
+    }
+
+    @Test
+    void anAnswerOfASessionThatNoStoreTakesIsAnErrorOfTheStoresThoughRedisAnswers() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("lost")));
+        var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        fillRedis();
+        Restart postgres = stores.killPostgres();
+        go.set(true);
+        HttpResponse<String> refused = answer.get(20, TimeUnit.SECONDS);
+        assertEquals(503, refused.statusCode(), refused.body());
+        assertEquals("STORE_UNAVAILABLE", json(refused.body()).path("code").asText());
+        assertTrue(refused.headers().firstValue("retry-after").isPresent());
+        postgres.again();
     }
 
     private void usageIsWritten() throws Exception {
