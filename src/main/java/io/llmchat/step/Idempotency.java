@@ -23,7 +23,7 @@ import org.apache.camel.Processor;
 public final class Idempotency {
 
     /** The exchange property with the key; absent: the request has none. */
-    public static final String KEY = "idempotencyKey";
+    private static final String KEY = "idempotencyKey";
 
     private static final String SDK_RETRIES = "X-Stainless-Retry-Count";
     private static final long POLL_MILLIS = 200;
@@ -208,7 +208,7 @@ public final class Idempotency {
             ClientStream client = ClientStream.of(exchange);
             String id = exchange.getMessage().getHeader("answerId", String.class);
             int event = lastEvent(client.request().getHeader("Last-Event-ID"), id);
-            String user = exchange.getProperty("userId", "anonymous", String.class);
+            String user = exchange.getProperty(Authenticate.USER_ID, "anonymous", String.class);
             AnswerLog made = inProgress.ofId(id);
             if (made != null && made.owner().equals(user)) {
                 made.follow(client, event);

@@ -110,9 +110,8 @@ public final class Sessions {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             JsonNode session = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
-            // routes that were exported earlier have the history alone, in a session whose id is its name
-            ArrayNode history = (ArrayNode) (session.isArray() ? session : session.path("history"));
-            String id = session.path("id").asText(chat.request().chatId());
+            ArrayNode history = (ArrayNode) session.path("history");
+            String id = session.path("id").asText();
             exchange.setProperty(ReadChat.CHAT_ID, id);
             exchange.setProperty(CLOCK, session.path("at").asDouble(System.currentTimeMillis() / 1_000.0) - seconds());
             chat.request(chat.request().in(id), chat.writer());
