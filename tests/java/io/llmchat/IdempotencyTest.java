@@ -578,19 +578,38 @@ class IdempotencyTest {
 
     @Test
     void whoWaitsForAnInstanceThatDiesIsAnsweredByItsOwn() throws Exception {
-        String full = "anonymous " + PATH + " " + key;
-        String body = chat("openai/" + model, false);
-        byte[] fingerprint = java.security.MessageDigest.getInstance("SHA-256").digest(body.getBytes(java.nio.charset.StandardCharsets.UTF_8));
-        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.prepareStatement(
-                "INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until) VALUES (?, 'dead', ?, 'x', 'anonymous', now() + interval '1 second')")) {
-            s.setString(1, full);
-            s.setBytes(2, fingerprint);
-            s.executeUpdate();
-        }
+        String body = claimedByTheDead(1);
         HttpResponse<String> answer = ask(PATH, body);
         assertEquals(200, answer.statusCode(), answer.body());
         assertEquals(1, provider.calls(model).size());
         assertEquals(answer.body(), ask(PATH, body).body());
+    }
+
+    @Test
+    void whoHasWaitedForAnInstanceThatDiedHasAllTheTimeForAnAnswer() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.complete.deadline", "3500", "llmchat.deduplicate.lease", "4000")) {
+            own.provider().on(model, call -> {
+                Thread.sleep(500);
+                call.json(200, FakeProvider.completion("Hello"));
+            });
+            HttpResponse<String> answer = own.post(PATH, claimedByTheDead(4), "Idempotency-Key", key);
+            assertEquals(200, answer.statusCode(), answer.body());
+        }
+    }
+
+    /** A request whose answer an instance has begun that will not renew its claim any more. */
+    private String claimedByTheDead(int seconds) throws Exception {
+        String full = "anonymous " + PATH + " " + key;
+        String body = chat("openai/" + model, false);
+        byte[] fingerprint = java.security.MessageDigest.getInstance("SHA-256").digest(body.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.prepareStatement(
+                "INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until) VALUES (?, 'dead', ?, 'x', 'anonymous', now() + ? * interval '1 second')")) {
+            s.setString(1, full);
+            s.setBytes(2, fingerprint);
+            s.setInt(3, seconds);
+            s.executeUpdate();
+        }
+        return body;
     }
 
     @Test

@@ -627,6 +627,23 @@ class SessionsTest {
         assertEquals(4, json(other.get("/api/chat/history/" + session, ADMIN).body()).at("/data/messages").size());
     }
 
+    @Test
+    void aQuestionWhoseAnswerBrokeOffStandsThereOnceAlsoWhereNoHistoryIsTold() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.history.max-messages", "0")) {
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("Half");
+                call.cut();
+            });
+            String chatId = first(own.post(PATH, ask(null, "One?", true)).body(), "chatId");
+            assertEquals(List.of("user: One?", "assistant: Half (interrupted)"), told(chatId));
+            own.provider().on(model, call -> call.json(200, FakeProvider.completion("Whole")));
+            assertEquals(200, own.post(PATH, ask(chatId, "One?", false)).statusCode());
+            assertEquals(List.of("user: One?", "assistant: Whole"), told(chatId));
+            assertEquals(List.of("user: One?"), sent(own));
+        }
+    }
+
     // --- once more
 
     @Test

@@ -35,6 +35,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.redisnode.RedisNodes;
 
@@ -272,8 +274,16 @@ class StoreFaultsTest {
         assertEquals(1, gateway.provider().calls(model).size());
     }
 
-    @Test
-    void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext() throws Exception {
+    @ParameterizedTest
+    @ValueSource(ints = {-60, 60})
+    void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext(int secondsAhead) throws Exception {
+        try (Connection server = gateway.bean(DataSource.class).getConnection(); Statement statement = server.createStatement()) {
+            statement.execute("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
+                    + " $$ SELECT pg_catalog.clock_timestamp() + " + secondsAhead + " * interval '1 second' $$");
+            statement.execute("ALTER TABLE chat_messages ALTER created_at SET DEFAULT public.clock_timestamp()");
+            // of connections from now on
+            statement.execute("ALTER ROLE postgres SET search_path = public, pg_catalog");
+        }
         try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
                 "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.recovery-interval", "3000")) {
             CountDownLatch asked = whenToldTo(own, model, call -> call.json(200, FakeProvider.completion("late")));
@@ -284,7 +294,7 @@ class StoreFaultsTest {
             String session = json(answer.get(10, TimeUnit.SECONDS).body()).path("data").path("chatId").asText();
             until("it could not be written at its first time either", () -> !own.bean(RedissonClient.class)
                     .getMap("llmchat:session-answers-completed").isEmpty());
-            Instant back = Instant.now();
+            Instant back = Instant.now().plusSeconds(secondsAhead);
             start.again();
             own.provider().on(model, call -> call.json(200, FakeProvider.completion("next")));
             String next = nativeChat("openai/" + model, false).replace("Hi", "And?").replace("{\"agentId", "{\"chatId\":\"" + session + "\",\"agentId");
@@ -375,8 +385,27 @@ class StoreFaultsTest {
 
     @Test
     void usageThatAFullRedisDoesNotTakeIsWrittenWhenPostgresIsBack() throws Exception {
-        gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().setConfig("maxmemory", "1");
+        fillRedis();
         usageIsWritten();
+    }
+
+    private void fillRedis() {
+        gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().setConfig("maxmemory", "1");
+    }
+
+    @Test
+    void anAnswerOfASessionThatNoStoreTakesIsAnErrorOfTheStoresThoughRedisAnswers() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("lost")));
+        var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        fillRedis();
+        Restart postgres = stores.killPostgres();
+        go.set(true);
+        HttpResponse<String> refused = answer.get(20, TimeUnit.SECONDS);
+        assertEquals(503, refused.statusCode(), refused.body());
+        assertEquals("STORE_UNAVAILABLE", json(refused.body()).path("code").asText());
+        assertTrue(refused.headers().firstValue("retry-after").isPresent());
+        postgres.again();
     }
 
     private void usageIsWritten() throws Exception {

@@ -27,6 +27,8 @@ public final class Chat {
     private final ClientStream client;
     private final String answerId = Ids.next();
     private final long startedNanos = System.nanoTime();
+    /** From when on its limits of time count. */
+    private long begunNanos = startedNanos;
     private ChatRequest request;
     private AnswerWriter writer;
     private String name;
@@ -263,14 +265,19 @@ public final class Chat {
         return answered;
     }
 
-    /** How long the caller waits, from the request on: for the first token of a stream, or for the whole answer. */
+    /** It has waited for an answer that nobody made: what it waited leaves its own answer no less time. */
+    public void beginAgain() {
+        begunNanos = System.nanoTime();
+    }
+
+    /** How long the caller waits, from when on he is answered: for the first token of a stream, or for the whole answer. */
     public void deadline(long millis) {
         deadlineMillis = millis;
     }
 
     /** How much of that is left; for ever once a stream has begun. */
     public long millisLeft() {
-        return client.committed() ? Long.MAX_VALUE : deadlineMillis - durationMillis();
+        return client.committed() ? Long.MAX_VALUE : deadlineMillis - answeringNanos() / 1_000_000;
     }
 
     /** Notes what of an answer the caller was sent. */
@@ -423,9 +430,9 @@ public final class Chat {
         }
     }
 
-    /** Milliseconds from the request to its first token, or null if there was none. */
+    /** Milliseconds to the first token, or null if there was none. */
     public Long firstTokenMillis() {
-        return firstTokenNanos == 0 ? null : (firstTokenNanos - startedNanos) / 1_000_000;
+        return firstTokenNanos == 0 ? null : (firstTokenNanos - begunNanos) / 1_000_000;
     }
 
     public long durationMillis() {
@@ -434,5 +441,10 @@ public final class Chat {
 
     public long durationNanos() {
         return System.nanoTime() - startedNanos;
+    }
+
+    /** The same without what it has waited for an answer that nobody made. */
+    public long answeringNanos() {
+        return System.nanoTime() - begunNanos;
     }
 }

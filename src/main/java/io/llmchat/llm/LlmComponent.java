@@ -30,6 +30,9 @@ import org.apache.camel.util.PropertiesHelper;
  */
 public final class LlmComponent extends DefaultComponent {
 
+    /** The exchange property with the provider's own name for the conversation, before and after the call. */
+    public static final String CONVERSATION = "conversation";
+
     /** Of one event loop: more than it serves streams. The number of chats is limited by {@code admit}, not here. */
     private static final int MAX_CONNECTIONS = 16_384;
 

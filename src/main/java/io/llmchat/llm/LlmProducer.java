@@ -15,9 +15,6 @@ import org.apache.camel.support.DefaultAsyncProducer;
  */
 final class LlmProducer extends DefaultAsyncProducer {
 
-    /** The exchange property with the provider's own name for the conversation, before and after the call. */
-    private static final String CONVERSATION = "conversation";
-
     private final LlmEndpoint endpoint;
 
     LlmProducer(LlmEndpoint endpoint) {
@@ -32,8 +29,9 @@ final class LlmProducer extends DefaultAsyncProducer {
         String said = chat.client().committed() ? chat.said() : "";
         if (said.isBlank() || !endpoint.isPrefill() || !endpoint.wire().goesOn(chat.target().model())) {
             ask(exchange, chat, null, new Continuation(said, true), failure -> {
-                if (failure instanceof RequestRejected rejected && exchange.getProperty(CONVERSATION) != null && endpoint.wire().forgot(rejected)) {
-                    exchange.removeProperty(CONVERSATION);
+                if (failure instanceof RequestRejected rejected && exchange.getProperty(LlmComponent.CONVERSATION) != null
+                        && endpoint.wire().forgot(rejected)) {
+                    exchange.removeProperty(LlmComponent.CONVERSATION);
                     ask(exchange, chat, null, new Continuation(said, true), done);
                 } else {
                     done.accept(failure);
@@ -78,7 +76,7 @@ final class LlmProducer extends DefaultAsyncProducer {
         Wire.Call call;
         try {
             call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
-                    exchange.getProperty(CONVERSATION, String.class), begun));
+                    exchange.getProperty(LlmComponent.CONVERSATION, String.class), begun));
         } catch (RuntimeException e) {
             // what it cannot be told it is not asked
             done.accept(e);
@@ -91,7 +89,7 @@ final class LlmProducer extends DefaultAsyncProducer {
             made = new Relay(chat, endpoint, observed.traced(call), continuation, (relay, failure) -> {
                 observed.ended(relay, failure);
                 if (failure == null && relay.conversation() != null) {
-                    exchange.setProperty(CONVERSATION, relay.conversation());
+                    exchange.setProperty(LlmComponent.CONVERSATION, relay.conversation());
                 }
                 done.accept(failure);
             });

@@ -493,7 +493,7 @@ final class Relay implements Upstream.Receiver {
     private void look(long now) {
         if (endpoint.isEnding()) {
             shutDown();
-        } else if (streams && chat.durationMillis() > limits.stream()) {
+        } else if (streams && chat.answeringNanos() > millis(limits.stream())) {
             chat.tooLate();
             timedOut("total", "timeout", "The answer took too long.");
         } else if (!begun && (streamed && now - started > millis(limits.firstToken()) || now - started > millis(patience))) {

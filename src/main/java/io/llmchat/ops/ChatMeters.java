@@ -134,7 +134,7 @@ public final class ChatMeters {
         return (Exchange exchange) -> {
             Chat chat = Chat.of(exchange);
             if (chat.isAnswered() && chat.calls() == 1) {
-                overhead.record(Duration.ofNanos(Math.max(0, chat.durationNanos() - chat.calledNanos())));
+                overhead.record(Duration.ofNanos(Math.max(0, chat.answeringNanos() - chat.calledNanos())));
             }
         };
     }

@@ -1,10 +1,10 @@
 package io.llmchat.step;
 
+import io.llmchat.llm.LlmComponent;
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.util.function.Function;
-import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
 /**
@@ -12,8 +12,6 @@ import org.apache.camel.Processor;
  * the call of the provider reads and writes.
  */
 public final class Conversations {
-
-    private static final String CONVERSATION = "conversation";
 
     private final NearCache<String> cache;
 
@@ -26,7 +24,7 @@ public final class Conversations {
     public Processor find() {
         return exchange -> {
             String session = exchange.getProperty("chatId", String.class);
-            exchange.setProperty(CONVERSATION, cache.get(session, () -> SubRoute.CONVERSATION.ask(exchange, session)));
+            exchange.setProperty(LlmComponent.CONVERSATION, cache.get(session, () -> SubRoute.CONVERSATION.ask(exchange, session)));
         };
     }
 

@@ -24,7 +24,7 @@ import org.apache.camel.Processor;
 public final class Idempotency {
 
     /** The exchange property with the key; absent: the request has none. */
-    public static final String KEY = "idempotencyKey";
+    private static final String KEY = "idempotencyKey";
 
     private static final String SDK_RETRIES = "X-Stainless-Retry-Count";
     private static final long POLL_MILLIS = 200;
@@ -163,6 +163,7 @@ public final class Idempotency {
                 boolean givenUp = kept == null || !kept.claimed();
                 if (givenUp && answers.add(exchange, chat.idempotencyKey())) {
                     exchange.removeProperty(Exchange.DUPLICATE_MESSAGE);
+                    chat.beginAgain();
                     return;
                 }
                 AnswerLog made = inProgress.ofKey(chat.idempotencyKey());
@@ -208,7 +209,7 @@ public final class Idempotency {
             ClientStream client = ClientStream.of(exchange);
             String id = exchange.getMessage().getHeader("answerId", String.class);
             int event = lastEvent(client.request().getHeader("Last-Event-ID"), id);
-            String user = exchange.getProperty("userId", "anonymous", String.class);
+            String user = exchange.getProperty(Authenticate.USER_ID, "anonymous", String.class);
             AnswerLog made = inProgress.ofId(id);
             if (made != null && made.owner().equals(user)) {
                 made.follow(client, event);

@@ -33,7 +33,7 @@ public final class ReadChat implements Processor {
         if (chat == null) {
             chat = new Chat(client);
             exchange.setProperty(Chat.PROPERTY, chat);
-            chat.userId(exchange.getProperty("userId", "anonymous", String.class));
+            chat.userId(exchange.getProperty(Authenticate.USER_ID, "anonymous", String.class));
             if (exchange.getProperty(FINGERPRINT_OF) instanceof Buffer sent) {
                 chat.fingerprint(sent.getBytes());
             }

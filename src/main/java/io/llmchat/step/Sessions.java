@@ -19,6 +19,8 @@ import org.apache.camel.support.SynchronizationAdapter;
 public final class Sessions {
 
     private static final String OWN_HISTORY = "ownHistory";
+    /** The exchange property with what PostgreSQL's clock is ahead of {@link System#nanoTime}, in seconds. */
+    private static final String CLOCK = "clock";
     /** Characters of answers under way that are stored in one statement, and one answer more. */
     private static final int MAX_TOGETHER = 1 << 19;
 
@@ -103,15 +105,15 @@ public final class Sessions {
         };
     }
 
-    /** A step: the body is the session's id and what was said before; puts it before what is said now. */
+    /** A step: the body is the session's id, PostgreSQL's time and what was said before; puts it before what is said now. */
     public Processor putHistory() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             JsonNode session = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
-            // routes that were exported earlier have the history alone, in a session whose id is its name
-            ArrayNode history = (ArrayNode) (session.isArray() ? session : session.path("history"));
-            String id = session.path("id").asText(chat.request().chatId());
+            ArrayNode history = (ArrayNode) session.path("history");
+            String id = session.path("id").asText();
             exchange.setProperty(ReadChat.CHAT_ID, id);
+            exchange.setProperty(CLOCK, session.path("at").asDouble(System.currentTimeMillis() / 1_000.0) - seconds());
             chat.request(chat.request().in(id), chat.writer());
             while (!history.isEmpty() && history.get(0).path("role").asText().equals("assistant")) {
                 // the question to this answer is too long ago, and some providers take no conversation that begins so
@@ -186,7 +188,11 @@ public final class Sessions {
                     .put("status", chat.isAnswered() && chat.isTextWhole() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
                     .put("asked", exchange.getProperty("askedId", String.class))
-                    .put("ended", System.currentTimeMillis() / 1_000.0).toString());
+                    .put("ended", exchange.getProperty(CLOCK, Double.class) + seconds()).toString());
         };
+    }
+
+    private static double seconds() {
+        return System.nanoTime() / 1e9;
     }
 }

@@ -1,5 +1,6 @@
 package io.llmchat.store;
 
+import java.sql.SQLTransientConnectionException;
 import java.util.Set;
 import java.util.function.Supplier;
 import org.apache.camel.CamelContext;
@@ -23,6 +24,16 @@ public final class WaitingInRedis extends RedisAggregationRepository {
     public void setRedis(Redis redis) {
         this.redis = redis;
         setRedisson(redis.client());
+    }
+
+    /** @throws StoreUnavailable if Redis does not take it, as where it is full: what was to wait here PostgreSQL has not taken */
+    @Override
+    public Exchange add(CamelContext context, String key, Exchange exchange) {
+        try {
+            return super.add(context, key, exchange);
+        } catch (RuntimeException e) {
+            throw new StoreUnavailable(new SQLTransientConnectionException("neither PostgreSQL nor Redis takes it", "08001", e));
+        }
     }
 
     @Override
