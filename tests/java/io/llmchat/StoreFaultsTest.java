@@ -326,6 +326,29 @@ class StoreFaultsTest {
     }
 
     @Test
+    void whatWaitsForALockIsGivenUpByPostgresTooAndNeverDone() throws Exception {
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+        session(false);
+        long sessions = gateway.count("SELECT count(*) FROM chat_sessions");
+        try (Connection other = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
+            other.setAutoCommit(false);
+            other.createStatement().execute("LOCK TABLE chat_sessions IN ACCESS EXCLUSIVE MODE");
+            for (int i = 0; i < 2; i++) {
+                long begun = System.nanoTime();
+                HttpResponse<String> refused = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
+                assertTrue(System.nanoTime() - begun < 5_000_000_000L, "within 5 s");
+                assertEquals(503, refused.statusCode(), refused.body());
+                assertEquals("STORE_UNAVAILABLE", json(refused.body()).path("code").asText());
+                assertTrue(refused.headers().firstValue("retry-after").isPresent());
+                assertEquals(0, gateway.count("SELECT count(*) FROM pg_locks WHERE NOT granted"), "nobody waits for it any more");
+            }
+            other.rollback();
+        }
+        assertEquals(200, gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)).statusCode());
+        assertEquals(sessions + 1, gateway.count("SELECT count(*) FROM chat_sessions"), "nothing of what was refused");
+    }
+
+    @Test
     void aServerThatOnlyReadsIsAwayUntilItTakesWritesAgain() throws Exception {
         gateway.post("/api/chat/completions", nativeChat("demo", false));
         try (Connection server = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "");

@@ -71,6 +71,8 @@ public final class Postgres {
         }
         HikariConfig config = new HikariConfig();
         config.setDataSource(server(own, ANSWER_SECONDS));
+        // a little sooner than nobody waits for it any more: what waits for a lock would go on waiting, and be done in the end
+        config.setConnectionInitSql("SET statement_timeout = " + ANSWER_SECONDS * 900);
         config.setPoolName("postgres");
         config.setMaximumPoolSize(maxConnections);
         config.setMinimumIdle(Math.min(minConnections, maxConnections));
