@@ -418,6 +418,25 @@ class StoreFaultsTest {
         usageIsWritten();
     }
 
+    @Test
+    void usageThatPostgresTakesLongForWaitsInRedis() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
+                "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.batch-size", "1", "llmchat.record.recovery-interval", "500");
+                Connection other = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
+            own.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+            other.setAutoCommit(false);
+            other.createStatement().execute("LOCK TABLE usage_records IN ACCESS EXCLUSIVE MODE");
+            for (int i = 0; i < 20; i++) {
+                assertEquals(200, own.post(PATH, chat("openai/" + model, false)).statusCode());
+            }
+            RedissonClient redis = own.bean(RedissonClient.class);
+            // of those that wait for PostgreSQL each does so for almost three seconds
+            until("all but some are there", () -> redis.getMap("llmchat:usage").size() + redis.getMap("llmchat:usage-completed").size() >= 14);
+            other.rollback();
+            until("all of it is written", () -> own.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 20);
+        }
+    }
+
     private void usageIsWritten() throws Exception {
         gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
         Restart postgres = stores.killPostgres();
