@@ -8,6 +8,7 @@ import io.llmchat.store.Postgres;
 import io.llmchat.support.Logs;
 import io.llmchat.support.TestDatabase;
 import io.llmchat.support.TestGateway;
+import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.SQLException;
 import java.sql.Statement;
@@ -97,8 +98,10 @@ class MigrationTest {
         postgres.setName("migration");
         postgres.setMaxConnections(1);
         try (Logs logs = new Logs();
-             Statement backup = DriverManager.getConnection(url, "postgres", "").createStatement();
-             Statement reader = DriverManager.getConnection(url, "postgres", "").createStatement()) {
+             Connection backups = DriverManager.getConnection(url, "postgres", "");
+             Connection readers = DriverManager.getConnection(url, "postgres", "");
+             Statement backup = backups.createStatement();
+             Statement reader = readers.createStatement()) {
             backup.execute("BEGIN; LOCK TABLE chat_sessions IN ACCESS SHARE MODE");
             reader.execute("SET statement_timeout = '5s'");
             postgres.start();
