@@ -7,12 +7,17 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
+import io.llmchat.support.OwnStores;
+import io.llmchat.support.OwnStores.Restart;
 import io.llmchat.support.TestGateway;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -30,6 +35,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
+import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.api.redisnode.RedisSingle;
 import org.redisson.client.codec.StringCodec;
@@ -180,6 +186,31 @@ class CachesTest {
             until("it is written down that all has changed", () -> "1".equals(first.bean(RedissonClient.class)
                     .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
             until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());
+        }
+    }
+
+    @Test
+    void aRedisThatComesBackWithWhatItHadBeforeGivesNoRevokedKeyBack(@TempDir Path data) throws Exception {
+        OwnStores stores = new OwnStores(data);
+        String[] admin = {"Authorization", "Bearer the-admin-key-of-the-test"};
+        try (TestGateway gateway = TestGateway.alone(data, "llmchat.admit.auth-mode", "keys", "llmchat.admit.admin-key", "the-admin-key-of-the-test")) {
+            JsonNode key = TestGateway.json(gateway.post("/api/keys", "{\"name\":\"K\",\"userId\":\"ada\"}", admin).body()).path("data");
+            String[] shown = {"Authorization", "Bearer " + key.path("key").asText()};
+            assertEquals(200, gateway.get("/v1/models", shown).statusCode());
+            RedissonClient redis = gateway.bean(RedissonClient.class);
+            until("Redis has it", () -> redis.getKeys().getKeys(KeysScanOptions.defaults().pattern("llmchat:cache:keys:*")).iterator().hasNext());
+            Path kept = data.resolve("redis/appendonly.aof");
+            Path before = Files.copy(kept, data.resolve("before"));
+            assertEquals(200, gateway.send("DELETE", "/api/keys/" + key.path("id").asText(), null, admin).statusCode());
+            assertEquals(401, gateway.get("/v1/models", shown).statusCode());
+            Restart again = stores.killRedis();
+            until("it is away", () -> !gateway.bean(Redis.class).available());
+            Files.copy(before, kept, StandardCopyOption.REPLACE_EXISTING);
+            again.again();
+            until("it is back", () -> gateway.bean(Redis.class).watch().tellsChanges());
+            until("nobody gets in", () -> gateway.get("/v1/models", shown).statusCode() == 401);
+        } finally {
+            stores.stop();
         }
     }
 

@@ -5,10 +5,15 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.store.Postgres;
+import io.llmchat.support.Logs;
 import io.llmchat.support.TestDatabase;
 import io.llmchat.support.TestGateway;
+import java.sql.Connection;
+import java.sql.DriverManager;
 import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.List;
+import org.flywaydb.core.Flyway;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -76,6 +81,44 @@ class MigrationTest {
         assertEquals("1 default, default default, old old", database.value("SELECT string_agg(id || ' ' || (document ->> 'chatId'), ', '"
                 + " ORDER BY id) FROM chat_session_documents"));
         assertEquals("23505", assertThrows(SQLException.class, () -> database.execute(named.formatted("2", "anonymous"))).getSQLState());
+    }
+
+    @Test
+    void aMigrationKeepsNobodyWaitingAndIsMadeWhenABackupHasEnded() throws Exception {
+        int port = TestGateway.shared().postgresPort();
+        String url = "jdbc:postgresql://127.0.0.1:" + port + "/migration";
+        // an earlier run may have been killed
+        database.execute("DROP DATABASE IF EXISTS migration WITH (FORCE)");
+        database.execute("CREATE DATABASE migration");
+        Flyway.configure().dataSource(url, "postgres", "").target("9").load().migrate();
+        Postgres postgres = new Postgres();
+        postgres.setHost("127.0.0.1");
+        postgres.setPort(port);
+        postgres.setUser("postgres");
+        postgres.setName("migration");
+        postgres.setMaxConnections(1);
+        try (Logs logs = new Logs();
+             Connection backups = DriverManager.getConnection(url, "postgres", "");
+             Connection readers = DriverManager.getConnection(url, "postgres", "");
+             Statement backup = backups.createStatement();
+             Statement reader = readers.createStatement()) {
+            backup.execute("BEGIN; LOCK TABLE chat_sessions IN ACCESS SHARE MODE");
+            reader.execute("SET statement_timeout = '5s'");
+            postgres.start();
+            long longest = 0;
+            do {
+                long begun = System.nanoTime();
+                reader.execute("SELECT count(*) FROM chat_session_documents");
+                longest = Math.max(longest, System.nanoTime() - begun);
+            } while (!logs.text().contains("The schema waits"));
+            assertTrue(longest < 2_500_000_000L, longest + " ns");
+            backup.execute("COMMIT");
+            postgres.dataSource();
+            reader.execute("SELECT name FROM chat_sessions");
+        } finally {
+            postgres.stop();
+            database.execute("DROP DATABASE migration WITH (FORCE)");
+        }
     }
 
     @Test

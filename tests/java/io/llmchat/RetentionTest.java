@@ -96,14 +96,14 @@ class RetentionTest {
     }
 
     @Test
-    void answersThatAreTooOldGoAThousandAtATime() throws Exception {
+    void answersThatAreTooOldGoAHundredAtATime() throws Exception {
         TestGateway shared = TestGateway.shared();
         shared.execute("INSERT INTO answers (key, claimed_by, created_at) SELECT '" + model + "' || n, 'x', now() - interval '400 days'"
                 + " FROM generate_series(1, 2500) n");
         // an earlier run may have been killed
         shared.execute("DROP TRIGGER IF EXISTS few ON answers");
         shared.execute("CREATE OR REPLACE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                + " IF (SELECT count(*) FROM gone) > 1000 THEN RAISE EXCEPTION 'too many'; END IF; RETURN NULL; END $$");
+                + " IF (SELECT count(*) FROM gone) > 100 THEN RAISE EXCEPTION 'too many'; END IF; RETURN NULL; END $$");
         shared.execute("CREATE TRIGGER few AFTER DELETE ON answers REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION few()");
         try (TestGateway gateway = TestGateway.with()) {
             until("all are gone", () -> gateway.count("SELECT count(*) FROM answers WHERE key LIKE '" + model + "%'") == 0);

@@ -277,13 +277,11 @@ class StoreFaultsTest {
     @ParameterizedTest
     @ValueSource(ints = {-60, 60})
     void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext(int secondsAhead) throws Exception {
-        try (Connection server = gateway.bean(DataSource.class).getConnection(); Statement statement = server.createStatement()) {
-            statement.execute("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
-                    + " $$ SELECT pg_catalog.clock_timestamp() + " + secondsAhead + " * interval '1 second' $$");
-            statement.execute("ALTER TABLE chat_messages ALTER created_at SET DEFAULT public.clock_timestamp()");
-            // of connections from now on
-            statement.execute("ALTER ROLE postgres SET search_path = public, pg_catalog");
-        }
+        gateway.execute("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS"
+                + " $$ SELECT pg_catalog.clock_timestamp() + " + secondsAhead + " * interval '1 second' $$");
+        gateway.execute("ALTER TABLE chat_messages ALTER created_at SET DEFAULT public.clock_timestamp()");
+        // of connections from now on
+        gateway.execute("ALTER ROLE postgres SET search_path = public, pg_catalog");
         try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
                 "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.recovery-interval", "3000")) {
             CountDownLatch asked = whenToldTo(own, model, call -> call.json(200, FakeProvider.completion("late")));
@@ -317,6 +315,29 @@ class StoreFaultsTest {
         gateway.execute("DROP TRIGGER busy ON chat_messages");
         String session = json(answer.body()).path("data").path("chatId").asText();
         until("its session has it", () -> json(gateway.get("/api/chat/history/" + session).body()).at("/data/messages/1/content").asText().equals("paid"));
+    }
+
+    @Test
+    void whatWaitsForALockIsGivenUpByPostgresTooAndNeverDone() throws Exception {
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+        session(false);
+        long sessions = gateway.count("SELECT count(*) FROM chat_sessions");
+        try (Connection other = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
+            other.setAutoCommit(false);
+            other.createStatement().execute("LOCK TABLE chat_sessions IN ACCESS EXCLUSIVE MODE");
+            for (int i = 0; i < 2; i++) {
+                long begun = System.nanoTime();
+                HttpResponse<String> refused = gateway.post("/api/chat/completions", nativeChat("openai/" + model, false));
+                assertTrue(System.nanoTime() - begun < 5_000_000_000L, "within 5 s");
+                assertEquals(503, refused.statusCode(), refused.body());
+                assertEquals("STORE_UNAVAILABLE", json(refused.body()).path("code").asText());
+                assertTrue(refused.headers().firstValue("retry-after").isPresent());
+                assertEquals(0, gateway.count("SELECT count(*) FROM pg_locks WHERE NOT granted"), "nobody waits for it any more");
+            }
+            other.rollback();
+        }
+        assertEquals(200, gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)).statusCode());
+        assertEquals(sessions + 1, gateway.count("SELECT count(*) FROM chat_sessions"), "nothing of what was refused");
     }
 
     @Test
@@ -406,6 +427,25 @@ class StoreFaultsTest {
         assertEquals("STORE_UNAVAILABLE", json(refused.body()).path("code").asText());
         assertTrue(refused.headers().firstValue("retry-after").isPresent());
         postgres.again();
+    }
+
+    @Test
+    void usageThatPostgresTakesLongForWaitsInRedis() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
+                "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.record.batch-size", "1", "llmchat.record.recovery-interval", "500");
+                Connection other = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
+            own.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
+            other.setAutoCommit(false);
+            other.createStatement().execute("LOCK TABLE usage_records IN ACCESS EXCLUSIVE MODE");
+            for (int i = 0; i < 20; i++) {
+                assertEquals(200, own.post(PATH, chat("openai/" + model, false)).statusCode());
+            }
+            RedissonClient redis = own.bean(RedissonClient.class);
+            // of those that wait for PostgreSQL each does so for almost three seconds
+            until("all but some are there", () -> redis.getMap("llmchat:usage").size() + redis.getMap("llmchat:usage-completed").size() >= 14);
+            other.rollback();
+            until("all of it is written", () -> own.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 20);
+        }
     }
 
     private void usageIsWritten() throws Exception {

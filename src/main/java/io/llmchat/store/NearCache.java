@@ -101,7 +101,7 @@ public final class NearCache<V> {
             if (kind.equals(name)) {
                 forget(id);
             }
-        }, () -> forget(ALL), this::catchUp);
+        }, this::missed, this::catchUp);
     }
 
     private double hitRate() {
@@ -227,6 +227,14 @@ public final class NearCache<V> {
             // it is away, or full: what is in it is old, and nobody else knows
             behind.set(true);
         }
+    }
+
+    /** Changes were missed, and a Redis that comes back may have forgotten some itself: one that was restored, or was a replica. */
+    private void missed() {
+        if (!watch.tellsChanges()) {
+            behind.set(true);
+        }
+        forget(ALL);
     }
 
     private void catchUp() {

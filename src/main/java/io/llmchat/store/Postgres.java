@@ -17,9 +17,11 @@ import java.sql.Statement;
 import java.time.Duration;
 import javax.sql.DataSource;
 import org.flywaydb.core.Flyway;
+import org.flywaydb.core.api.FlywayException;
 import org.postgresql.ds.PGSimpleDataSource;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.springframework.core.NestedExceptionUtils;
 
 /**
  * PostgreSQL with its connection pool and its schema: the server at {@code host}, or, without one, a real server of
@@ -37,6 +39,11 @@ public final class Postgres {
     private static final int ANSWER_SECONDS = 3;
     private static final int WATCH_SECONDS = 2;
     private static final int CONNECT_SECONDS = 2;
+    /** For a minute or two. */
+    private static final int MIGRATION_TRIES = 30;
+    private static final long MIGRATION_PAUSE_MILLIS = 2_000;
+    /** SQLSTATE lock_not_available (PostgreSQL manual, appendix A). */
+    private static final String LOCK_NOT_AVAILABLE = "55P03";
 
     private String dataDir;
     private String host;
@@ -62,15 +69,17 @@ public final class Postgres {
         start = new Start("postgres-start", own ? null : "PostgreSQL at " + host + ":" + port, () -> connect(own));
     }
 
-    private Void connect(boolean own) throws IOException {
+    private Void connect(boolean own) throws IOException, InterruptedException {
         if (own) {
             embedded = startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
         }
         if (!current(server(own, ANSWER_SECONDS))) {
-            Flyway.configure().dataSource(server(own, 0)).load().migrate();
+            migrate(server(own, 0));
         }
         HikariConfig config = new HikariConfig();
         config.setDataSource(server(own, ANSWER_SECONDS));
+        // a little sooner than nobody waits for it any more: what waits for a lock would go on waiting, and be done in the end
+        config.setConnectionInitSql("SET statement_timeout = " + ANSWER_SECONDS * 900);
         config.setPoolName("postgres");
         config.setMaximumPoolSize(maxConnections);
         config.setMinimumIdle(Math.min(minConnections, maxConnections));
@@ -80,6 +89,27 @@ public final class Postgres {
         config.setValidationTimeout(Math.clamp(connectionTimeout, 250, 1_000));
         pool = new WatchedPool(new HikariDataSource(config), server(own, WATCH_SECONDS), connectionTimeout);
         return null;
+    }
+
+    /** Brings the schema up to date. Whoever uses a table waits behind a migration that waits for it: that is short, and tried again. */
+    private static void migrate(DataSource server) throws IOException, InterruptedException {
+        Flyway flyway = Flyway.configure().dataSource(server).initSql("SET lock_timeout = '1s'").load();
+        for (int tries = 1;; tries++) {
+            try {
+                flyway.migrate();
+                return;
+            } catch (FlywayException e) {
+                if (!(NestedExceptionUtils.getRootCause(e) instanceof SQLException refused) || !LOCK_NOT_AVAILABLE.equals(refused.getSQLState())) {
+                    throw e;
+                }
+            }
+            if (tries == MIGRATION_TRIES) {
+                throw new IOException("the schema cannot be brought up to date while others use its tables, as a backup does (pg_stat_activity"
+                        + " says who). Nothing is half done; start again when they have ended.");
+            }
+            LOG.warn("The schema waits to be brought up to date until others, such as a backup, no longer use its tables");
+            Thread.sleep(MIGRATION_PAUSE_MILLIS);
+        }
     }
 
     /** Whether the schema is that of the last migration: a start that has nothing to migrate does without Flyway, which takes its time. */

@@ -277,7 +277,7 @@ public final class RedisWatch {
 
     /**
      * @param listener is told kind and id of every change that any instance has made, in its order
-     * @param gap is called when changes may have been missed
+     * @param gap is called when changes may have been missed; while changes are not told, if Redis itself may have lost some
      * @param look is called, on the thread that may wait, each time that Redis has answered, four times a second
      */
     public void listen(BiConsumer<String, String> listener, Runnable gap, Runnable look) {
@@ -298,13 +298,13 @@ public final class RedisWatch {
                         continue;
                     }
                     LOG.info(full ? "Redis is back, and takes nothing new" : "Redis is back");
-                    available = true;
                     gaps.forEach(Runnable::run);
+                    available = true;
                 }
                 if (full && hasRoom()) {
                     LOG.info("Redis takes new entries again");
-                    full = false;
                     gaps.forEach(Runnable::run);
+                    full = false;
                 }
                 looked.forEach(Runnable::run);
             } catch (InterruptedException e) {
