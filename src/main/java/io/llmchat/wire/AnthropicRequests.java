@@ -186,14 +186,16 @@ public final class AnthropicRequests {
                     .set("schema", options.remove("response_format").path("json_schema").get("schema"));
         }
         Unsayable.options(options, KNOWN, NEEDED, warnings);
+        Claude claude = Claude.named(model);
         JsonNode max = options.get("max_tokens");
-        json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue() : defaultMaxTokens);
+        boolean thinks = claude.thinksByItself() && (!options.containsKey("thinking") || thinks(options.get("thinking")));
+        json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue()
+                : thinks ? Math.max(defaultMaxTokens, ClaudeEffort.ROOM) : defaultMaxTokens);
         system(json, prompt);
         messages(json.putArray("messages"), prompt);
         if (options.containsKey("thinking")) {
             json.set("thinking", options.get("thinking"));
         }
-        Claude claude = Claude.named(model);
         ClaudeEffort.write(json, prompt, claude, warnings);
         boolean samples = claude.takesSampling() && !thinks(json.get("thinking"));
         boolean either = claude.takesEither() && options.containsKey("temperature");
