@@ -246,6 +246,6 @@ final class OpenAiWriter implements AnswerWriter {
 
     @Override
     public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
-        data(out).appendBuffer(OpenAiDialect.errorOf(error, entry)).appendBytes(END_OF_EVENT);
+        data(out).appendBuffer(OpenAiDialect.CHAT.error(error, entry, null)).appendBytes(END_OF_EVENT);
     }
 }
