@@ -93,10 +93,6 @@ public final class AnthropicDialect implements Dialect {
 
     @Override
     public Buffer error(ChatException error, ErrorTable.Entry entry, String requestId) {
-        return errorOf(error, entry, requestId);
-    }
-
-    static Buffer errorOf(ChatException error, ErrorTable.Entry entry, String requestId) {
         ObjectNode body = Json.MAPPER.createObjectNode().put("type", "error");
         body.putObject("error").put("type", type(error.status() != 0 ? error.status() : entry.status()))
                 .put("message", error.getMessage());

@@ -287,7 +287,7 @@ final class AnthropicWriter implements AnswerWriter {
 
     @Override
     public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
-        begin("error", out).appendBuffer(AnthropicDialect.errorOf(error, entry, requestId)).appendString("\n\n");
+        begin("error", out).appendBuffer(AnthropicDialect.CHAT.error(error, entry, requestId)).appendString("\n\n");
     }
 
     private static Buffer begin(String event, Buffer out) {

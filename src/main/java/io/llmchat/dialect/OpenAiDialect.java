@@ -62,8 +62,12 @@ public final class OpenAiDialect implements Dialect {
                 case "model" -> model = Requests.model(name, p);
                 case "messages" -> Requests.messages(p, Requests.OPENAI_ROLES);
                 case "stream" -> stream = Requests.bool(name, p);
-                case "stream_options" -> includeUsage = includeUsage(p);
-                case "metadata" -> sessionId = sessionId(p);
+                case "stream_options" -> {
+                    Requests.object(name, p);
+                    inside(p, "include_usage", (of, value) -> includeUsage = Requests.bool("stream_options." + of, value));
+                }
+                // what is not an object is the provider's to refuse
+                case "metadata" -> inside(p, "session_id", (of, value) -> sessionId = Requests.session("metadata." + of, value));
                 case "temperature", "top_p", "presence_penalty", "frequency_penalty" -> Requests.number(name, p);
                 case "max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs" -> Requests.integer(name, p);
                 case "tools" -> Requests.array(name, p);
@@ -72,36 +76,18 @@ public final class OpenAiDialect implements Dialect {
             }
         }
 
-        /** What is not an object is the provider's to refuse. */
-        private static String sessionId(JsonParser p) throws IOException {
-            String id = null;
+        /** Looks at one member of an object. */
+        private static void inside(JsonParser p, String wanted, Requests.Member member) throws IOException {
             if (p.currentToken() == JsonToken.START_OBJECT) {
                 while (p.nextToken() == JsonToken.FIELD_NAME) {
                     String name = p.currentName();
                     p.nextToken();
-                    if ("session_id".equals(name)) {
-                        id = Requests.session("metadata.session_id", p);
+                    if (wanted.equals(name)) {
+                        member.read(name, p);
                     }
                     p.skipChildren();
                 }
             }
-            return id;
-        }
-
-        private static boolean includeUsage(JsonParser p) throws IOException {
-            Requests.object("stream_options", p);
-            boolean include = false;
-            if (p.currentToken() == JsonToken.START_OBJECT) {
-                while (p.nextToken() == JsonToken.FIELD_NAME) {
-                    String name = p.currentName();
-                    p.nextToken();
-                    if ("include_usage".equals(name)) {
-                        include = Requests.bool("stream_options.include_usage", p);
-                    }
-                    p.skipChildren();
-                }
-            }
-            return include;
         }
     }
 
@@ -112,10 +98,6 @@ public final class OpenAiDialect implements Dialect {
 
     @Override
     public Buffer error(ChatException error, ErrorTable.Entry entry, String requestId) {
-        return errorOf(error, entry);
-    }
-
-    static Buffer errorOf(ChatException error, ErrorTable.Entry entry) {
         ObjectNode body = Json.MAPPER.createObjectNode();
         ObjectNode e = body.putObject("error");
         e.put("message", error.getMessage());

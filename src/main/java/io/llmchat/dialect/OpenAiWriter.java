@@ -37,6 +37,8 @@ final class OpenAiWriter implements AnswerWriter {
     private final Set<Integer> begun = new HashSet<>();
     /** How many entries of {@code reasoning_details} there were, by choice. */
     private final Map<Integer, Integer> details = new HashMap<>();
+    /** The thoughts since the last signature, by choice: it is under these alone, as the caller is to send them back. */
+    private final Map<Integer, StringBuilder> thoughts = new HashMap<>();
     private String model;
     private boolean usageSent;
     private int n;
@@ -157,10 +159,19 @@ final class OpenAiWriter implements AnswerWriter {
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
             case AnswerPart.Text t -> text(t.choice(), "content", t.text(), out);
-            case AnswerPart.Reasoning r -> text(r.choice(), "reasoning_content", r.text(), out);
+            case AnswerPart.Reasoning r -> {
+                thoughts.computeIfAbsent(r.choice(), c -> new StringBuilder()).append(r.text());
+                text(r.choice(), "reasoning_content", r.text(), out);
+            }
             case AnswerPart.Refusal r -> text(r.choice(), "refusal", r.text(), out);
-            case AnswerPart.Signature s -> details(s.choice(), "reasoning.text", "signature", s.signature(), out);
-            case AnswerPart.SealedReasoning s -> details(s.choice(), "reasoning.encrypted", "data", s.data(), out);
+            case AnswerPart.Signature s -> {
+                // its thoughts once more, in one piece: right for those who put entries together and for those who do not
+                StringBuilder signed = thoughts.remove(s.choice());
+                Json.quote(details(s.choice(), "text", out).appendString("\"text\":"), signed == null ? "" : signed.toString());
+                close(Json.quote(out.appendString(",\"signature\":"), s.signature()).appendString("}]"), null);
+            }
+            case AnswerPart.SealedReasoning s ->
+                close(Json.quote(details(s.choice(), "encrypted", out).appendString("\"data\":"), s.data()).appendString("}]"), null);
             case AnswerPart.ToolStart t -> {
                 Json.quote(open(t.choice(), out).appendString("\"tool_calls\":[{\"index\":" + t.index() + ",\"id\":"), t.id());
                 Json.quote(out.appendString(",\"type\":\"function\",\"function\":{\"name\":"), t.name());
@@ -184,11 +195,10 @@ final class OpenAiWriter implements AnswerWriter {
         close(Json.quote(open(choice, out).appendString("\"" + name + "\":"), text), null);
     }
 
-    private void details(int choice, String type, String name, String value, Buffer out) {
+    private Buffer details(int choice, String type, Buffer out) {
         // who puts the chunks together goes by the index, and openai-python insists on one
         int index = details.merge(choice, 1, Integer::sum) - 1;
-        Json.quote(open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"" + type + "\",\"" + name + "\":"), value);
-        close(out.appendString("}]"), null);
+        return open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"reasoning." + type + "\",");
     }
 
     private Buffer open(int choice, Buffer out) {
@@ -238,6 +248,6 @@ final class OpenAiWriter implements AnswerWriter {
 
     @Override
     public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
-        data(out).appendBuffer(OpenAiDialect.errorOf(error, entry)).appendBytes(END_OF_EVENT);
+        data(out).appendBuffer(OpenAiDialect.CHAT.error(error, entry, null)).appendBytes(END_OF_EVENT);
     }
 }

@@ -84,6 +84,6 @@ public final class ResponsesDialect implements Dialect {
 
     @Override
     public Buffer error(ChatException error, ErrorTable.Entry entry, String requestId) {
-        return OpenAiDialect.errorOf(error, entry);
+        return OpenAiDialect.CHAT.error(error, entry, requestId);
     }
 }

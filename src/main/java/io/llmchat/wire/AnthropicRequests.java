@@ -182,14 +182,15 @@ public final class AnthropicRequests {
                     .set("schema", options.remove("response_format").path("json_schema").get("schema"));
         }
         Unsayable.options(options, KNOWN, NEEDED, warnings);
+        Claude claude = Claude.named(model);
         JsonNode max = options.get("max_tokens");
-        json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue() : defaultMaxTokens);
-        system(json, prompt);
-        messages(json.putArray("messages"), prompt);
+        boolean thinks = claude.thinksByItself() && (!options.containsKey("thinking") || thinks(options.get("thinking")));
+        json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue()
+                : thinks ? Math.max(defaultMaxTokens, ClaudeEffort.ROOM) : defaultMaxTokens);
+        messages(json, prompt, claude.takesSystemLater());
         if (options.containsKey("thinking")) {
             json.set("thinking", options.get("thinking"));
         }
-        Claude claude = Claude.named(model);
         ClaudeEffort.write(json, prompt, claude, warnings);
         boolean samples = claude.takesSampling() && !thinks(json.get("thinking"));
         boolean either = claude.takesEither() && options.containsKey("temperature");
@@ -220,32 +221,24 @@ public final class AnthropicRequests {
         return thinking != null && thinking.isObject() && !"disabled".equals(thinking.path("type").asText());
     }
 
-    private static void system(ObjectNode json, Prompt prompt) {
-        ArrayNode blocks = Json.MAPPER.createArrayNode();
-        prompt.messages().stream().filter(m -> m.role() == Role.SYSTEM).forEach(m -> m.parts().forEach(p -> {
-            if (!(p instanceof Part.Text text)) {
-                throw Unsayable.field("messages (system)");
-            }
-            text(blocks, text.text());
-        }));
-        if (blocks.size() == 1) {
-            json.set("system", blocks.get(0).get("text"));
-        } else if (!blocks.isEmpty()) {
-            json.set("system", blocks);
-        }
-    }
-
     /**
      * Messages in turn: what follows another of the same role is the same message here, and where nothing is said there
-     * is none.
+     * is none. What the system says goes to the top.
+     *
+     * @param later whether it stands behind the user's turn where it is said later: with another text at the top, thoughts
+     *              that the model had before would be refused
      */
-    private static void messages(ArrayNode messages, Prompt prompt) {
+    private static void messages(ObjectNode json, Prompt prompt, boolean later) {
+        ArrayNode top = Json.MAPPER.createArrayNode();
+        ArrayNode behind = Json.MAPPER.createArrayNode();
+        ArrayNode messages = Json.MAPPER.createArrayNode();
         String last = "";
         ArrayNode content = Json.MAPPER.createArrayNode();
         int i = -1;
         for (Message message : prompt.messages()) {
             i++;
             if (message.role() == Role.SYSTEM) {
+                system(later && !last.isEmpty() ? behind : top, message);
                 continue;
             }
             ArrayNode blocks = Json.MAPPER.createArrayNode();
@@ -255,12 +248,36 @@ public final class AnthropicRequests {
             }
             String role = message.role() == Role.ASSISTANT ? "assistant" : "user";
             if (!blocks.isEmpty() && !role.equals(last)) {
+                endTurn(messages, last, behind);
                 content = messages.addObject().put("role", role).putArray("content");
                 last = role;
             }
             content.addAll(blocks);
         }
+        endTurn(messages, last, behind);
+        top.addAll(behind);
+        if (!top.isEmpty()) {
+            json.set("system", top.size() == 1 ? top.get(0).get("text") : top);
+        }
         messages.forEach(AnthropicRequests::plain);
+        json.set("messages", messages);
+    }
+
+    private static void system(ArrayNode blocks, Message message) {
+        for (Part part : message.parts()) {
+            if (!(part instanceof Part.Text text)) {
+                throw Unsayable.field("messages (system)");
+            }
+            text(blocks, text.text());
+        }
+    }
+
+    /** It is taken nowhere else than between the user's turn and the answer to it. */
+    private static void endTurn(ArrayNode messages, String role, ArrayNode behind) {
+        if (role.equals("user") && !behind.isEmpty()) {
+            messages.addObject().put("role", "system").putArray("content").addAll(behind);
+            behind.removeAll();
+        }
     }
 
     /** A message of one text needs no blocks. */

@@ -5,7 +5,8 @@ import java.util.regex.Pattern;
 
 /**
  * What a Claude can be told, by the version in its name (Anthropic, "Models overview", "Troubleshooting thinking", "Effort",
- * "Migration guide"). A model of another name is one of those who took Anthropic's wire over as it was before 4.6.
+ * "Migration guide", "Mid-conversation system messages", "Prefix checks on thinking blocks"). A model of another name is one
+ * of those who took Anthropic's wire over as it was before 4.6.
  *
  * @param version 100 times the first number and the second: 406 is 4.6; 0: not known
  */
@@ -31,6 +32,14 @@ record Claude(int version) {
     /** Whether it thinks unless it is told otherwise. */
     boolean thinksByItself() {
         return version >= 500;
+    }
+
+    /**
+     * Whether it takes what the system says behind a user's turn too. Some from 4.8 on do, and all that refuse their thoughts
+     * where anything before them has changed.
+     */
+    boolean takesSystemLater() {
+        return version > 500;
     }
 
     /** Whether it takes {@code temperature}, {@code top_p} and {@code top_k}. */

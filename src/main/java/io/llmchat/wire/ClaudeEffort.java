@@ -19,6 +19,9 @@ final class ClaudeEffort {
     private static final Map<String, Integer> THOUGHT = Map.of("minimal", 1_024, "low", 1_024, "medium", 8_192, "high", 24_576,
             "xhigh", 24_576, "max", 24_576);
 
+    /** Tokens of an answer of a model that thinks as hard as it does by itself, for its thoughts too. */
+    static final int ROOM = 25_600;
+
     private ClaudeEffort() {
     }
 

@@ -15,7 +15,9 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
 
@@ -32,6 +34,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
+    /** Characters of thoughts since the last signature, by choice. */
+    private final Map<Integer, Integer> thought = new HashMap<>();
 
     OpenAiAnswers(boolean raw) {
         this.raw = raw;
@@ -315,6 +319,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 case "content" -> parts.add(new AnswerPart.Text(choice, text));
                 case "reasoning_content", "reasoning" -> {
                     if (!detailed) {
+                        thought.merge(choice, text.length(), Integer::sum);
                         parts.add(new AnswerPart.Reasoning(choice, text));
                     }
                 }
@@ -353,12 +358,14 @@ class OpenAiAnswers implements Wire.AnswerReader {
 
         /**
          * What OpenRouter and others send beside the plain thoughts: their signature, or thoughts that are sealed. Where
-         * a signature comes with its thoughts, the plain ones say no more than that.
+         * a signature comes with its thoughts, the plain ones say no more than that; in a stream it may come with all those
+         * that were said before it, as this gateway sends it.
          */
         private void reasoning(JsonNode details, int from) {
             boolean complete = false;
             for (JsonNode detail : details) {
-                complete |= detail.path("signature").isTextual() && !detail.path("text").asText().isEmpty();
+                int length = detail.path("text").asText().length();
+                complete |= detail.path("signature").isTextual() && length > 0 && (whole || length != thought.getOrDefault(choice, 0));
             }
             if (complete) {
                 parts.subList(from, parts.size()).removeIf(AnswerPart.Reasoning.class::isInstance);
@@ -370,6 +377,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     parts.add(new AnswerPart.Reasoning(choice, detail.path("text").asText()));
                 }
                 if (detail.path("signature").isTextual()) {
+                    thought.remove(choice);
                     parts.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
                 } else if (detail.path("data").isTextual()) {
                     parts.add(new AnswerPart.SealedReasoning(choice, detail.path("data").asText()));

@@ -80,7 +80,7 @@ public final class OpenAiRequests {
         return new Prompt(messages, tools, toolChoice(allowed.isObject() ? allowed.path("mode") : choice), options);
     }
 
-    private static Tool tool(JsonNode f) {
+    static Tool tool(JsonNode f) {
         return new Tool(f.path("name").asText(), f.path("description").textValue(),
                 f.path("parameters").isObject() ? f.get("parameters") : null,
                 f.path("strict").isBoolean() ? f.path("strict").booleanValue() : null);

@@ -57,9 +57,8 @@ public final class ResponsesRequests {
             if (!"function".equals(tool.path("type").asText())) {
                 throw Unsayable.field(at);
             }
-            tools.add(new Tool(string(tool, "name", at), tool.path("description").textValue(),
-                    tool.path("parameters").isObject() ? tool.get("parameters") : null,
-                    tool.path("strict").isBoolean() ? tool.path("strict").booleanValue() : null));
+            string(tool, "name", at);
+            tools.add(OpenAiRequests.tool(tool));
         }
         return tools;
     }
