@@ -483,7 +483,15 @@ class IdempotencyTest {
             HttpResponse<String> second = own.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key);
             assertEquals(409, second.statusCode());
             assertTrue(second.headers().firstValue("retry-after").isPresent());
-            go.countDown();
+            String header = "\r\nIdempotency-Key: " + key;
+            try (Sse nativeFirst = new Sse(own.port(), "/api/chat/completions", nativeChat("openai/" + model, true), header)) {
+                TestGateway.until("it is asked too", () -> own.provider().calls(model).size() == 2);
+                HttpResponse<String> nativeSecond = own.post("/api/chat/completions", nativeChat("openai/" + model, true), "Idempotency-Key", key);
+                assertEquals(409, nativeSecond.statusCode());
+                assertEquals("IDEMPOTENCY_IN_FLIGHT", json(nativeSecond.body()).path("code").asText());
+                go.countDown();
+                nativeFirst.lineWith("event: end");
+            }
             assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
         }
     }

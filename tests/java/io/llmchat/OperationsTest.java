@@ -90,7 +90,9 @@ class OperationsTest {
         HttpResponse<String> made = gateway.post("/api/agents", agentJson(",\"metadata\":{\"a\":null}"));
         assertEquals(201, made.statusCode());
         assertEquals("CREATED", json(made.body()).path("code").asText());
-        assertEquals(409, gateway.post("/api/agents", agentJson("")).statusCode());
+        HttpResponse<String> twice = gateway.post("/api/agents", agentJson(""));
+        assertEquals(409, twice.statusCode());
+        assertEquals("AGENT_EXISTS", json(twice.body()).path("code").asText());
         assertTrue(json(gateway.get("/api/agents").body()).path("data").findValuesAsText("id").contains(agent));
 
         gateway.post("/v1/chat/completions", chat(agent, false));
@@ -227,6 +229,7 @@ class OperationsTest {
                 assertEquals(200, gateway.get(path, admin).statusCode(), path);
             }
             assertEquals(200, gateway.get("/metrics", "Authorization", "Bearer the-token-of-the-test").statusCode());
+            assertEquals(200, gateway.get("/health/detailed", "Authorization", "Bearer the-token-of-the-test").statusCode());
             assertEquals(401, gateway.get("/v1/models", "Authorization", "Bearer the-token-of-the-test").statusCode());
             assertEquals(200, gateway.get("/health").statusCode());
             assertEquals(200, gateway.get("/health/ready").statusCode());
