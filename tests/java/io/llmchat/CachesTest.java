@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
@@ -182,7 +183,8 @@ class CachesTest {
     @ValueSource(strings = {"maxmemory", "min-replicas-to-write"})
     void whatChangesWhileRedisTakesNothingNewIsSeenByAllWithinSecondsToo(String setting, @TempDir Path data) throws Exception {
         try (TestGateway first = TestGateway.alone(data);
-             TestGateway second = TestGateway.with("llmchat.redis.port", Integer.toString(first.redisPort()))) {
+             TestGateway second = TestGateway.with("llmchat.redis.port", Integer.toString(first.redisPort()), "llmchat.limit.points", "30",
+                     "llmchat.limit.instances", "3"); LogLines log = LogLines.text()) {
             NearCache<String> its = new NearCache<>(name, first.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
             NearCache<String> others = new NearCache<>(name, second.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
             RedisSingle redis = first.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE);
@@ -202,11 +204,16 @@ class CachesTest {
             // each instance meets it with the next request, whose limits are counted in Redis
             assertEquals(200, second.post("/v1/chat/completions", TestGateway.chat("demo", false)).statusCode());
             until("the other one sees it", () -> get(others, "a").equals("new") && get(others, "b").equals("new"));
+            assertEquals("\"default\";q=10;w=60", second.post("/v1/chat/completions", TestGateway.chat("demo", false)).headers()
+                    .firstValue("ratelimit-policy").orElseThrow(), "its share");
+            assertTrue(second.metric("llmchat_limiter_local_total") > 0);
+            assertEquals(2, log.with("Redis takes nothing new (").size(), "each of them says so");
 
             redis.getInstance().setConfig(setting, "0");
             until("it is written down that all has changed", () -> "1".equals(first.bean(RedissonClient.class)
                     .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
             until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());
+            assertEquals(2, log.with("Redis takes new entries again").size(), "and that it is over");
         }
     }
 

@@ -442,6 +442,44 @@ class IdempotencyTest {
     }
 
     @Test
+    void whereNoMoreIsKeptAFirstCallerWhoReadsNothingIsCutWithThoseWhoHaveJoined() throws Exception {
+        String text = "x".repeat(8_000);
+        CountDownLatch joined = new CountDownLatch(1);
+        CountDownLatch full = new CountDownLatch(1);
+        String header = "\r\nIdempotency-Key: " + key;
+        try (TestGateway own = TestGateway.with()) {
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("Hel");
+                joined.await(10, TimeUnit.SECONDS);
+                // more than the connection of one who does not read takes
+                for (int i = 0; i < 2_000; i++) {
+                    call.text(text);
+                }
+                full.await(20, TimeUnit.SECONDS);
+                call.text("lo");
+                call.hang();
+            });
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
+                first.lineWith("Hel");
+                try (Sse second = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
+                    second.lineWith("Hel");
+                    joined.countDown();
+                    for (int i = 0; i < 2_000; i++) {
+                        second.lineWith("xxx");
+                    }
+                    double open = own.metric("llmchat_connections_open");
+                    try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS)) {
+                        full.countDown();
+                        TestGateway.until("both are cut", () -> own.metric("llmchat_connections_open") == open - 2);
+                    }
+                }
+            }
+            assertTrue(own.provider().call(model).leftWithin(10_000), "it is made for nobody");
+        }
+    }
+
+    @Test
     void anAnswerThatIsMadeHereIsNotTakenOverBecauseItsClaimCouldNotBeRenewed() throws Exception {
         CountDownLatch go = new CountDownLatch(1);
         provider.on(model, FakeProvider.waits("Hel", go, "lo"));
