@@ -170,7 +170,8 @@ class CallerLimitsTest {
     void aChatOfEachDialectARetryEmbeddingsAndACountAreCountedAndNothingElseIs() throws Exception {
         try (TestGateway gateway = gateway("llmchat.limit.points", "7", "llmchat.limit.duration", "60")) {
             gateway.provider().on("counting", call -> call.json(200, "{\"input_tokens\":14}")).on("embedding", call -> call.json(200,
-                    "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5]}],\"usage\":{\"prompt_tokens\":1,\"total_tokens\":1}}"));
+                    "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5]}],"
+                            + "\"usage\":{\"prompt_tokens\":1,\"total_tokens\":1}}"));
             String messages = ",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
             HttpResponse<String> session = counts(gateway, 6, "/api/chat/completions", nativeChat("openai/some", false));
             String chatId = json(session.body()).at("/data/chatId").asText();

@@ -16,7 +16,6 @@ import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.RawHttp;
-import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.ConnectException;
@@ -104,37 +103,6 @@ class DrainTest {
     private void itEndsWell() throws Exception {
         assertTrue(gateway.waitFor(20, TimeUnit.SECONDS));
         assertEquals(0, gateway.exitValue());
-    }
-
-    @Test
-    void aFirstCallerWhoReadsLaterThanThoseWhoHaveJoinedIsWaitedFor() throws Exception {
-        String text = "x".repeat(8_000);
-        CountDownLatch joined = new CountDownLatch(1);
-        provider.on(model, call -> {
-            call.sse();
-            call.text("Once");
-            joined.await(10, TimeUnit.SECONDS);
-            // more than the connection of one who does not read takes
-            for (int i = 0; i < 2_000; i++) {
-                call.text(text);
-            }
-            call.finish("stop");
-            call.done();
-        });
-        start(Map.of());
-        String header = "\r\nIdempotency-Key: " + model;
-        try (Sse first = new Sse(port, "/v1/chat/completions", chat("openai/" + model, true), header)) {
-            first.lineWith("Once");
-            try (Sse second = new Sse(port, "/v1/chat/completions", chat("openai/" + model, true), header)) {
-                second.lineWith("Once");
-                joined.countDown();
-                second.lineWith("[DONE]");
-            }
-            signal("TERM");
-            readTo(gateway, "Waiting for 1 requests to end");
-            first.lineWith("[DONE]");
-        }
-        itEndsWell();
     }
 
     @Test

@@ -152,7 +152,8 @@ class FailoverTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"429,429,UPSTREAM_RATE_LIMITED", "401,502,UPSTREAM_UNAUTHORIZED", "403,502,UPSTREAM_UNAUTHORIZED", "500,502,UPSTREAM_ERROR", "silent,504,UPSTREAM_TIMEOUT"})
+    @CsvSource({"429,429,UPSTREAM_RATE_LIMITED", "401,502,UPSTREAM_UNAUTHORIZED", "403,502,UPSTREAM_UNAUTHORIZED", "500,502,UPSTREAM_ERROR",
+        "silent,504,UPSTREAM_TIMEOUT"})
     void onTheNativeDialectWhatAProviderDidHasACode(String said, int status, String code) throws Exception {
         provider.on(model, said.equals("silent") ? Call::hang : call -> call.error(Integer.parseInt(said), "no"));
         HttpResponse<String> response = gateway.post("/api/chat/completions", nativeChat("openai/" + model, true));

@@ -422,9 +422,10 @@ class IdempotencyTest {
             call.done();
         });
         String header = "\r\nIdempotency-Key: " + key;
-        try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+        String body = chat("openai/" + model, true).replace("\"Hi\"", "\"" + "y".repeat(70_000) + "\"");
+        try (Sse first = new Sse(gateway.port(), PATH, body, header)) {
             first.lineWith("Hel");
-            try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+            try (Sse second = new Sse(gateway.port(), PATH, body, header)) {
                 second.lineWith("Hel");
                 joined.countDown();
                 for (int i = 0; i < 2_000; i++) {
@@ -432,13 +433,25 @@ class IdempotencyTest {
                 }
                 second.lineWith("[DONE]");
             }
+            assertEquals(200, gateway.post(PATH, chat("demo", false)).statusCode());
+            assertFalse(noLongBody(), "his request is in progress until he has read its answer");
             // he has all of it, when he reads
             for (int i = 0; i < 2_000; i++) {
                 first.lineWith("xxx");
             }
             first.lineWith("[DONE]");
+            TestGateway.until("it is over", IdempotencyTest::noLongBody);
         }
         assertEquals(1, provider.calls(model).size());
+    }
+
+    /** Whether no request is in progress whose body is long. */
+    private static boolean noLongBody() {
+        boolean none = Memory.LARGE_BODIES.take(Integer.MAX_VALUE, 0);
+        if (none) {
+            Memory.LARGE_BODIES.give(Integer.MAX_VALUE);
+        }
+        return none;
     }
 
     @Test
