@@ -161,12 +161,14 @@ class BadInputTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"/v1/nothing,404", "/api/nothing,404", "/,404", "/favicon.ico,404", "/v1/chat/completions,405", "/api/chat/completions,405"})
-    void anUnknownPathOrMethodIsAnErrorInTheDialectOfThePath(String path, int status) throws Exception {
+    @CsvSource({"/v1/nothing,404,", "/api/nothing,404,NOT_FOUND", "/,404,NOT_FOUND", "/favicon.ico,404,NOT_FOUND", "/v1/chat/completions,405,",
+        "/api/chat/completions,405,METHOD_NOT_ALLOWED"})
+    void anUnknownPathOrMethodIsAnErrorInTheDialectOfThePath(String path, int status, String code) throws Exception {
         http.send(RawHttp.head("GET", path));
         Response response = clean(http.read());
         assertEquals(status, response.status());
-        assertTrue(response.json().has(path.startsWith("/v1") ? "error" : "code"), response.text());
+        assertEquals(code, response.json().path("code").textValue(), response.text());
+        assertEquals(path.startsWith("/v1"), response.json().has("error"), response.text());
     }
 
     @Test

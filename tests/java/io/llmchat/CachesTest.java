@@ -3,6 +3,7 @@ package io.llmchat;
 import static io.llmchat.support.TestGateway.until;
 import static io.llmchat.support.TestGateway.withinASecond;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -10,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.OwnStores.Restart;
 import io.llmchat.support.TestGateway;
@@ -161,7 +163,8 @@ class CachesTest {
     @ValueSource(strings = {"maxmemory", "min-replicas-to-write"})
     void whatChangesWhileRedisTakesNothingNewIsSeenByAllWithinSecondsToo(String setting, @TempDir Path data) throws Exception {
         try (TestGateway first = TestGateway.alone(data);
-             TestGateway second = TestGateway.with("llmchat.redis.port", Integer.toString(first.redisPort()))) {
+             TestGateway second = TestGateway.with("llmchat.redis.port", Integer.toString(first.redisPort()), "llmchat.limit.points", "30",
+                     "llmchat.limit.instances", "3"); LogLines log = LogLines.text()) {
             NearCache<String> its = new NearCache<>(name, first.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
             NearCache<String> others = new NearCache<>(name, second.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
             RedisSingle redis = first.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE);
@@ -181,11 +184,16 @@ class CachesTest {
             // each instance meets it with the next request, whose limits are counted in Redis
             assertEquals(200, second.post("/v1/chat/completions", TestGateway.chat("demo", false)).statusCode());
             until("the other one sees it", () -> get(others, "a").equals("new") && get(others, "b").equals("new"));
+            assertEquals("\"default\";q=10;w=60", second.post("/v1/chat/completions", TestGateway.chat("demo", false)).headers()
+                    .firstValue("ratelimit-policy").orElseThrow(), "its share");
+            assertTrue(second.metric("llmchat_limiter_local_total") > 0);
+            assertTrue(log.with("Redis takes nothing new (").size() >= 2, "each of them says so");
 
             redis.getInstance().setConfig(setting, "0");
             until("it is written down that all has changed", () -> "1".equals(first.bean(RedissonClient.class)
                     .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
             until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());
+            assertFalse(log.with("Redis takes new entries again").isEmpty(), "and that it is over");
         }
     }
 

@@ -43,7 +43,7 @@ class CallerLimitsTest {
                 + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
                 + " tokensPerMinute=100000; model openai/prompted-" + RUN + " tokensPerMinute=100000; model openai/zero-" + RUN
                 + " tokensPerMinute=100000; model openai/negative-" + RUN + " tokensPerMinute=100000; model openai/endless-" + RUN
-                + " tokensPerMinute=1500");
+                + " tokensPerMinute=1500; model openai/spent-" + RUN + " tokensPerMinute=1");
     }
 
     @AfterAll
@@ -164,6 +164,41 @@ class CallerLimitsTest {
             until("the block is over", () -> ask(gateway).statusCode() == 200);
             assertTrue(System.nanoTime() - blocked > 2_500_000_000L, "longer than the window");
         }
+    }
+
+    @Test
+    void aChatOfEachDialectARetryEmbeddingsAndACountAreCountedAndNothingElseIs() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.points", "7", "llmchat.limit.duration", "60")) {
+            gateway.provider().on("counting", call -> call.json(200, "{\"input_tokens\":14}")).on("embedding", call -> call.json(200,
+                    "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5]}],"
+                            + "\"usage\":{\"prompt_tokens\":1,\"total_tokens\":1}}"));
+            String messages = ",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+            HttpResponse<String> session = counts(gateway, 6, "/api/chat/completions", nativeChat("openai/some", false));
+            String chatId = json(session.body()).at("/data/chatId").asText();
+            String message = "{\"chatId\":\"" + chatId + "\",\"rating\":\"up\",\"messageId\":\"" + json(session.body()).at("/data/messageId").asText() + "\"}";
+            for (HttpResponse<String> free : List.of(gateway.get("/api/agents", "X-Forwarded-For", caller), gateway.get("/v1/models", "X-Forwarded-For", caller),
+                    gateway.get("/api/chat/history", "X-Forwarded-For", caller), gateway.get("/api/chat/history/" + chatId, "X-Forwarded-For", caller),
+                    gateway.post("/api/chat/feedback", message, "X-Forwarded-For", caller))) {
+                assertEquals(200, free.statusCode(), free.body());
+                assertFalse(free.headers().map().keySet().stream().anyMatch(h -> h.contains("ratelimit")), free.uri() + " tells of limits");
+            }
+            counts(gateway, 5, "/api/chat/history/" + chatId + "/retry", message.replace("\"chatId\":\"" + chatId + "\",\"rating\":\"up\",", ""));
+            counts(gateway, 4, PATH, chat("openai/some", false));
+            counts(gateway, 3, "/v1/messages", "{\"model\":\"anthropic/some\"" + messages);
+            counts(gateway, 2, "/v1/responses", "{\"model\":\"openai/some\",\"input\":\"Hi\"}");
+            counts(gateway, 1, "/v1/embeddings", "{\"model\":\"openai/embedding\",\"input\":\"Hi\"}");
+            counts(gateway, 0, "/v1/messages/count_tokens", "{\"model\":\"anthropic/counting\"" + messages.replace("\"max_tokens\":9,", ""));
+            assertEquals(429, ask(gateway).statusCode());
+            assertEquals(200, gateway.get("/api/agents", "X-Forwarded-For", caller).statusCode());
+        }
+    }
+
+    /** Posts what leaves so many requests. */
+    private HttpResponse<String> counts(TestGateway gateway, int left, String path, String body) throws Exception {
+        HttpResponse<String> answer = gateway.post(path, body, "X-Forwarded-For", caller);
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertEquals(Integer.toString(left), header(answer, "x-ratelimit-remaining-requests"), path);
+        return answer;
     }
 
     @Test
@@ -296,6 +331,24 @@ class CallerLimitsTest {
         String other = agent(limited, "\"provider\":\"openai\",\"model\":\"without\",\"fallbacks\":[\"openai/" + spare + "\"]", "{}");
         assertEquals(200, ask(limited, chat(other, false)).statusCode());
         until("they are used again", () -> used(spare) == before + 10);
+    }
+
+    @Test
+    void onlyTheModelThatIsAskedFirstCanRefuse() throws Exception {
+        String spent = "spent-" + RUN;
+        until("its tokens are used up", () -> ask(limited, chat("openai/" + spent, false)).statusCode() == 429);
+        String free = "free-" + RUN;
+        String first = agent(limited, "\"provider\":\"openai\",\"model\":\"" + spent + "\",\"fallbacks\":[\"openai/" + free + "\"]", "{}");
+        HttpResponse<String> refused = ask(limited, chat(first, false));
+        assertEquals(429, refused.statusCode(), "nobody else is asked in its place");
+        assertTrue(refused.body().contains("openai/" + spent), refused.body());
+        assertEquals(0, limited.provider().calls(free).size());
+
+        limited.provider().on(free, call -> call.error(500, "no"));
+        String second = agent(limited, "\"provider\":\"openai\",\"model\":\"" + free + "\",\"fallbacks\":[\"openai/" + spent + "\"]", "{}");
+        HttpResponse<String> answered = ask(limited, chat(second, false));
+        assertEquals(200, answered.statusCode(), answered.body());
+        assertTrue(header(answered, "x-llmchat-attempts").endsWith(",openai=200"), header(answered, "x-llmchat-attempts"));
     }
 
     @Test

@@ -6,7 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -39,6 +42,67 @@ class DocumentsTest {
             List<String> named = matches("mvn:io\\.llmchat:llmchat:([\\w.-]+)", text(file));
             assertEquals(List.of(version), named, file);
         }
+    }
+
+    @Test
+    void theSettingsAreTheReadmesAndSoAreTheirDefaults() throws IOException {
+        String properties = text("application.properties");
+        Map<String, String> defaults = new HashMap<>();
+        for (String file : List.of("application.properties", "src/main/resources/log4j2.properties")) {
+            Pattern.compile("\\{env:([A-Z_]+):-?([^}]*)}").matcher(text(file)).results().forEach(m -> defaults.put(m.group(1), m.group(2)));
+        }
+        Map<String, String> left = new HashMap<>(defaults);
+        for (String row : text("README.md").split("\n## Settings\n")[1].lines().filter(l -> l.startsWith("| `")).toList()) {
+            String[] cells = row.split("\\|", 4);
+            List<String> names = names(cells[1], defaults);
+            List<String> values = new ArrayList<>(List.of(cells[2].strip().split(", ?", -1)));
+            if (names.size() == 1) {
+                values = List.of(cells[2].strip());
+            } else if (names.contains("OPENAI_API_KEY")) {
+                // none of the keys has one
+                for (int i = 0; i < names.size(); i++) {
+                    if (names.get(i).endsWith("_KEY")) {
+                        values.add(i, "");
+                    }
+                }
+            }
+            assertEquals(names.size(), values.size(), row);
+            for (int i = 0; i < names.size(); i++) {
+                String is = left.remove(names.get(i));
+                String said = values.get(i).strip();
+                if (is == null) {
+                    assertTrue(text("llmchat").contains("${" + names.get(i) + ":"), names.get(i) + " is no setting");
+                } else {
+                    // what is not set is told in words, and what is set as it is set, in quotes or without
+                    boolean words = !said.startsWith("`") && (said.contains(" ") || said.equals("embedded"));
+                    assertEquals(is, words ? "" : said.replaceAll("^`([^`]*)`.*", "$1"), names.get(i));
+                }
+            }
+        }
+        assertEquals(Map.of(), left);
+
+        for (String[] told : new String[][] {{"docs/api.md", "comments, after (\\d+) s of silence", "camel.component.llm.heartbeat"},
+            {"SECURITY.md", "Head (\\d+) s and", "llmchat.http.head-timeout"}, {"SECURITY.md", "body (\\d+) s between two pieces", "llmchat.http.body-timeout"},
+            {"SECURITY.md", " (\\d+) s between two requests", "llmchat.http.idle-timeout"}}) {
+            assertEquals(matches("(?m)^" + told[2] + "=(\\d+)000$", properties), matches(told[1], text(told[0])), told[2]);
+        }
+    }
+
+    /** The names in a cell of the table: whole ones, and what takes the place of the end or the beginning of the first. */
+    private static List<String> names(String cell, Map<String, String> known) {
+        List<String> names = new ArrayList<>();
+        for (String name : matches("`([A-Z_]+)`", cell)) {
+            if (name.endsWith("_")) {
+                names.addAll(List.of(name + "API_KEY", name + "BASE_URL"));
+            } else if (name.startsWith("_")) {
+                String first = names.getFirst();
+                names.add(known.keySet().stream().filter(n -> n.endsWith(name) && first.startsWith(n.substring(0, n.length() - name.length() + 1)))
+                        .findFirst().orElse(name));
+            } else {
+                names.add(name);
+            }
+        }
+        return names;
     }
 
     @Test

@@ -15,6 +15,7 @@ import io.llmchat.support.Intake;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.TestGateway;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import java.util.stream.StreamSupport;
@@ -35,9 +36,11 @@ class ErrorReportsTest {
                 .filter(lines -> json(lines[1]).path("type").asText().equals(type)).map(lines -> json(lines[2])).toList();
     }
 
-    private static TestGateway gateway(Intake sentry, String rate) throws Exception {
-        return TestGateway.with("llmchat.report.enabled", "true", "llmchat.report.dsn", "http://public@" + sentry.address() + "/7",
-                "llmchat.report.traces-rate", rate, "llmchat.retry.max", "1", "llmchat.record.batch-interval", "50");
+    private static TestGateway gateway(Intake sentry, String rate, String... more) throws Exception {
+        List<String> settings = new ArrayList<>(List.of("llmchat.report.enabled", "true", "llmchat.report.dsn", "http://public@" + sentry.address() + "/7",
+                "llmchat.report.traces-rate", rate, "llmchat.retry.max", "1", "llmchat.record.batch-interval", "50"));
+        settings.addAll(List.of(more));
+        return TestGateway.with(settings.toArray(String[]::new));
     }
 
     @Test
@@ -85,6 +88,19 @@ class ErrorReportsTest {
             assertEquals("IllegalStateException", exception.path("type").asText());
             assertTrue(exception.path("stacktrace").path("frames").size() > 0);
             assertFalse(event.toString().contains("secret"), event.toString());
+        }
+    }
+
+    @Test
+    void whoMeetsAnOpenBreakerIsNoReportOfItsOwn() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (TestGateway gateway = gateway(sentry, "0", "llmchat.retry.max", "0")) {
+                gateway.provider().on(model, call -> call.error(500, "oops"));
+                for (int status : new int[] {502, 502, 502, 502, 502, 503, 503, 503}) {
+                    assertEquals(status, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+                }
+            }
+            assertEquals(5, items(sentry, "event").size());
         }
     }
 

@@ -2,10 +2,12 @@ package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.RouteFolder;
@@ -20,6 +22,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What a provider does wrong, and who is asked instead. */
 class FailoverTest {
@@ -147,6 +151,16 @@ class FailoverTest {
         assertEquals("rate_limit_exceeded", json(response.body()).path("error").path("code").asText());
     }
 
+    @ParameterizedTest
+    @CsvSource({"429,429,UPSTREAM_RATE_LIMITED", "401,502,UPSTREAM_UNAUTHORIZED", "403,502,UPSTREAM_UNAUTHORIZED", "500,502,UPSTREAM_ERROR",
+        "silent,504,UPSTREAM_TIMEOUT"})
+    void onTheNativeDialectWhatAProviderDidHasACode(String said, int status, String code) throws Exception {
+        provider.on(model, said.equals("silent") ? Call::hang : call -> call.error(Integer.parseInt(said), "no"));
+        HttpResponse<String> response = gateway.post("/api/chat/completions", nativeChat("openai/" + model, true));
+        assertEquals(status, response.statusCode(), response.body());
+        assertEquals(code, json(response.body()).path("code").asText());
+    }
+
     @Test
     void aProviderThatAsksForADayIsLeftAloneForAMinute() throws Exception {
         provider.on(model, call -> call.error(429, "slow_down", "Retry-After: 86400"));
@@ -257,8 +271,15 @@ class FailoverTest {
         }
     }
 
+    private String breakerAndAvailability(TestGateway of) throws Exception {
+        JsonNode status = json(of.get("/api/agents/" + agent + "/status").body()).path("data");
+        assertTrue(status.path("configured").asBoolean(), status::toString);
+        return status.path("circuitBreaker").asText() + " " + status.path("available");
+    }
+
     @Test
     void aBreakerOpensAfterRepeatedFailuresAnswersAtOnceAndClosesAgain() throws Exception {
+        agentWithFallback();
         try (TestGateway own = TestGateway.with("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "2000")) {
             own.provider().on(model, call -> call.error(500, "oops"));
             for (int i = 0; i < 5; i++) {
@@ -267,6 +288,9 @@ class FailoverTest {
             HttpResponse<String> open = own.post(PATH, chat("openai/" + model, false));
             assertEquals(503, open.statusCode());
             assertEquals("openai=open", attempts(open));
+            HttpResponse<String> nativeOpen = own.post("/api/chat/completions", nativeChat("openai/" + model, false));
+            assertEquals("CIRCUIT_BREAKER_OPEN", json(nativeOpen.body()).path("code").asText());
+            assertEquals("open false", breakerAndAvailability(own));
             assertTrue(open.headers().firstValue("retry-after").isPresent());
             assertEquals(5, own.provider().calls(model).size(), "an open breaker calls nobody");
             assertEquals(1.0, own.metric("circuit_breaker_open{breaker=\"openai/" + model + "\"}"));
@@ -280,6 +304,7 @@ class FailoverTest {
                 assertEquals(200, own.post(PATH, chat("openai/" + model, false)).statusCode());
             }
             assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path("openai/" + model).asText());
+            assertEquals("closed true", breakerAndAvailability(own));
         }
     }
 

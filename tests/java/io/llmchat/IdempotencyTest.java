@@ -424,9 +424,10 @@ class IdempotencyTest {
             call.done();
         });
         String header = "\r\nIdempotency-Key: " + key;
-        try (Sse first = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+        String body = chat("openai/" + model, true).replace("\"Hi\"", "\"" + "y".repeat(70_000) + "\"");
+        try (Sse first = new Sse(gateway.port(), PATH, body, header)) {
             first.lineWith("Hel");
-            try (Sse second = new Sse(gateway.port(), PATH, chat("openai/" + model, true), header)) {
+            try (Sse second = new Sse(gateway.port(), PATH, body, header)) {
                 second.lineWith("Hel");
                 joined.countDown();
                 for (int i = 0; i < 2_000; i++) {
@@ -434,13 +435,63 @@ class IdempotencyTest {
                 }
                 second.lineWith("[DONE]");
             }
+            assertEquals(200, gateway.post(PATH, chat("demo", false)).statusCode());
+            assertFalse(noLongBody(), "his request is in progress until he has read its answer");
             // he has all of it, when he reads
             for (int i = 0; i < 2_000; i++) {
                 first.lineWith("xxx");
             }
             first.lineWith("[DONE]");
+            TestGateway.until("it is over", IdempotencyTest::noLongBody);
         }
         assertEquals(1, provider.calls(model).size());
+    }
+
+    /** Whether no request is in progress whose body is long. */
+    private static boolean noLongBody() {
+        boolean none = Memory.LARGE_BODIES.take(Integer.MAX_VALUE, 0);
+        if (none) {
+            Memory.LARGE_BODIES.give(Integer.MAX_VALUE);
+        }
+        return none;
+    }
+
+    @Test
+    void whereNoMoreIsKeptAFirstCallerWhoReadsNothingIsCutWithThoseWhoHaveJoined() throws Exception {
+        String text = "x".repeat(8_000);
+        CountDownLatch joined = new CountDownLatch(1);
+        CountDownLatch full = new CountDownLatch(1);
+        String header = "\r\nIdempotency-Key: " + key;
+        try (TestGateway own = TestGateway.with()) {
+            own.provider().on(model, call -> {
+                call.sse();
+                call.text("Hel");
+                joined.await(10, TimeUnit.SECONDS);
+                // more than the connection of one who does not read takes
+                for (int i = 0; i < 2_000; i++) {
+                    call.text(text);
+                }
+                full.await(20, TimeUnit.SECONDS);
+                call.text("lo");
+                call.hang();
+            });
+            try (Sse first = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
+                first.lineWith("Hel");
+                try (Sse second = new Sse(own.port(), PATH, chat("openai/" + model, true), header)) {
+                    second.lineWith("Hel");
+                    joined.countDown();
+                    for (int i = 0; i < 2_000; i++) {
+                        second.lineWith("xxx");
+                    }
+                    double open = own.metric("llmchat_connections_open");
+                    try (FullMemory none = new FullMemory(Memory.KEPT_ANSWERS)) {
+                        full.countDown();
+                        TestGateway.until("both are cut", () -> own.metric("llmchat_connections_open") == open - 2);
+                    }
+                }
+            }
+            assertTrue(own.provider().call(model).leftWithin(10_000), "it is made for nobody");
+        }
     }
 
     @Test
@@ -479,7 +530,15 @@ class IdempotencyTest {
             HttpResponse<String> second = own.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key);
             assertEquals(409, second.statusCode());
             assertTrue(second.headers().firstValue("retry-after").isPresent());
-            go.countDown();
+            String header = "\r\nIdempotency-Key: " + key;
+            try (Sse nativeFirst = new Sse(own.port(), "/api/chat/completions", nativeChat("openai/" + model, true), header)) {
+                TestGateway.until("it is asked too", () -> own.provider().calls(model).size() == 2);
+                HttpResponse<String> nativeSecond = own.post("/api/chat/completions", nativeChat("openai/" + model, true), "Idempotency-Key", key);
+                assertEquals(409, nativeSecond.statusCode());
+                assertEquals("IDEMPOTENCY_IN_FLIGHT", json(nativeSecond.body()).path("code").asText());
+                go.countDown();
+                nativeFirst.lineWith("event: end");
+            }
             assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
         }
     }

@@ -15,6 +15,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import com.zaxxer.hikari.HikariDataSource;
 import io.llmchat.chat.Caller;
 import io.llmchat.store.KeyFile;
@@ -180,6 +181,15 @@ class KeysTest {
     }
 
     @Test
+    void aKeyLooksAsSecretScannersAreTold() throws Exception {
+        String scanned = Files.readString(Path.of("SECURITY.md")).replaceAll("(?s).*Secret scanners find it by `([^`]+)`.*", "$1");
+        for (int i = 0; i < 3; i++) {
+            String key = make("").path("key").asText();
+            assertTrue(key.matches(scanned), key + " is none of " + scanned);
+        }
+    }
+
+    @Test
     void keysAreListedByPagesTheNewestFirst() throws Exception {
         String first = make("").path("id").asText();
         String last = make("").path("id").asText();
@@ -296,9 +306,13 @@ class KeysTest {
         String mistyped = good.replace(good.charAt(20), good.charAt(20) == 'a' ? 'b' : 'a');
         JsonNode gone = make("");
         gateway.send("DELETE", "/api/keys/" + gone.path("id").asText(), null, ADMIN);
+        JsonNode expired = make("");
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement()) {
+            s.execute("UPDATE api_keys SET expires_at = now() - interval '1 s' WHERE id = '" + expired.path("id").asText() + "'");
+        }
         String never = new KeyHash(gateway.bean(DataSource.class), "").make();
         Set<String> bodies = new HashSet<>();
-        for (String key : List.of(cut, mistyped, gone.path("key").asText(), never, "anything", "")) {
+        for (String key : List.of(cut, mistyped, gone.path("key").asText(), expired.path("key").asText(), never, "anything", "")) {
             HttpResponse<String> response = gateway.post("/v1/chat/completions", chat("demo", false), bearer(key));
             assertEquals(401, response.statusCode(), key);
             bodies.add(response.body());
@@ -313,13 +327,34 @@ class KeysTest {
         String key = make("").path("key").asText();
         for (String[] request : new String[][] {{"POST", "/api/keys"}, {"GET", "/api/keys"}, {"GET", "/api/keys/x"}, {"DELETE", "/api/keys/x"},
             {"GET", "/api/users/x"}, {"PUT", "/api/users/x"}, {"GET", "/api/audit"}, {"POST", "/api/agents"}, {"PUT", "/api/agents/demo"},
-            {"DELETE", "/api/agents/demo"}}) {
+            {"DELETE", "/api/agents/demo"}, {"PUT", "/api/loglevel"}}) {
             String body = request[0].startsWith("P") ? "{}" : null;
             refused(gateway.send(request[0], request[1], body, bearer(key)), "admin key");
             assertEquals(401, gateway.send(request[0], request[1], body).statusCode(), request[1]);
             assertEquals(401, gateway.send(request[0], request[1], body, bearer("wrong")).statusCode(), request[1]);
         }
         refused(gateway.get("/metrics", bearer(key)), "admin key");
+        refused(gateway.get("/health/detailed", bearer(key)), "admin key");
+    }
+
+    @Test
+    void everyPathButTheProbesWantsAKey() throws Exception {
+        Set<String> open = new HashSet<>();
+        int paths = 0;
+        for (JsonNode item : new YAMLMapper().readTree(Path.of("src/main/resources/routes/http.camel.yaml").toFile())) {
+            for (String method : List.of("get", "post", "put", "delete")) {
+                for (JsonNode each : item.path("rest").path(method)) {
+                    String path = (item.path("rest").path("path").asText() + each.path("path").asText()).replace("//", "/").replaceAll("[{]\\w+[}]", "x");
+                    int status = gateway.send(method.toUpperCase(), path, method.startsWith("p") ? "{}" : null).statusCode();
+                    paths++;
+                    if (status != 401) {
+                        open.add(path + " " + status);
+                    }
+                }
+            }
+        }
+        assertTrue(paths > 30, paths + " paths");
+        assertEquals(Set.of("/health 200", "/health/live 200", "/health/ready 200"), open);
     }
 
     @Test
@@ -367,6 +402,14 @@ class KeysTest {
         assertFalse(replayed(ask(gateway, theirs, "X-Stainless-Retry-Count", "1")));
         assertTrue(replayed(ask(gateway, mine, "X-Stainless-Retry-Count", "1")));
         assertEquals(4, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void anAnswerIsGivenAgainToEachKeyOfItsUser() throws Exception {
+        HttpResponse<String> first = ask(gateway, make("").path("key").asText(), "Idempotency-Key", model);
+        HttpResponse<String> again = ask(second, make("").path("key").asText(), "Idempotency-Key", model);
+        assertTrue(replayed(again));
+        assertEquals(first.body(), again.body());
     }
 
     @Test

@@ -220,6 +220,29 @@ class LauncherTest {
         assertTrue(Files.isDirectory(here.resolve("stores/postgres")), said::toString);
     }
 
+    @Test
+    void routesThatAreExportedCanBeUsedAndAreNotOverwrittenUnasked() throws Exception {
+        Files.createDirectories(home.resolve("src/main/resources"));
+        Files.createSymbolicLink(home.resolve("src/main/resources/routes"), Path.of("src/main/resources/routes").toAbsolutePath());
+        Files.createSymbolicLink(home.resolve("kamelets"), Path.of("kamelets").toAbsolutePath());
+        Files.createFile(home.resolve("target/built"));
+        String to = home.resolve("my own/routes").toString();
+        String done = "The routes are in " + to + ". ROUTES_DIR=" + to + " ./llmchat run puts to work what is saved there.";
+        assertEquals(done, said(0, Map.of(), "routes", "export", to));
+        Path edited = home.resolve("my own/routes/chat.camel.yaml");
+        String text = Files.readString(edited) + "# edited\n";
+        Files.writeString(edited, text);
+        assertEquals("The routes in " + to + " can be used.", said(0, Map.of(), "routes", "check", to));
+        assertEquals(to + " is not empty. Choose another folder, or add --force to overwrite the files in it that have the same names.",
+                said(1, Map.of(), "routes", "export", to));
+        assertEquals(text, Files.readString(edited));
+        assertEquals(done, said(0, Map.of(), "routes", "export", to, "--force"));
+        for (String each : List.of("chat.camel.yaml", "providers/openai.camel.yaml", "providers/mapped.camel.yaml.example")) {
+            assertEquals(Files.readString(Path.of("src/main/resources/routes", each)), Files.readString(Path.of(to, each)));
+        }
+        assertEquals(5, files(Path.of(to, "kamelets")).size());
+    }
+
     /** As it is for services that have no home. */
     @Test
     void nothingElseIsNeededToFindTheJdk() throws Exception {

@@ -113,6 +113,28 @@ class LiveEditingTest {
         }
     }
 
+    @Test
+    void pricesAndErrorsAreEditedLikeTheRestAndBeansTakeARestart() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            routes.edit("prices.camel.yaml", "table: |\n", "table: |\n          openai/" + model + " 1000000 0\n");
+            untilLoaded(gateway, 2);
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+            until("it has its price", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model
+                    + "' AND cost_usd = prompt_tokens") == 1);
+
+            routes.edit("errors.camel.yaml", "AGENT_NOT_FOUND: 404 invalid_request_error model_not_found", "AGENT_NOT_FOUND: 410 invalid_request_error gone");
+            untilLoaded(gateway, 3);
+            HttpResponse<String> gone = gateway.post("/v1/chat/completions", chat("nobody", false));
+            assertEquals(410, gone.statusCode());
+            assertEquals("gone", json(gone.body()).at("/error/code").asText());
+
+            assertEquals(List.of(), log.with("that takes a restart"));
+            routes.save("beans.camel.yaml", routes.read("beans.camel.yaml") + "# edited\n");
+            until("the log says so", () -> log.with("beans.camel.yaml was changed: that takes a restart").size() == 1);
+        }
+    }
+
     /** As Kubernetes mounts it: a link for each file, through one of the folder, which is exchanged for another one. */
     @Test
     void aMountedConfigMapIsExchangedAsOneChange() throws Exception {

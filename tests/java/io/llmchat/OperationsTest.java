@@ -15,6 +15,8 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.sql.Connection;
 import java.util.List;
 import java.util.UUID;
@@ -91,7 +93,9 @@ class OperationsTest {
         HttpResponse<String> made = gateway.post("/api/agents", agentJson(",\"metadata\":{\"a\":null}"));
         assertEquals(201, made.statusCode());
         assertEquals("CREATED", json(made.body()).path("code").asText());
-        assertEquals(409, gateway.post("/api/agents", agentJson("")).statusCode());
+        HttpResponse<String> twice = gateway.post("/api/agents", agentJson(""));
+        assertEquals(409, twice.statusCode());
+        assertEquals("AGENT_EXISTS", json(twice.body()).path("code").asText());
         assertTrue(json(gateway.get("/api/agents").body()).path("data").findValuesAsText("id").contains(agent));
 
         gateway.post("/v1/chat/completions", chat(agent, false));
@@ -220,6 +224,7 @@ class OperationsTest {
                 assertEquals(200, gateway.get(path, ADMIN).statusCode(), path);
             }
             assertEquals(200, gateway.get("/metrics", "Authorization", "Bearer the-token-of-the-test").statusCode());
+            assertEquals(200, gateway.get("/health/detailed", "Authorization", "Bearer the-token-of-the-test").statusCode());
             assertEquals(401, gateway.get("/v1/models", "Authorization", "Bearer the-token-of-the-test").statusCode());
             assertEquals(200, gateway.get("/health").statusCode());
             assertEquals(200, gateway.get("/health/ready").statusCode());
@@ -249,6 +254,33 @@ class OperationsTest {
                 s.execute("ALTER TABLE messages_elsewhere RENAME TO chat_messages");
             }
             assertEquals(1, log.with("relation \"chat_messages\" does not exist (SQLSTATE 42P01)").size());
+        }
+    }
+
+    @Test
+    void theRightsThatTheDocumentsNameAreEnough() throws Exception {
+        String rights = Files.readString(Path.of("docs/operate.md")).replaceAll("(?s).*```sql\n(GRANT .*?)```.*", "$1");
+        String none = "DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'gateway') THEN DROP OWNED BY gateway; DROP ROLE gateway; END IF; END $$";
+        try (Connection owner = TestGateway.shared().bean(DataSource.class).getConnection(); var s = owner.createStatement()) {
+            // an earlier run may have been killed
+            s.execute(none);
+            s.execute("CREATE ROLE gateway LOGIN; " + rights);
+            try (TestGateway gateway = TestGateway.with("llmchat.postgres.user", "gateway"); LogLines log = LogLines.text()) {
+                assertEquals(1, gateway.count("SELECT count(*) WHERE current_user = 'gateway'"));
+                assertEquals(201, gateway.post("/api/agents", agentJson("")).statusCode());
+                for (String stream : List.of("false", "true")) {
+                    HttpResponse<String> chat = gateway.post("/api/chat/completions", nativeChat(agent, stream.equals("true")), "Idempotency-Key", agent + stream);
+                    assertEquals(200, chat.statusCode(), chat.body());
+                }
+                HttpResponse<String> key = gateway.post("/api/keys", "{\"name\":\"A\",\"userId\":\"" + agent + "\"}");
+                assertEquals(201, key.statusCode(), key.body());
+                assertEquals(200, gateway.send("DELETE", "/api/keys/" + json(key.body()).at("/data/id").asText(), null).statusCode());
+                assertEquals(200, gateway.send("DELETE", "/api/agents/" + agent, null).statusCode());
+                until("usage is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE agent_id = '" + agent + "'") == 2);
+                assertEquals(List.of(), log.with("permission denied"));
+            } finally {
+                s.execute(none);
+            }
         }
     }
 

@@ -117,6 +117,20 @@ class ProcessTest {
     }
 
     @Test
+    void theAdminKeyThatItMakesIsPrintedAtTheStartAndOpens() throws Exception {
+        int port = freePort();
+        Map<String, String> settings = new HashMap<>(GatewayProcess.sharedStores());
+        settings.putAll(Map.of("PORT", Integer.toString(port), "AUTH_MODE", "keys"));
+        String told = "Its admin key, made for this run and not shown again: ";
+        String admin = readTo(start(settings), told).getLast().substring(told.length());
+        HttpRequest.Builder make = HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/api/keys"))
+                .POST(HttpRequest.BodyPublishers.ofString("{\"name\":\"A\",\"userId\":\"u-" + key + "\"}"));
+        HttpClient client = HttpClient.newHttpClient();
+        assertEquals(401, client.send(make.setHeader("Authorization", "Bearer " + admin + "0").build(), HttpResponse.BodyHandlers.ofString()).statusCode());
+        assertEquals(201, client.send(make.setHeader("Authorization", "Bearer " + admin).build(), HttpResponse.BodyHandlers.ofString()).statusCode());
+    }
+
+    @Test
     void bodiesThatDoNotEndLeaveMemoryForOthers() throws Exception {
         int port = freePort();
         Process gateway = startOnSharedStores("PORT", Integer.toString(port));

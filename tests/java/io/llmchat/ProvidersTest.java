@@ -212,6 +212,8 @@ class ProvidersTest {
             HttpResponse<String> alone = own.post("/v1/chat/completions", chat(id, false));
             assertEquals(404, alone.statusCode());
             assertTrue(alone.body().contains("'anthropic' is not configured"), alone.body());
+            JsonNode status = json(own.get("/api/agents/" + id + "/status").body()).path("data");
+            assertEquals("false closed false", status.path("configured") + " " + status.path("circuitBreaker").asText() + " " + status.path("available"));
             assertEquals(200, own.send("PUT", "/api/agents/" + id, agent + ",\"fallbacks\":[\"openai/" + model + "\"]}").statusCode());
             HttpResponse<String> fallback = own.post("/v1/chat/completions", chat(id, false));
             assertEquals(200, fallback.statusCode(), fallback.body());

@@ -48,6 +48,12 @@ class RetentionTest {
             HttpResponse<String> retry = gateway.post("/api/chat/history/" + chatId + "/retry",
                     "{\"messageId\":\"" + first.path("messageId").asText() + "\"}");
             assertEquals(404, retry.statusCode(), retry.body());
+
+            String keyed = gateway.post(PATH, ask(model, null, marked), "Idempotency-Key", model).body();
+            assertTrue(keyed.contains("The answer " + marked), keyed);
+            HttpResponse<String> again = gateway.post(PATH, ask(model, null, marked), "Idempotency-Key", model);
+            assertEquals("true", again.headers().firstValue("idempotent-replayed").orElse("is not kept for its key"));
+            assertEquals(keyed, again.body());
         }
     }
 

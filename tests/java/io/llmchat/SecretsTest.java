@@ -16,6 +16,8 @@ import io.llmchat.support.TestGateway;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.SQLException;
 import java.util.ArrayList;
@@ -96,6 +98,15 @@ class SecretsTest {
         context.getConfiguration().getRootLogger().removeAppender("secrets");
         Configurator.setLevel("io.llmchat", Level.INFO);
         context.updateLoggers();
+    }
+
+    @Test
+    void whatPostgresWritesDownOfAnErrorHasNoRow() throws Exception {
+        try (Connection c = gateway.bean(DataSource.class).getConnection(); var s = c.createStatement(); var row = s.executeQuery("SHOW log_error_verbosity")) {
+            assertTrue(row.next());
+            assertEquals("terse", row.getString(1));
+        }
+        assertTrue(Files.readString(Path.of("deploy/postgres/postgresql.conf")).contains("\nlog_error_verbosity = terse\n"));
     }
 
     /** Everything about a response; {@code told} is what its caller may see. */

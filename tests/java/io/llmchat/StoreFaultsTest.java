@@ -10,12 +10,15 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.http.Memory;
 import io.llmchat.store.Postgres;
 import io.llmchat.store.Redis;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FullMemory;
 import io.llmchat.support.Logs;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.OwnStores.Restart;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
@@ -358,6 +361,46 @@ class StoreFaultsTest {
         until("it is back", () -> gateway.post("/api/chat/completions", nativeChat("demo", false)).statusCode() == 200);
     }
 
+    /** Another instance on the same stores. */
+    private TestGateway another() throws Exception {
+        return TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()));
+    }
+
+    @Test
+    void aKeyThatIsRevokedWhileRedisIsAwayIsSoonOfNoUseAnywhere() throws Exception {
+        try (TestGateway other = another()) {
+            JsonNode key = json(gateway.post("/api/keys", "{\"name\":\"A\",\"userId\":\"ada\"}").body()).path("data");
+            String[] shown = {"Authorization", "Bearer " + key.path("key").asText()};
+            assertEquals(200, gateway.get("/v1/models", shown).statusCode());
+            assertEquals(200, other.get("/v1/models", shown).statusCode());
+            stores.killRedis();
+            assertEquals(200, gateway.send("DELETE", "/api/keys/" + key.path("id").asText(), null).statusCode());
+            until("the other one refuses it", () -> other.get("/v1/models", shown).statusCode() == 401);
+            assertEquals(401, gateway.get("/v1/models", shown).statusCode());
+        }
+    }
+
+    @Test
+    void whereAnAnswerIsMadeCannotBeToldWithoutRedisAndThatIsSaid() throws Exception {
+        try (TestGateway other = another(); Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + slow, true))) {
+            String id = stream.lineWith("id: ").replaceAll("id: |:\\d+$", "");
+            String path = "/api/chat/completions/" + id;
+            assertEquals(404, other.get(path + "0").statusCode(), "with Redis it can be told");
+            stores.pauseRedis();
+            try {
+                HttpResponse<String> untold = other.get(path, "Last-Event-ID", id + ":1");
+                assertEquals(503, untold.statusCode(), untold.body());
+                assertEquals("STORE_UNAVAILABLE", json(untold.body()).path("code").asText());
+                assertEquals("1", untold.headers().firstValue("retry-after").orElseThrow());
+            } finally {
+                stores.resumeRedis();
+            }
+            until("Redis is used again", () -> other.bean(Redis.class).available());
+            go.set(true);
+            until("it can be told again", () -> other.get(path, "Last-Event-ID", id + ":1").body().contains("event: end"));
+        }
+    }
+
     @Test
     void anAnswerOfDifysReachesItsCallerThoughItsConversationCannotBeKept() throws Exception {
         CountDownLatch asked = whenToldTo(gateway, "", call -> {
@@ -457,9 +500,14 @@ class StoreFaultsTest {
                 assertEquals(200, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
                 until("nobody takes it", () -> logs.text().split("On delivery attempt: 0 ", -1).length > tried);
             }
+            try (FullMemory none = new FullMemory(Memory.USAGE)) {
+                assertEquals(200, gateway.post(PATH, chat("openai/lost-" + model, false)).statusCode());
+                until("it is said that there is no room", () -> logs.text().contains("Usage is lost"));
+            }
         }
         postgres.again();
         until("PostgreSQL is used again", () -> gateway.bean(Postgres.class).available());
         until("all of it is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 3);
+        assertEquals(0, gateway.count("SELECT count(*) FROM usage_records WHERE model = 'lost-" + model + "'"));
     }
 }
