@@ -14,6 +14,7 @@ import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
+import io.llmchat.wire.OpenAiRequests;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.util.Arrays;
@@ -39,6 +40,8 @@ final class OpenAiWriter implements AnswerWriter {
     private final Map<Integer, Integer> details = new HashMap<>();
     /** The thoughts since the last signature, by choice: it is under these alone, as the caller is to send them back. */
     private final Map<Integer, StringBuilder> thoughts = new HashMap<>();
+    /** How many characters of its text were told, by choice. */
+    private final Map<Integer, Integer> said = new HashMap<>();
     private String model;
     private boolean usageSent;
     private int n;
@@ -86,18 +89,24 @@ final class OpenAiWriter implements AnswerWriter {
         if (!m.reasoning().isEmpty()) {
             json.put("reasoning_content", m.reasoning());
         }
+        int before = 0;
         for (Part part : m.parts()) {
             switch (part) {
+                case Part.Text t -> before += t.text().length();
                 case Part.Refusal r -> json.put("refusal", json.path("refusal").asText("") + r.text());
                 case Part.ToolCall call -> json.withArray("tool_calls").addObject().put("id", call.id()).put("type", "function")
                         .putObject("function").put("name", call.name()).put("arguments", call.arguments());
-                case Part.Reasoning r when r.signature() != null -> json.withArray("reasoning_details").addObject()
-                        .put("type", "reasoning.text").put("text", r.text()).put("signature", r.signature());
-                case Part.SealedReasoning s -> json.withArray("reasoning_details").addObject()
-                        .put("type", "reasoning.encrypted").put("data", s.data());
+                case Part.Reasoning r when r.signature() != null -> detail(json, "text", before).put("text", r.text())
+                        .put("signature", r.signature());
+                case Part.SealedReasoning s -> detail(json, "encrypted", before).put("data", s.data());
                 default -> { }
             }
         }
+    }
+
+    private static ObjectNode detail(ObjectNode json, String type, int before) {
+        ObjectNode detail = json.withArray("reasoning_details").addObject().put("type", "reasoning." + type);
+        return before > 0 ? detail.put(OpenAiRequests.OFFSET, before) : detail;
     }
 
     /** Usage as OpenAI says it; what was only estimated says so. */
@@ -158,7 +167,10 @@ final class OpenAiWriter implements AnswerWriter {
 
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
-            case AnswerPart.Text t -> text(t.choice(), "content", t.text(), out);
+            case AnswerPart.Text t -> {
+                said.merge(t.choice(), t.text().length(), Integer::sum);
+                text(t.choice(), "content", t.text(), out);
+            }
             case AnswerPart.Reasoning r -> {
                 thoughts.computeIfAbsent(r.choice(), c -> new StringBuilder()).append(r.text());
                 text(r.choice(), "reasoning_content", r.text(), out);
@@ -198,7 +210,9 @@ final class OpenAiWriter implements AnswerWriter {
     private Buffer details(int choice, String type, Buffer out) {
         // who puts the chunks together goes by the index, and openai-python insists on one
         int index = details.merge(choice, 1, Integer::sum) - 1;
-        return open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"reasoning." + type + "\",");
+        int before = said.getOrDefault(choice, 0);
+        return open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"reasoning." + type + "\","
+                + (before > 0 ? "\"" + OpenAiRequests.OFFSET + "\":" + before + "," : ""));
     }
 
     private Buffer open(int choice, Buffer out) {

@@ -27,6 +27,11 @@ public final class OpenAiRequests {
             "function_call", "stream", "stream_options");
     /** The member for thoughts that are proved or sealed, as OpenRouter has it. */
     private static final String DETAILS = "reasoning_details";
+    /**
+     * Of an entry of {@code reasoning_details}: how many characters (UTF-16) of the {@code content} had been said before.
+     * Claude takes its thoughts back only where they stood.
+     */
+    public static final String OFFSET = "content_offset";
     /** Content that only OpenAI has. */
     private static final Set<String> OWN = Set.of("file", "input_audio");
     /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
@@ -112,14 +117,26 @@ public final class OpenAiRequests {
     private static Message message(JsonNode m) {
         String name = m.path("name").textValue();
         List<Part> parts = new ArrayList<>();
+        String text = m.path("content").textValue();
+        int placed = 0;
         if (m.path(DETAILS).isArray()) {
-            m.path(DETAILS).forEach(d -> parts.add(d.path("data").isTextual()
-                    ? new Part.SealedReasoning(d.path("data").asText())
-                    : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").textValue())));
+            for (JsonNode d : m.path(DETAILS)) {
+                int at = d.path(OFFSET).asInt();
+                if (text != null && at > placed && at <= text.length()) {
+                    parts.add(new Part.Text(text.substring(placed, at)));
+                    placed = at;
+                }
+                parts.add(d.path("data").isTextual() ? new Part.SealedReasoning(d.path("data").asText())
+                        : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").textValue()));
+            }
         } else if (m.path("reasoning_content").isTextual()) {
             parts.add(new Part.Reasoning(m.path("reasoning_content").asText(), null));
         }
-        parts.addAll(content(m.path("content")));
+        if (placed == 0) {
+            parts.addAll(content(m.path("content")));
+        } else if (placed < text.length()) {
+            parts.add(new Part.Text(text.substring(placed)));
+        }
         if (m.path("refusal").isTextual()) {
             parts.add(new Part.Refusal(m.path("refusal").asText()));
         }
