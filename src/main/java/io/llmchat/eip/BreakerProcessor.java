@@ -7,7 +7,9 @@ import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
 import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import io.llmchat.chat.Chat;
+import io.llmchat.chat.ClientGone;
 import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Target;
 import io.llmchat.llm.Breakers;
 import java.time.Duration;
@@ -34,14 +36,15 @@ import org.apache.camel.spi.IdAware;
 import org.apache.camel.spi.RouteIdAware;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
 import org.apache.camel.support.service.ServiceHelper;
+import org.apache.camel.util.ObjectHelper;
 
 /**
  * The {@code circuitBreaker} EIP around a call that nobody waits for. Camel's own keeps a thread while what it guards
  * works, and makes a copy of the exchange; this one judges the call when it has ended. Where it guards a call of a model,
  * a chat has the breaker of the model that it asks, so that the outage of one model does not shut its provider's others;
- * there one failure of a probe opens it again. What else it guards has the breaker of the definition, as Camel documents
- * it. What is raised passes, also what the breaker does not count; a full bulkhead before a model is a
- * {@link ProviderRefusal}.
+ * there one failure of a probe opens it again, and what is not the provider's fault does not count. What else it guards
+ * has the breaker of the definition, as Camel documents it. What is raised passes, also what the breaker does not count;
+ * a full bulkhead before a model is a {@link ProviderRefusal}.
  *
  * <p>A breaker with {@code onFallback}, a time limit (which none of a model may have), a bulkhead that is waited for, or
  * that passes over what it does not let through, is left to Camel's, on a thread of its own.
@@ -50,6 +53,9 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
 
     /** The kamelets of providers, by what their names end with, and what is in them. */
     private static final Pattern MODEL = Pattern.compile("kamelet:(//)?[^/?]+-chat-action([/?].*)?|llm:.*", Pattern.DOTALL);
+    /** What is not a provider's fault, whatever its route says. */
+    private static final List<Class<? extends Exception>> NOT_ITS_FAULT =
+            List.of(ProviderRefusal.class, RequestRejected.class, ClientGone.class, BulkheadFullException.class);
 
     private final ResilienceProcessor configured;
     private final CircuitBreakerDefinition definition;
@@ -190,7 +196,8 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             return;
         }
         TimeUnit unit = breaker.getTimestampUnit();
-        if (failure != null && counts.getIgnoreExceptionPredicate().test(failure)) {
+        if (failure != null && (breakers != null && NOT_ITS_FAULT.stream().anyMatch(type -> ObjectHelper.getException(type, failure) != null)
+                || counts.getIgnoreExceptionPredicate().test(failure))) {
             breaker.releasePermission();
         } else if (failure == null || !counts.getRecordExceptionPredicate().test(failure)) {
             breaker.onSuccess(took, unit);
