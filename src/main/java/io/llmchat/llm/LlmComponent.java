@@ -18,6 +18,7 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.apache.camel.CamelContext;
 import org.apache.camel.Endpoint;
 import org.apache.camel.support.CamelContextHelper;
 import org.apache.camel.support.DefaultComponent;
@@ -48,6 +49,11 @@ public final class LlmComponent extends DefaultComponent {
     private long heartbeat = 15_000;
     private int maxAnswer = 16_777_216;
     private int maxEvent = 1_048_576;
+
+    /** That of a version of the routes. */
+    public static LlmComponent of(CamelContext context) {
+        return context.getComponent("llm", LlmComponent.class);
+    }
 
     @Override
     protected Endpoint createEndpoint(String uri, String remaining, Map<String, Object> parameters) throws Exception {
