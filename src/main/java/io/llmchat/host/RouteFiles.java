@@ -56,8 +56,13 @@ final class RouteFiles {
         if (!editable()) {
             return PACKAGED;
         }
-        List<Path> routes = routeFiles();
-        for (Path file : all()) {
+        List<Path> all = all();
+        List<Path> routes = all.stream().filter(f -> f.toString().endsWith(".camel.yaml") && !f.equals(folder.resolve(BEANS))).toList();
+        if (routes.stream().noneMatch(f -> f.getParent().equals(folder))) {
+            throw new IOException("There are no route files (*.camel.yaml) in " + folder
+                    + "; './llmchat routes export' writes the packaged ones.");
+        }
+        for (Path file : all) {
             if (!Files.isReadable(file)) {
                 throw new IOException(folder.relativize(file) + " cannot be read.");
             }
@@ -68,17 +73,6 @@ final class RouteFiles {
     /** Where Camel finds the kamelets. */
     String kamelets() {
         return editable() ? "file:" + folder.resolve("kamelets") + "," + PACKAGED_KAMELETS : PACKAGED_KAMELETS;
-    }
-
-    private List<Path> routeFiles() throws IOException {
-        List<Path> files = new ArrayList<>(list(folder, ".camel.yaml"));
-        files.remove(folder.resolve(BEANS));
-        if (files.isEmpty()) {
-            throw new IOException("There are no route files (*.camel.yaml) in " + folder
-                    + "; './llmchat routes export' writes the packaged ones.");
-        }
-        files.addAll(list(folder.resolve("providers"), ".camel.yaml"));
-        return files;
     }
 
     /** All files of the folder that are read, the beans included; none of the packaged ones. */
