@@ -267,11 +267,11 @@ class LiveEditingTest {
             for (Broken broken : List.of(
                     new Broken(good.replace("id: chat\n", "id: [chat\n"), 4, "expected ',' or ']'"),
                     new Broken(good.replace("steps:", "stepz:"), 8, "Unsupported field: stepz"),
-                    new Broken(good.replace("ref: readChat", "ref: nobody"), 11, "No bean could be found in the registry for: nobody"),
-                    new Broken(good.replace("direct:admit", "direkt:admit"), 10, "No endpoint could be found for: direkt://admit"),
-                    new Broken(good.replace("direct:admit", "direct:nowhere"), 10, "there is no route from direct:nowhere"),
-                    new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 14, "there is no route from direct:nowhere"),
-                    new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 14, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("ref: readChat", "ref: nobody"), 10, "No bean could be found in the registry for: nobody"),
+                    new Broken(good.replace("direct:admit", "direkt:admit"), 9, "No endpoint could be found for: direkt://admit"),
+                    new Broken(good.replace("direct:admit", "direct:nowhere"), 9, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 13, "there is no route from direct:nowhere"),
                     new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: entry,exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
@@ -414,7 +414,7 @@ class LiveEditingTest {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "ref: readChat", "ref: nobody");
         Process check = GatewayProcess.java("-Xmx200m", "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
-        GatewayProcess.readTo(check, "chat.camel.yaml:11: Route 'chat': No bean could be found in the registry for: nobody");
+        GatewayProcess.readTo(check, "chat.camel.yaml:10: Route 'chat': No bean could be found in the registry for: nobody");
         assertEquals(1, check.waitFor());
     }
 

@@ -5,11 +5,9 @@ import io.llmchat.host.RoutesRefused;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.stream.Stream;
 import sun.misc.Signal;
 
 /**
@@ -47,16 +45,8 @@ public final class CheckRoutes {
             System.out.println("The routes could not be checked: " + e.getMessage());
             code = 1;
         } finally {
-            delete(data);
+            TrainingRun.delete(data);
         }
         System.exit(interrupted.get() ? 130 : code);
-    }
-
-    private static void delete(Path folder) throws IOException {
-        try (Stream<Path> all = Files.walk(folder)) {
-            for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
-                Files.delete(path);
-            }
-        }
     }
 }

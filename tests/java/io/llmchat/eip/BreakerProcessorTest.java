@@ -10,12 +10,16 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.github.resilience4j.bulkhead.Bulkhead;
 import io.github.resilience4j.bulkhead.BulkheadFullException;
 import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
 import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import io.llmchat.chat.Candidate;
 import io.llmchat.chat.Chat;
+import io.llmchat.chat.ClientGone;
+import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Target;
 import io.llmchat.llm.Breakers;
 import io.llmchat.support.TestGateway;
@@ -29,6 +33,7 @@ import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.Exchange;
 import org.apache.camel.ExchangePropertyKey;
+import org.apache.camel.RuntimeCamelException;
 import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.apache.camel.model.Resilience4jConfigurationDefinition;
@@ -308,6 +313,17 @@ class BreakerProcessorTest {
         assertEquals(CircuitBreaker.State.HALF_OPEN, state("fake/f"));
         assertTrue(ask("direct:model", "fake/f", new IllegalStateException("down still")));
         assertEquals(CircuitBreaker.State.OPEN, state("fake/f"));
+    }
+
+    @Test
+    void whatIsNotTheProvidersFaultDoesNotCountThoughTheRouteDoesNotSaySo() throws Exception {
+        List<Exception> others = List.of(new ProviderRefusal("UPSTREAM_RATE_LIMITED", "Later."), new RequestRejected("UPSTREAM_REJECTED", "No."),
+                new ClientGone(), new RuntimeCamelException(new ClientGone()), BulkheadFullException.createBulkheadFullException(Bulkhead.ofDefaults("inner")));
+        for (Exception each : others) {
+            assertTrue(ask("direct:patient", "fake/k", each));
+        }
+        assertTrue(ask("direct:patient", "fake/k", null));
+        assertEquals(CircuitBreaker.State.CLOSED, state("fake/k"));
     }
 
     @Test

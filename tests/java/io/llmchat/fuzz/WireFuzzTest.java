@@ -45,7 +45,7 @@ class WireFuzzTest {
             Wires.of("fastgpt", Map.of()), mapped("sse"), mapped("lines"));
     private static final List<Dialect> DIALECTS = List.of(OpenAiDialect.CHAT, OpenAiDialect.EMBEDDINGS, AnthropicDialect.CHAT,
             AnthropicDialect.COUNT_TOKENS, NativeDialect.INSTANCE, ResponsesDialect.INSTANCE);
-    private static final Agent AGENT = new Agent("a", "A", "p", "m", "Be brief.", 0.5, 7, List.of(), true, null);
+    private static final Agent AGENT = new Agent("a", "p", "m", "Be brief.", 0.5, 7, List.of(), true, null);
     private static final List<byte[]> SEEDS = files();
 
     private static Wire mapped(String framing) {

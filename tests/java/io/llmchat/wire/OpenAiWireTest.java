@@ -43,7 +43,7 @@ class OpenAiWireTest {
     }
 
     private static Agent agent(String systemPrompt, Double temperature, Integer maxTokens) {
-        return new Agent("a", "A", "openai", "gpt-x", systemPrompt, temperature, maxTokens, List.of(), true, null);
+        return new Agent("a", "openai", "gpt-x", systemPrompt, temperature, maxTokens, List.of(), true, null);
     }
 
     /** What the provider is asked for a caller's request with these members beside the messages. */

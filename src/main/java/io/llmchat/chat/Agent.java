@@ -1,7 +1,6 @@
 package io.llmchat.chat;
 
 import com.fasterxml.jackson.annotation.JsonIgnoreProperties;
-import com.fasterxml.jackson.annotation.JsonInclude;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.List;
@@ -11,9 +10,8 @@ import java.util.List;
  *
  * @param fallbacks in order: {@code <provider>/<model>} or agent ids, as text or as {@code {model, …}}
  */
-@JsonInclude(JsonInclude.Include.NON_NULL)
 @JsonIgnoreProperties(ignoreUnknown = true)
-public record Agent(String id, String name, String provider, String model, String systemPrompt, Double temperature,
+public record Agent(String id, String provider, String model, String systemPrompt, Double temperature,
                     Integer maxTokens, List<JsonNode> fallbacks, @JsonProperty("isActive") boolean isActive, JsonNode rateLimit) {
 
     public Target target() {

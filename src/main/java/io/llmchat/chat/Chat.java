@@ -15,7 +15,8 @@ import org.apache.camel.Exchange;
  * One chat on its way through the routes: what was asked, whom we ask, what came of it. It is the exchange property
  * {@code chat}, shared by every copy that an EIP makes of the exchange.
  *
- * <p>Used by one thread at a time: the event loop of its client, or, where its route has to wait, one of its own.
+ * <p>Changed by one thread at a time: the event loop of its client, or, where its route has to wait, one of its own. The
+ * one that stores what there is of answers reads {@link #said}, {@link #outcome} and {@link #request} meanwhile.
  */
 public final class Chat {
 

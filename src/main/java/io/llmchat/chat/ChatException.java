@@ -1,5 +1,9 @@
 package io.llmchat.chat;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.exc.StreamConstraintsException;
+import io.llmchat.json.Json;
+import java.io.IOException;
 import java.util.List;
 
 /**
@@ -32,6 +36,19 @@ public class ChatException extends RuntimeException {
     /** A fault of the caller's input in the given field. */
     public static ChatException invalid(String field, String message) {
         return new ChatException("VALIDATION_ERROR", message, new Detail(field, message));
+    }
+
+    /** What a strict parser of {@link Json} says of a request body. */
+    public static ChatException unreadable(IOException e) {
+        if (e instanceof StreamConstraintsException) {
+            return invalid("body", "The request body has more than is read: " + Json.BOUNDS + ".");
+        }
+        if (!(e instanceof JsonProcessingException json)) {
+            return invalid("body", "The request body is not valid JSON in UTF-8.");
+        }
+        String twice = Json.duplicate(json);
+        return twice != null ? invalid(twice, twice + " is there twice.") : invalid("body", "The request body is not valid JSON (line "
+                + json.getLocation().getLineNr() + ", column " + json.getLocation().getColumnNr() + ").");
     }
 
     /** The gateway ends: another one, or this one a little later, will answer. */

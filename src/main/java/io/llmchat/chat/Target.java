@@ -3,7 +3,7 @@ package io.llmchat.chat;
 /** Whom to ask: a provider, by the name of its route file, and a model by the provider's own name for it. */
 public record Target(String provider, String model) {
 
-    /** Reads {@code <provider>/<model>}; the model may hold slashes and colons. Null if there is no slash. */
+    /** Reads {@code <provider>/<model>}; the model may hold slashes and colons. Null if there is no slash, or nothing before or after it. */
     public static Target parse(String name) {
         int slash = name.indexOf('/');
         return slash <= 0 || slash == name.length() - 1

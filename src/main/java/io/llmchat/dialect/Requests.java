@@ -1,9 +1,7 @@
 package io.llmchat.dialect;
 
 import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.json.Json;
@@ -75,14 +73,8 @@ final class Requests {
             }
             noLookalikes(members);
             return members;
-        } catch (StreamConstraintsException e) {
-            throw ChatException.invalid("body", "The request body has more than is read: " + Json.BOUNDS + ".");
-        } catch (JsonProcessingException e) {
-            String twice = Json.duplicate(e);
-            throw twice != null ? ChatException.invalid(twice, twice + " is there twice.") : ChatException.invalid("body", "The request body is not valid JSON (line " + e.getLocation().getLineNr()
-                    + ", column " + e.getLocation().getColumnNr() + ").");
         } catch (IOException e) {
-            throw ChatException.invalid("body", "The request body is not valid JSON in UTF-8.");
+            throw ChatException.unreadable(e);
         }
     }
 

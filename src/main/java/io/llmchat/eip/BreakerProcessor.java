@@ -7,7 +7,9 @@ import io.github.resilience4j.circuitbreaker.CallNotPermittedException;
 import io.github.resilience4j.circuitbreaker.CircuitBreaker;
 import io.github.resilience4j.circuitbreaker.CircuitBreakerConfig;
 import io.llmchat.chat.Chat;
+import io.llmchat.chat.ClientGone;
 import io.llmchat.chat.ProviderRefusal;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Target;
 import io.llmchat.llm.Breakers;
 import java.time.Duration;
@@ -35,12 +37,14 @@ import org.apache.camel.spi.IdAware;
 import org.apache.camel.spi.RouteIdAware;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
 import org.apache.camel.support.service.ServiceHelper;
+import org.apache.camel.util.ObjectHelper;
 
 /**
  * The {@code circuitBreaker} EIP around a call of a model, for which nobody waits. Camel's own keeps a thread while what it
  * guards works, and makes a copy of the exchange; this one judges the call when it has ended. A chat has the breaker of the
  * model that it asks, so that the outage of one model does not shut its provider's others; one failure of a probe opens it
- * again. What is raised passes, also what the breaker does not count; a full bulkhead is a {@link ProviderRefusal}.
+ * again, and what is not the provider's fault does not count. What is raised passes, also what the breaker does not count;
+ * a full bulkhead is a {@link ProviderRefusal}.
  *
  * <p>A breaker that guards something else, or has {@code onFallback} or a bulkhead that is waited for, is left to Camel's, on
  * a thread of its own.
@@ -49,16 +53,19 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
 
     /** The kamelets of providers, by what their names end with, and what is in them. */
     private static final Pattern MODEL = Pattern.compile("kamelet:(//)?[^/?]+-chat-action([/?].*)?|llm:.*", Pattern.DOTALL);
+    /** What is not a provider's fault, whatever its route says. */
+    private static final List<Class<? extends Exception>> NOT_ITS_FAULT =
+            List.of(ProviderRefusal.class, RequestRejected.class, ClientGone.class, BulkheadFullException.class);
 
     private final ResilienceProcessor configured;
     private final CircuitBreakerDefinition definition;
-    /** Null: no model is asked. */
     private final Breakers breakers;
     private final AsyncProcessor guarded;
+    /** Whether it is left to Camel's. */
     private final boolean waits;
     /** Which failures count. */
     private CircuitBreakerConfig counts;
-    /** What the breakers of models go by; null: no model is asked. */
+    /** What the breakers of models go by. */
     private CircuitBreakerConfig rules;
     private Bulkhead bulkhead;
 
@@ -69,12 +76,13 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
     BreakerProcessor(ResilienceProcessor configured, CircuitBreakerDefinition definition, Breakers breakers) {
         this.configured = configured;
         this.definition = definition;
-        this.breakers = asksModel(definition) ? breakers : null;
+        this.breakers = breakers;
+        boolean ofModel = asksModel(definition);
         List<Processor> children = configured.next();
         this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
-        this.waits = this.breakers == null || children.size() > 1 || configured.getBulkheadMaxWaitDuration() > 0;
+        this.waits = !ofModel || children.size() > 1 || configured.getBulkheadMaxWaitDuration() > 0;
         setDisabled(configured.isDisabled());
-        if (this.breakers != null && configured.isTimeoutEnabled()) {
+        if (ofModel && configured.isTimeoutEnabled()) {
             throw new IllegalArgumentException("a breaker of a model takes no timeoutEnabled, which would not end the call: a provider's"
                     + " time limits are firstTokenTimeout, idleTimeout and streamTimeout of its kamelet.");
         }
@@ -190,7 +198,8 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             return;
         }
         TimeUnit unit = breaker.getTimestampUnit();
-        if (failure != null && counts.getIgnoreExceptionPredicate().test(failure)) {
+        if (failure != null && (NOT_ITS_FAULT.stream().anyMatch(type -> ObjectHelper.getException(type, failure) != null)
+                || counts.getIgnoreExceptionPredicate().test(failure))) {
             breaker.releasePermission();
         } else if (failure == null || !counts.getRecordExceptionPredicate().test(failure)) {
             breaker.onSuccess(took, unit);

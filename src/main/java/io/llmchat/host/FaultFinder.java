@@ -134,7 +134,7 @@ final class FaultFinder {
                         "Kamelet '" + ((KameletEndpoint) endpoint).getTemplateId() + "': it has no parameter '" + unknown + "'.");
             }
         }
-        for (LlmEndpoint provider : context.getComponent("llm", LlmComponent.class).providers()) {
+        for (LlmEndpoint provider : LlmComponent.of(context).providers()) {
             String route = "direct:provider-" + provider.getProvider();
             if (!there.contains(route)) {
                 Pattern named = Pattern.compile("[?&]provider=" + Pattern.quote(provider.getProvider()) + "(&|$)");

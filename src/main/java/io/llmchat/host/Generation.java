@@ -112,7 +112,7 @@ final class Generation {
 
     /** The names of its providers. */
     Set<String> providers() {
-        return main.getCamelContext().getComponent("llm", LlmComponent.class).providers().stream().map(LlmEndpoint::getProvider)
+        return LlmComponent.of(main.getCamelContext()).providers().stream().map(LlmEndpoint::getProvider)
                 .collect(Collectors.toCollection(TreeSet::new));
     }
 

@@ -61,8 +61,13 @@ final class RouteFiles {
         if (!editable()) {
             return PACKAGED;
         }
-        List<Path> routes = routeFiles();
-        for (Path file : all()) {
+        List<Path> all = all();
+        List<Path> routes = all.stream().filter(f -> f.toString().endsWith(".camel.yaml") && !f.equals(folder.resolve(BEANS))).toList();
+        if (routes.stream().noneMatch(f -> f.getParent().equals(folder))) {
+            throw new IOException("There are no route files (*.camel.yaml) in " + folder
+                    + "; './llmchat routes export' writes the packaged ones.");
+        }
+        for (Path file : all) {
             if (!Files.isReadable(file)) {
                 throw new IOException(folder.relativize(file) + " cannot be read.");
             }
@@ -78,17 +83,6 @@ final class RouteFiles {
     /** As Camel reads it: decoded, one of several with commas between them, and perhaps a pattern. */
     private static String location(Path file) {
         return FILE + SPECIAL.matcher(file.toString()).replaceAll(c -> String.format("%%%02X", (int) c.group().charAt(0)));
-    }
-
-    private List<Path> routeFiles() throws IOException {
-        List<Path> files = new ArrayList<>(list(folder, ".camel.yaml"));
-        files.remove(folder.resolve(BEANS));
-        if (files.isEmpty()) {
-            throw new IOException("There are no route files (*.camel.yaml) in " + folder
-                    + "; './llmchat routes export' writes the packaged ones.");
-        }
-        files.addAll(list(folder.resolve("providers"), ".camel.yaml"));
-        return files;
     }
 
     /** All files of the folder that are read, the beans included; none of the packaged ones. */

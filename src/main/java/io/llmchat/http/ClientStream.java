@@ -92,6 +92,11 @@ public final class ClientStream {
         return client;
     }
 
+    /** Whether it asks for a chat: such a request's line in the log is written by its route. */
+    public boolean isChat() {
+        return Gate.isChat(request);
+    }
+
     /** The trace's span of this request; null where there are no traces. */
     public Span span() {
         return span;

@@ -191,7 +191,7 @@ public final class Gate {
         return request.path() == null ? "" : RequestHead.route(request.path());
     }
 
-    private static boolean isChat(HttpServerRequest request) {
+    static boolean isChat(HttpServerRequest request) {
         return request.method() == HttpMethod.POST && (CHATS.contains(path(request)) || path(request).endsWith("/retry"));
     }
 

@@ -4,9 +4,9 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.ThreadLocalRandom;
 
 /**
- * Ids of requests, answers and chats: 32 hex digits, of which 12 are the milliseconds since 1970 and 20 are random (the order
- * of RFC 9562's version 7, without its marks). So that the newest rows are neighbours in an index, however long it has
- * grown. Names, not secrets: they give nobody access.
+ * Ids of requests, messages, chats, agents and keys: 32 hex digits, of which 12 are the milliseconds since 1970 and 20 are
+ * random (the order of RFC 9562's version 7, without its marks). So that the newest rows are neighbours in an index,
+ * however long it has grown. Names, not secrets: they give nobody access.
  */
 public final class Ids {
 

@@ -22,7 +22,7 @@ import java.time.format.DateTimeFormatterBuilder;
 /** The one JSON reader and writer: UTF-8 only, at most 64 levels deep, numbers kept as they are written. */
 public final class Json {
 
-    public static final int MAX_DEPTH = 64;
+    private static final int MAX_DEPTH = 64;
 
     /** Names, values and brackets of which a tree is made at most: each can take some 60 bytes, whatever it takes as text. */
     public static final int MAX_TOKENS = 300_000;

@@ -18,8 +18,8 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import org.apache.camel.CamelContext;
 import org.apache.camel.Endpoint;
-import org.apache.camel.spi.Metadata;
 import org.apache.camel.support.CamelContextHelper;
 import org.apache.camel.support.DefaultComponent;
 import org.apache.camel.util.PropertiesHelper;
@@ -45,20 +45,18 @@ public final class LlmComponent extends DefaultComponent {
     private Tracing tracing;
     private Drain drain;
 
-    @Metadata
     private int connectTimeout = 2_000;
-    @Metadata
     private long firstTokenTimeout = 10_000;
-    @Metadata
     private long idleTimeout = 30_000;
-    @Metadata
     private long streamTimeout = 300_000;
-    @Metadata
     private long heartbeat = 15_000;
-    @Metadata
     private int maxAnswer = 16_777_216;
-    @Metadata
     private int maxEvent = 1_048_576;
+
+    /** That of a version of the routes. */
+    public static LlmComponent of(CamelContext context) {
+        return context.getComponent("llm", LlmComponent.class);
+    }
 
     @Override
     protected Endpoint createEndpoint(String uri, String remaining, Map<String, Object> parameters) throws Exception {
@@ -155,10 +153,6 @@ public final class LlmComponent extends DefaultComponent {
     /** All providers that routes have, by name. */
     public Collection<LlmEndpoint> providers() {
         return providers.entrySet().stream().sorted(Map.Entry.comparingByKey()).map(Map.Entry::getValue).toList();
-    }
-
-    public int getConnectTimeout() {
-        return connectTimeout;
     }
 
     public void setConnectTimeout(int connectTimeout) {

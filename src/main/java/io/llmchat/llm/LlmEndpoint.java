@@ -225,10 +225,6 @@ public final class LlmEndpoint extends DefaultEndpoint {
         throw new UnsupportedOperationException("llm: only calls providers");
     }
 
-    public String getWireName() {
-        return wireName;
-    }
-
     public String getProvider() {
         return provider;
     }
@@ -237,20 +233,12 @@ public final class LlmEndpoint extends DefaultEndpoint {
         this.provider = provider;
     }
 
-    public String getBaseUrl() {
-        return baseUrl;
-    }
-
     public void setBaseUrl(String baseUrl) {
         this.baseUrl = baseUrl;
     }
 
     public void setApiKey(String apiKey) {
         this.apiKey = apiKey;
-    }
-
-    public boolean isKeyRequired() {
-        return keyRequired;
     }
 
     public void setKeyRequired(boolean keyRequired) {

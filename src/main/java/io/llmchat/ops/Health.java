@@ -155,7 +155,7 @@ public final class Health {
 
     private static Map<String, Object> providers(Exchange exchange) {
         Map<String, Object> all = new LinkedHashMap<>();
-        exchange.getContext().getComponent("llm", LlmComponent.class).providers().forEach(p -> {
+        LlmComponent.of(exchange.getContext()).providers().forEach(p -> {
             Map<String, Object> one = new LinkedHashMap<>();
             one.put("configured", p.isConfigured());
             all.put(p.getProvider(), one);

@@ -8,6 +8,7 @@ import java.sql.SQLException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import javax.sql.DataSource;
 import org.apache.camel.Processor;
 
@@ -20,11 +21,17 @@ public final class Pool {
     private static final List<String> COLUMNS =
             List.of("db_server_connections_active", "db_server_backends", "db_server_commits", "db_server_rollbacks", "db_server_cache_hit_ratio");
 
-    private final HikariDataSource pool;
+    private final Map<String, Supplier<Number>> connections = new LinkedHashMap<>();
     private volatile Map<String, Object> server = Map.of();
 
     public Pool(DataSource dataSource, MeterRegistry meters) throws SQLException {
-        pool = dataSource.unwrap(HikariDataSource.class);
+        HikariDataSource pool = dataSource.unwrap(HikariDataSource.class);
+        HikariPoolMXBean now = pool.getHikariPoolMXBean();
+        connections.put("active", now::getActiveConnections);
+        connections.put("idle", now::getIdleConnections);
+        connections.put("waiting", now::getThreadsAwaitingConnection);
+        connections.put("max", pool::getMaximumPoolSize);
+        connections.forEach((name, count) -> Gauge.builder("db.connections." + name, count).register(meters));
         for (String column : COLUMNS) {
             Gauge.builder(column, this, p -> p.server.get(column) instanceof Number n ? n.doubleValue() : Double.NaN)
                     .description("As PostgreSQL's statistics tell it").register(meters);
@@ -42,13 +49,9 @@ public final class Pool {
 
     /** The connections of this instance: active, idle, and threads waiting for one; and how many there may be. */
     public Map<String, Object> connections() {
-        HikariPoolMXBean now = pool.getHikariPoolMXBean();
-        Map<String, Object> connections = new LinkedHashMap<>();
-        connections.put("active", now.getActiveConnections());
-        connections.put("idle", now.getIdleConnections());
-        connections.put("waiting", now.getThreadsAwaitingConnection());
-        connections.put("max", pool.getMaximumPoolSize());
-        return connections;
+        Map<String, Object> now = new LinkedHashMap<>();
+        connections.forEach((name, count) -> now.put(name, count.get()));
+        return now;
     }
 
     /** What the server told last, of all its clients; empty before the first time. */

@@ -88,7 +88,7 @@ public final class Agents {
         if (agent.path("metadata").isNull()) {
             agent.putObject("metadata");
         }
-        if (agent.hasNonNull("provider") && providers(exchange).provider(agent.get("provider").asText()) == null) {
+        if (agent.hasNonNull("provider") && LlmComponent.of(exchange.getContext()).provider(agent.get("provider").asText()) == null) {
             throw ChatException.invalid("provider", "There is no provider '" + agent.get("provider").asText() + "'.");
         }
         return agent;
@@ -183,7 +183,7 @@ public final class Agents {
     public Processor status() {
         return exchange -> {
             Agent agent = Json.MAPPER.readValue(exchange.getMessage().getBody(String.class), Agent.class);
-            LlmEndpoint provider = providers(exchange).provider(agent.provider());
+            LlmEndpoint provider = LlmComponent.of(exchange.getContext()).provider(agent.provider());
             String breaker = breakers.state(agent.target()).name();
             boolean configured = provider != null && provider.isConfigured();
             ObjectNode status = Json.MAPPER.createObjectNode().put("id", agent.id()).put("isActive", agent.isActive())
@@ -192,9 +192,5 @@ public final class Agents {
                     .put("available", agent.isActive() && configured && !breaker.equals("OPEN"));
             exchange.getMessage().setBody(status.toString());
         };
-    }
-
-    private static LlmComponent providers(Exchange exchange) {
-        return exchange.getContext().getComponent("llm", LlmComponent.class);
     }
 }

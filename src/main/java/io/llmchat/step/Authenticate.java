@@ -5,14 +5,13 @@ import io.llmchat.chat.Caller;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.ClientAddress;
 import io.llmchat.http.ClientStream;
+import io.llmchat.json.Json;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import java.security.SecureRandom;
-import java.util.HexFormat;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
 
@@ -43,8 +42,8 @@ public final class Authenticate {
         boolean local = isLoopback(host);
         this.keys = mode.isBlank() ? !local : mode.equals("keys");
         this.generated = (keys || !local) && adminKey.isBlank();
-        this.adminKey = bytes(generated ? newKey() : adminKey);
-        this.metricsToken = bytes(metricsToken);
+        this.adminKey = Json.utf8(generated ? "llmchat-admin-" + KeyHash.randomDigits() : adminKey);
+        this.metricsToken = Json.utf8(metricsToken);
         this.ring = ring;
         this.addresses = addresses;
     }
@@ -55,16 +54,6 @@ public final class Authenticate {
         } catch (UnknownHostException e) {
             throw new IllegalArgumentException("HOST is '" + host + "', which cannot be resolved.");
         }
-    }
-
-    private static String newKey() {
-        byte[] random = new byte[32];
-        new SecureRandom().nextBytes(random);
-        return "llmchat-admin-" + HexFormat.of().formatHex(random);
-    }
-
-    private static byte[] bytes(String text) {
-        return text.getBytes(StandardCharsets.UTF_8);
     }
 
     /** The admin key that was made because none was given, or null. It is to be shown once, at the start. */
@@ -128,7 +117,7 @@ public final class Authenticate {
     }
 
     private static boolean matches(byte[] expected, String given) {
-        return expected.length > 0 && given != null && MessageDigest.isEqual(expected, bytes(given));
+        return expected.length > 0 && given != null && MessageDigest.isEqual(expected, Json.utf8(given));
     }
 
     private static String given(Exchange exchange) {

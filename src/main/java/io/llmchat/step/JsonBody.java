@@ -1,8 +1,6 @@
 package io.llmchat.step;
 
 import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
@@ -30,14 +28,8 @@ final class JsonBody {
                 throw ChatException.invalid("body", "The request body must be a JSON object.");
             }
             return object;
-        } catch (StreamConstraintsException e) {
-            throw ChatException.invalid("body", "The request body has more than is read: " + Json.BOUNDS + ".");
-        } catch (JsonProcessingException e) {
-            String twice = Json.duplicate(e);
-            throw twice != null ? ChatException.invalid(twice, twice + " is there twice.")
-                    : ChatException.invalid("body", "The request body is not valid JSON.");
         } catch (IOException e) {
-            throw ChatException.invalid("body", "The request body is not valid JSON in UTF-8.");
+            throw ChatException.unreadable(e);
         }
     }
 }

@@ -47,7 +47,7 @@ public final class Targets {
     public Processor name() {
         return exchange -> {
             String given = Chat.of(exchange).request().model();
-            boolean unknown = given == null || given.isBlank() || given.indexOf('/') >= 0 && isUnknown(Target.parse(given), providers(exchange));
+            boolean unknown = given == null || given.isBlank() || given.indexOf('/') >= 0 && isUnknown(Target.parse(given), LlmComponent.of(exchange.getContext()));
             String name = unknown && !defaultModel.isBlank() ? defaultModel : given;
             if (name == null || name.isBlank()) {
                 throw new ChatException("AGENT_NOT_FOUND", "The request names no model, and there is no default.");
@@ -96,7 +96,7 @@ public final class Targets {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             chat.deadline(deadlineMillis);
-            LlmComponent providers = providers(exchange);
+            LlmComponent providers = LlmComponent.of(exchange.getContext());
             List<Candidate> candidates = new ArrayList<>();
             if (chat.agent() != null) {
                 candidates.add(new Candidate(chat.agent().target(), 0, false));
@@ -152,10 +152,6 @@ public final class Targets {
 
     private static ChatException noSuchModel(String name) {
         return new ChatException("AGENT_NOT_FOUND", "The model '" + name + "' does not exist.");
-    }
-
-    private static LlmComponent providers(Exchange exchange) {
-        return exchange.getContext().getComponent("llm", LlmComponent.class);
     }
 
     /** True if there is somebody left to ask; then the exchange property {@code provider} names the one. */

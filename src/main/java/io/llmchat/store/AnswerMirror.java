@@ -3,6 +3,7 @@ package io.llmchat.store;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Drain;
+import io.llmchat.json.Json;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.vertx.core.buffer.Buffer;
 import java.nio.charset.StandardCharsets;
@@ -153,7 +154,7 @@ public final class AnswerMirror {
     }
 
     private static byte[] lately(AnswerLog log) {
-        byte[] id = utf8(log.answerId());
+        byte[] id = Json.utf8(log.answerId());
         return Buffer.buffer().appendByte((byte) (log.isStream() ? 1 : 0)).appendUnsignedShort(id.length).appendBytes(id)
                 .appendBuffer(log.bytes()).getBytes();
     }
@@ -196,8 +197,8 @@ public final class AnswerMirror {
             if (log.isStream() && (over || log.length() > done.bytes || now - done.written > TTL / 3)) {
                 Buffer bytes = log.from(done.bytes);
                 batch.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, ADD, RScript.ReturnType.INTEGER,
-                        keys(log.answerId()), utf8(Integer.toString(done.bytes)), bytes.getBytes(), utf8(log.owner()), utf8(over ? "1" : "0"),
-                        utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
+                        keys(log.answerId()), Json.utf8(Integer.toString(done.bytes)), bytes.getBytes(), Json.utf8(log.owner()), Json.utf8(over ? "1" : "0"),
+                        Json.utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
                             if (failure != null || !Long.valueOf(1).equals(added)) {
                                 // what Redis has lost it takes at once
                                 done.written -= failure == null ? AGAIN_MILLIS : 0;
@@ -256,10 +257,6 @@ public final class AnswerMirror {
 
     private static String wanted(String answerId) {
         return keys(answerId).get(2).toString();
-    }
-
-    private static byte[] utf8(String text) {
-        return text.getBytes(StandardCharsets.UTF_8);
     }
 
     /**
@@ -327,8 +324,8 @@ public final class AnswerMirror {
     private List<byte[]> read(String answerId, String owner, long from) {
         try {
             return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, READ,
-                    RScript.ReturnType.MULTI, keys(answerId), utf8(Long.toString(from)), utf8(owner),
-                    utf8(Long.toString(WANTED_MILLIS)), utf8(Long.toString(from + MAX_READ - 1))));
+                    RScript.ReturnType.MULTI, keys(answerId), Json.utf8(Long.toString(from)), Json.utf8(owner),
+                    Json.utf8(Long.toString(WANTED_MILLIS)), Json.utf8(Long.toString(from + MAX_READ - 1))));
         } catch (RedisAway e) {
             return null;
         }

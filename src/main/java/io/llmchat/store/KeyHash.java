@@ -23,10 +23,10 @@ public final class KeyHash {
 
     /** The digits after the prefix that lists may show. */
     private static final int SHOWN = 8;
+    private static final SecureRandom RANDOM = new SecureRandom();
     private static final int RANDOM_DIGITS = 64;
     private static final int LENGTH = PREFIX.length() + RANDOM_DIGITS + 8;
 
-    private final SecureRandom random = new SecureRandom();
     /** Never fed itself: each hash is made by a copy, which is cheaper than a lock or a new one. */
     private final Mac mac;
 
@@ -52,9 +52,10 @@ public final class KeyHash {
         }
     }
 
-    private String randomDigits() {
+    /** 256 random bits in hex. */
+    public static String randomDigits() {
         byte[] bytes = new byte[RANDOM_DIGITS / 2];
-        random.nextBytes(bytes);
+        RANDOM.nextBytes(bytes);
         return HexFormat.of().formatHex(bytes);
     }
 

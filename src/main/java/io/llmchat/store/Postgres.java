@@ -176,7 +176,7 @@ public final class Postgres {
         if (Files.exists(lock) && inUse(lock)) {
             throw new IOException("Another gateway is using the data in " + folder + ". Stop it, or choose another DATA_DIR.");
         }
-        endOrphan(folder.resolve("data"));
+        Processes.endOrphan(folder.resolve("data/postmaster.pid"), "postgres", "PostgreSQL");
         // the library unpacks the server here; it also tidies the folders beside its own, so the data are not among them
         System.setProperty("ot.epg.working-dir", folder.resolve("server").toString());
         try {
@@ -197,20 +197,6 @@ public final class Postgres {
         } catch (IllegalStateException e) {
             throw new IOException("PostgreSQL does not start in " + folder + ": " + e.getMessage()
                     + " (is another gateway using this DATA_DIR?)", e);
-        }
-    }
-
-    /** Ends a server that a killed gateway left behind: a data folder can have one server only. */
-    private static void endOrphan(Path data) throws IOException {
-        Path pidFile = data.resolve("postmaster.pid");
-        if (!Files.exists(pidFile) || inUse(data.resolve("epg-lock"))) {
-            return;
-        }
-        long pid = Long.parseLong(Files.readAllLines(pidFile).get(0).trim());
-        ProcessHandle server = ProcessHandle.of(pid).orElse(null);
-        if (server != null && server.info().command().orElse("").endsWith("postgres")) {
-            LOG.info("Ending PostgreSQL {}, left behind by a gateway that was killed", pid);
-            Processes.end(server);
         }
     }
 

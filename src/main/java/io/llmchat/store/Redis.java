@@ -123,7 +123,7 @@ public final class Redis {
             lock.close();
             throw new IOException("Another gateway is using the data in " + folder + ". Stop it, or choose another DATA_DIR.");
         }
-        endOrphan(folder.resolve("redis.pid"));
+        Processes.endOrphan(folder.resolve("redis.pid"), "redis-server", "Redis");
         int free;
         try (ServerSocket probe = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             free = probe.getLocalPort();
@@ -159,17 +159,6 @@ public final class Redis {
         Path script = folder.resolve("start");
         Files.writeString(script, "#!/bin/sh\nexec setsid '" + server.toString().replace("'", "'\\''") + "' \"$@\"\n");
         return Files.setPosixFilePermissions(script, PosixFilePermissions.fromString("rwx------"));
-    }
-
-    private static void endOrphan(Path pidFile) throws IOException {
-        if (Files.exists(pidFile)) {
-            long pid = Long.parseLong(Files.readString(pidFile).trim());
-            ProcessHandle server = ProcessHandle.of(pid).orElse(null);
-            if (server != null && server.info().command().orElse("").contains("redis-server")) {
-                LOG.info("Ending Redis {}, left behind by a gateway that was killed", pid);
-                Processes.end(server);
-            }
-        }
     }
 
     public void setVertx(Vertx vertx) {

@@ -21,6 +21,11 @@ public final class WaitingInRedis extends RedisAggregationRepository {
 
     private Redis redis;
 
+    public WaitingInRedis() {
+        // as often as it takes
+        setMaximumRedeliveries(0);
+    }
+
     public void setRedis(Redis redis) {
         this.redis = redis;
         setRedisson(redis.client());
