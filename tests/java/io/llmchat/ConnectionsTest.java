@@ -3,7 +3,6 @@ package io.llmchat;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
@@ -464,16 +463,15 @@ class ConnectionsTest {
             for (int i = 0; i < 45; i++) {
                 all.add(new RawHttp(gateway.port()));
             }
-            assertTrue(all.get(44).closed());
-            until("those who say nothing are gone", () -> {
-                try (RawHttp http = new RawHttp(gateway.port())) {
-                    http.send(RawHttp.head("GET", "/health/live"));
-                    return http.read().status() == 200;
-                } catch (java.io.IOException e) {
-                    return false;
-                }
-            });
-            assertFalse(gateway.metric("llmchat_connections_refused_total") <= refused);
+            // which ones it is that are one more the event loops decide; the others are told that they are late
+            int closed = 0;
+            for (RawHttp http : all) {
+                closed += http.rest().isEmpty() ? 1 : 0;
+            }
+            // the metrics were asked for on a connection that is kept
+            assertTrue(closed == 5 || closed == 6, closed + " were closed");
+            assertEquals(200, gateway.get("/health/live").statusCode());
+            assertEquals(closed, gateway.metric("llmchat_connections_refused_total") - refused);
         } finally {
             for (RawHttp http : all) {
                 http.close();
