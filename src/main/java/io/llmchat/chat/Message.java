@@ -18,13 +18,16 @@ public record Message(Role role, List<Part> parts, String name) {
         this(role, List.of(parts), null);
     }
 
-    /** All text in it, in one piece; empty if there is none. */
+    /** All text in it, in one piece, each on a line of its own unless only thoughts stand between them; empty if there is none. */
     public String text() {
         StringBuilder text = new StringBuilder();
+        Part before = null;
         for (Part part : parts) {
             if (part instanceof Part.Text t) {
-                text.append(text.isEmpty() ? "" : "\n").append(t.text());
+                boolean goesOn = before instanceof Part.Reasoning || before instanceof Part.SealedReasoning;
+                text.append(text.isEmpty() || goesOn ? "" : "\n").append(t.text());
             }
+            before = part;
         }
         return text.toString();
     }

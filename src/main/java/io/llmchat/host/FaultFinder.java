@@ -37,7 +37,7 @@ import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 final class FaultFinder {
 
     private static final String EMPTY = "There is no route and no bean in it.";
-    private static final Pattern FILE = Pattern.compile("file:(\\S+?\\.yaml)");
+    private static final Pattern FILE = Pattern.compile("(file:\\S+?\\.yaml)");
     private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
     private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
     private static final Pattern FIELD = Pattern.compile("Unsupported field: (\\S+)");

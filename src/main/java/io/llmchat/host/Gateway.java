@@ -179,6 +179,10 @@ public final class Gateway {
         if (old.size() >= MOST_OLD) {
             LOG.warn("{} old versions of the routes have requests still; what was changed serves when one of them has ended", old.size());
             await(Long.MAX_VALUE, () -> old.size() < MOST_OLD);
+            if (old.size() >= MOST_OLD || bean(Drain.class).isClosing()) {
+                // it ends
+                return;
+            }
         }
         long started = System.nanoTime();
         try {

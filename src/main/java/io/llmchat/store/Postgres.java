@@ -16,12 +16,12 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
 import javax.sql.DataSource;
+import org.apache.camel.util.ObjectHelper;
 import org.flywaydb.core.Flyway;
 import org.flywaydb.core.api.FlywayException;
 import org.postgresql.ds.PGSimpleDataSource;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import org.springframework.core.NestedExceptionUtils;
 
 /**
  * PostgreSQL with its connection pool and its schema: the server at {@code host}, or, without one, a real server of
@@ -99,7 +99,8 @@ public final class Postgres {
                 flyway.migrate();
                 return;
             } catch (FlywayException e) {
-                if (!(NestedExceptionUtils.getRootCause(e) instanceof SQLException refused) || !LOCK_NOT_AVAILABLE.equals(refused.getSQLState())) {
+                SQLException refused = ObjectHelper.getException(SQLException.class, e);
+                if (refused == null || !LOCK_NOT_AVAILABLE.equals(refused.getSQLState())) {
                     throw e;
                 }
             }

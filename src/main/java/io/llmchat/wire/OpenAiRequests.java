@@ -313,7 +313,9 @@ public final class OpenAiRequests {
         }
         List<Part> content = new ArrayList<>();
         StringBuilder refusal = new StringBuilder();
+        boolean between = false;
         for (Part part : parts) {
+            between |= (part instanceof Part.Reasoning || part instanceof Part.SealedReasoning) && !content.isEmpty();
             switch (part) {
                 case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
                 case Part.Reasoning r -> thought(json, r, thoughts);
@@ -325,6 +327,10 @@ public final class OpenAiRequests {
                 case Part.Refusal r -> refusal.append(r.text());
                 default -> content.add(part);
             }
+        }
+        if (between && content.stream().allMatch(Part.Text.class::isInstance)) {
+            // one text, in which the model thought on the way
+            content = List.of(new Part.Text(message.text()));
         }
         json.set("content", content.isEmpty() ? Json.MAPPER.nullNode() : content(content, at));
         if (!refusal.isEmpty()) {
