@@ -311,7 +311,8 @@ class FailoverTest {
     @Test
     void whoMeetsAnOpenBreakerIsToldItsOwnTime(@TempDir Path temp) throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        routes.edit("providers/openai.camel.yaml", "resilience4jConfiguration:\n", "resilience4jConfiguration:\n              waitDurationInOpenState: 7\n");
+        routes.edit("providers/openai.camel.yaml", "            id: openai\n            steps:\n",
+                "            id: openai\n            resilience4jConfiguration: {waitDurationInOpenState: 7}\n            steps:\n");
         try (TestGateway own = TestGateway.with("llmchat.retry.max", "0", "llmchat.routes.dir", routes.folder().toString())) {
             own.provider().on(model, call -> call.error(500, "oops"));
             for (int i = 0; i < 5; i++) {
