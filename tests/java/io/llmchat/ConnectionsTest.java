@@ -272,7 +272,7 @@ class ConnectionsTest {
         CountDownLatch go = answersWhenTold("waiting");
         try (RawHttp http = new RawHttp(gateway.port())) {
             String body = chat("openai/waiting", false);
-            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+            http.send(RawHttp.post("/v1/chat/completions", body));
             http.send(RawHttp.head("GET", "/health/live").repeat(200));
             assertTrue(http.closed());
         } finally {
@@ -284,7 +284,7 @@ class ConnectionsTest {
     void moreBytesOfRequestsThanThereIsRoomForCloseTheConnection() throws Exception {
         CountDownLatch go = answersWhenTold("waiting");
         String body = chat("openai/waiting", false);
-        String first = RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body;
+        String first = RawHttp.post("/v1/chat/completions", body);
         try (FullMemory left = new FullMemory(Memory.BEHIND, 100_000);
                 RawHttp large = new RawHttp(gateway.port()); RawHttp small = new RawHttp(gateway.port())) {
             large.send(first + RawHttp.head("GET", "/health/live", "X: " + "x".repeat(16_000)).repeat(31));
@@ -313,7 +313,7 @@ class ConnectionsTest {
         String body = chat("openai/first", false);
         String next = chat("openai/second", false).replace("{", "{" + " ".repeat(400_000));
         try (RawHttp http = new RawHttp(gateway.port())) {
-            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body
+            http.send(RawHttp.post("/v1/chat/completions", body)
                     + RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + next.length()));
             Thread rest = Thread.ofVirtual().start(() -> {
                 try {
@@ -337,7 +337,7 @@ class ConnectionsTest {
         CountDownLatch go = answersWhenTold("before");
         String body = chat("openai/before", false);
         try (RawHttp http = new RawHttp(gateway.port())) {
-            http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body
+            http.send(RawHttp.post("/v1/chat/completions", body)
                     + POST + "Content-Length: 1000\r\n\r\n{");
             Thread.sleep(1_500);
             go.countDown();
@@ -356,7 +356,7 @@ class ConnectionsTest {
             String body = chat("openai/last", false);
             String second = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"demo\",\"model\":\"demo\"}";
             http.send(RawHttp.head("POST", "/v1/chat/completions", "Connection: close", "Content-Length: " + body.length()) + body
-                    + RawHttp.head("POST", "/api/agents", "Content-Length: " + second.length()) + second
+                    + RawHttp.post("/api/agents", second)
                     + RawHttp.head("POST", "/api/agents", "Content-Length: 100000000"));
             until("it was asked", () -> gateway.provider().calls("last").size() > 0);
             long before = inUse();
@@ -427,7 +427,7 @@ class ConnectionsTest {
             until("there is only the one on which this is asked", () -> gateway.metric("llmchat_connections_open") == 1);
             try (RawHttp http = new RawHttp(gateway.port())) {
                 String body = chat("openai/" + model, model.equals("endless"));
-                http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+                http.send(RawHttp.post("/v1/chat/completions", body));
                 until("it was asked", () -> gateway.provider().calls(model).size() > 0);
                 until(model + " is left", () -> gateway.metric("llmchat_connections_open") == 1);
                 if (model.equals("big")) {

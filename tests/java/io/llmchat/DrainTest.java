@@ -97,10 +97,6 @@ class DrainTest {
         assertEquals(0, new ProcessBuilder("kill", "-" + name, Long.toString(gateway.pid())).start().waitFor());
     }
 
-    private static String post(String path, String body) {
-        return RawHttp.head("POST", path, "Content-Length: " + body.length()) + body;
-    }
-
     private void itEndsWell() throws Exception {
         assertTrue(gateway.waitFor(20, TimeUnit.SECONDS));
         assertEquals(0, gateway.exitValue());
@@ -143,7 +139,7 @@ class DrainTest {
                 return response.status() == 503 && response.json().path("status").asText().equals("draining");
             });
             try (RawHttp late = new RawHttp(port)) {
-                late.send(post("/v1/chat/completions", chat("openai/fast", false)));
+                late.send(RawHttp.post("/v1/chat/completions", chat("openai/fast", false)));
                 assertEquals(200, late.read().status(), "who has not noticed is answered");
             }
             until("nobody new gets in", () -> {
@@ -156,7 +152,7 @@ class DrainTest {
                     return false;
                 }
             });
-            connection.send(post("/v1/chat/completions", chat("openai/fast", false)) + post("/v1/chat/completions", chat("openai/behind", false)));
+            connection.send(RawHttp.post("/v1/chat/completions", chat("openai/fast", false)) + RawHttp.post("/v1/chat/completions", chat("openai/behind", false)));
             RawHttp.Response last = connection.read();
             assertEquals(200, last.status());
             assertEquals("close", last.header("Connection"));

@@ -106,7 +106,7 @@ class SmugglingTest {
     void whatFollowsARequestThatIsRefusedIsNotDone() throws Exception {
         String agent = "smuggled-" + System.nanoTime();
         String body = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"demo\",\"model\":\"demo\"}";
-        String behind = RawHttp.head("POST", "/api/agents", "Content-Length: " + body.length()) + body;
+        String behind = RawHttp.post("/api/agents", body);
         for (String refused : List.of(POST + "Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
                 RawHttp.head("GET", "//health"), GET + "Host: y\r\n\r\n")) {
             assertTrue(all(refused + behind).startsWith("HTTP/1.1 400 "));

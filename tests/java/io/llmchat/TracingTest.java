@@ -97,7 +97,7 @@ class TracingTest {
             try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address()); RawHttp http = new RawHttp(gateway.port())) {
                 gateway.provider().on(model, FakeProvider.Call::hang);
                 String body = chat("openai/" + model, true);
-                http.send(RawHttp.head("POST", "/v1/chat/completions", "Content-Length: " + body.length()) + body);
+                http.send(RawHttp.post("/v1/chat/completions", body));
                 until("it is asked", () -> !gateway.provider().calls(model).isEmpty());
                 http.close();
                 assertTrue(gateway.provider().call(model).leftWithin(10_000));

@@ -45,6 +45,11 @@ public final class RawHttp implements AutoCloseable {
         in = new BufferedInputStream(socket.getInputStream());
     }
 
+    /** A POST with this body, whose characters are ASCII. */
+    public static String post(String target, String body) {
+        return head("POST", target, "Content-Length: " + body.length()) + body;
+    }
+
     /** A request head; {@code headers} are lines. */
     public static String head(String method, String target, String... headers) {
         StringBuilder head = new StringBuilder(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\n");

@@ -43,8 +43,7 @@ public final class OpenAiDialect implements Dialect {
 
     /** The name of the session is the gateway's: no provider is told it. */
     private static Prompt withoutSession(ObjectNode json) {
-        ObjectNode metadata = ((ObjectNode) json.get("metadata")).without("session_id");
-        if (metadata.isEmpty()) {
+        if (OpenAiRequests.withoutSession(json.get("metadata")) == null) {
             json.remove("metadata");
         }
         return OpenAiRequests.read(json);

@@ -19,8 +19,11 @@ final class ClaudeEffort {
     private static final Map<String, Integer> THOUGHT = Map.of("minimal", 1_024, "low", 1_024, "medium", 8_192, "high", 24_576,
             "xhigh", 24_576, "max", 24_576);
 
+    /** Tokens of an answer beside its thoughts. */
+    private static final int TEXT = 1_024;
+
     /** Tokens of an answer of a model that thinks as hard as it does by itself, for its thoughts too. */
-    static final int ROOM = 25_600;
+    static final int ROOM = THOUGHT.get("high") + TEXT;
 
     private ClaudeEffort() {
     }
@@ -58,7 +61,7 @@ final class ClaudeEffort {
         }
         if (!claude.thinksAdaptively() || !prompt.options().containsKey("max_tokens")) {
             // the answer has to fit behind the thoughts; a limit is for both, and with tokens for thoughts it must be higher
-            json.put("max_tokens", Math.max(json.path("max_tokens").asInt(), thought + 1_024));
+            json.put("max_tokens", Math.max(json.path("max_tokens").asInt(), thought + TEXT));
         }
     }
 

@@ -85,6 +85,15 @@ public final class OpenAiRequests {
         return new Prompt(messages, tools, toolChoice(allowed.isObject() ? allowed.path("mode") : choice), options);
     }
 
+    /**
+     * What {@code metadata} says beside the name of the session, which is the gateway's; null if nothing: OpenAI refuses
+     * metadata of answers that it does not store. Changes what it is given.
+     */
+    public static ObjectNode withoutSession(JsonNode metadata) {
+        ObjectNode rest = ((ObjectNode) metadata).without("session_id");
+        return rest.isEmpty() ? null : rest;
+    }
+
     static Tool tool(JsonNode f) {
         return new Tool(f.path("name").asText(), f.path("description").textValue(),
                 f.path("parameters").isObject() ? f.get("parameters") : null,

@@ -136,7 +136,10 @@ public class OpenAiWire implements Wire {
                     asked.messages(out, request.body(), value);
                 }
             } else if (name.equals("metadata") && request.chatId() != null) {
-                metadata(out, request);
+                JsonNode metadata = OpenAiRequests.withoutSession(request.member(name));
+                if (metadata != null) {
+                    out.appendString(",\"metadata\":").appendBytes(Json.write(metadata));
+                }
             } else if (name.equals(limit)) {
                 member(out, tokenLimit, request, value);
             } else if (!name.equals(MAX_TOKENS) && !name.equals(MAX_COMPLETION_TOKENS)) {
@@ -160,14 +163,6 @@ public class OpenAiWire implements Wire {
             Json.quote(out.appendString(","), member.getKey()).appendString(":").appendBytes(Json.write(member.getValue()));
         }
         return out.appendString("}");
-    }
-
-    /** What the caller said beside the session, which is ours: OpenAI refuses metadata of answers that it does not store. */
-    private static void metadata(Buffer out, ChatRequest request) {
-        ObjectNode metadata = ((ObjectNode) request.member("metadata")).without("session_id");
-        if (!metadata.isEmpty()) {
-            out.appendString(",\"metadata\":").appendBytes(Json.write(metadata));
-        }
     }
 
     /** The name of the limit that counts where the caller used both: the provider's, unless nothing stands there. */
