@@ -35,6 +35,8 @@ final class OpenAiWriter implements AnswerWriter {
     private long created = System.currentTimeMillis() / 1000;
     /** The first chunk of a provider whose bytes pass: should another provider go on, it does so under the same names. */
     private byte[] firstPassed;
+    /** How many characters of text were in those bytes. */
+    private int passed;
     private final Set<Integer> begun = new HashSet<>();
     /** How many entries of {@code reasoning_details} there were, by choice. */
     private final Map<Integer, Integer> details = new HashMap<>();
@@ -137,6 +139,7 @@ final class OpenAiWriter implements AnswerWriter {
             if (firstPassed == null) {
                 firstPassed = Arrays.copyOfRange(event.bytes(), event.from(), event.to());
             }
+            passed += event.content() == null ? 0 : event.content().length();
             if (!event.usageOnly() || request.includeUsage()) {
                 usageSent |= event.usage() != null;
                 data(out).appendBytes(event.bytes(), event.from(), event.to() - event.from())
@@ -146,6 +149,7 @@ final class OpenAiWriter implements AnswerWriter {
         }
         if (firstPassed != null && begun.add(0)) {
             underTheSameNames();
+            said.put(0, passed);
         }
         // what another provider has counted, which said so in each chunk and broke off, is not all
         usageSent &= !event.token();
