@@ -219,6 +219,11 @@ class AnswersPropertyTest {
     }
 
     @Property
+    void aWholeAnswerOfAClaudeIsReadInOpenAisWordsAsItWas(@ForAll("anthropicAnswers") List<AnswerPart> parts) {
+        assertEquals(AnswerMessage.of(parts), whole(OpenAiDialect.CHAT, OPENAI, parts));
+    }
+
+    @Property
     void aWholeAnswerInAnthropicsWordsIsReadAgainAsItWas(@ForAll("anthropicAnswers") List<AnswerPart> parts) {
         assertEquals(AnswerMessage.of(parts), whole(AnthropicDialect.CHAT, ANTHROPIC, parts));
     }

@@ -98,17 +98,12 @@ final class OpenAiWriter implements AnswerWriter {
                 case Part.Refusal r -> json.put("refusal", json.path("refusal").asText("") + r.text());
                 case Part.ToolCall call -> json.withArray("tool_calls").addObject().put("id", call.id()).put("type", "function")
                         .putObject("function").put("name", call.name()).put("arguments", call.arguments());
-                case Part.Reasoning r when r.signature() != null -> detail(json, "text", before).put("text", r.text())
+                case Part.Reasoning r when r.signature() != null -> OpenAiRequests.detail(json, "text", before).put("text", r.text())
                         .put("signature", r.signature());
-                case Part.SealedReasoning s -> detail(json, "encrypted", before).put("data", s.data());
+                case Part.SealedReasoning s -> OpenAiRequests.detail(json, "encrypted", before).put("data", s.data());
                 default -> { }
             }
         }
-    }
-
-    private static ObjectNode detail(ObjectNode json, String type, int before) {
-        ObjectNode detail = json.withArray("reasoning_details").addObject().put("type", "reasoning." + type);
-        return before > 0 ? detail.put(OpenAiRequests.OFFSET, before) : detail;
     }
 
     /** Usage as OpenAI says it; what was only estimated says so. */
