@@ -40,7 +40,7 @@ final class OpenAiWriter implements AnswerWriter {
     private final Set<Integer> begun = new HashSet<>();
     /** How many entries of {@code reasoning_details} there were, by choice. */
     private final Map<Integer, Integer> details = new HashMap<>();
-    /** The thoughts since the last signature, by choice: it is under these alone, as the caller is to send them back. */
+    /** The thoughts since the last signature or text, by choice: it is under these alone, as the caller is to send them back. */
     private final Map<Integer, StringBuilder> thoughts = new HashMap<>();
     /** How many characters of its text were told, by choice. */
     private final Map<Integer, Integer> said = new HashMap<>();
@@ -167,6 +167,7 @@ final class OpenAiWriter implements AnswerWriter {
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
             case AnswerPart.Text t -> {
+                thoughts.remove(t.choice());
                 said.merge(t.choice(), t.text().length(), Integer::sum);
                 text(t.choice(), "content", t.text(), out);
             }

@@ -35,7 +35,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
-    /** Characters of thoughts since the last signature, by choice. */
+    /** Characters of thoughts since the last signature or text, by choice. */
     private final Map<Integer, Integer> thought = new HashMap<>();
 
     OpenAiAnswers(boolean raw) {
@@ -338,7 +338,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 return;
             }
             switch (name) {
-                case "content" -> parts.add(new AnswerPart.Text(choice, text));
+                case "content" -> {
+                    thought.remove(choice);
+                    parts.add(new AnswerPart.Text(choice, text));
+                }
                 case "reasoning_content", "reasoning" -> {
                     if (!detailed) {
                         thought.merge(choice, text.length(), Integer::sum);
