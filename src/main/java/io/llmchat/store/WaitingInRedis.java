@@ -1,8 +1,11 @@
 package io.llmchat.store;
 
 import java.sql.SQLTransientConnectionException;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.WeakHashMap;
 import java.util.function.Supplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.Exchange;
@@ -21,8 +24,8 @@ public final class WaitingInRedis extends RedisAggregationRepository {
 
     private static final Logger LOG = LoggerFactory.getLogger(WaitingInRedis.class);
 
-    /** How many were taken out of Redis and have not been tried yet. */
-    private final AtomicInteger underWay = new AtomicInteger();
+    /** What was taken out of Redis and has not been tried yet; what routes that ended have left untried is not kept by it. */
+    private final Set<Exchange> underWay = Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
     private Redis redis;
     private int atOnce = 16;
 
@@ -63,8 +66,12 @@ public final class WaitingInRedis extends RedisAggregationRepository {
 
     /** Others at each look: those that fail again and again are in nobody's way. */
     private Set<String> some(String map) {
-        int room = atOnce - underWay.get();
-        return room <= 0 ? Set.of() : found(() -> getRedisson().<String, Object>getMap(map).randomKeys(room), Set.of());
+        int room = atOnce - underWay.size();
+        return room <= 0 ? Set.of() : found(() -> {
+            List<String> keys = new ArrayList<>(getRedisson().<String, Object>getMap(map).readAllKeySet());
+            Collections.shuffle(keys);
+            return Set.copyOf(keys.subList(0, Math.min(room, keys.size())));
+        }, Set.of());
     }
 
     @Override
@@ -87,11 +94,11 @@ public final class WaitingInRedis extends RedisAggregationRepository {
     }
 
     private void count(Exchange taken) {
-        underWay.incrementAndGet();
+        underWay.add(taken);
         taken.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
             @Override
             public void onDone(Exchange tried) {
-                underWay.decrementAndGet();
+                underWay.remove(taken);
             }
         });
     }
