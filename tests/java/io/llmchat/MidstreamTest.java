@@ -13,6 +13,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.chat.Chat;
 import io.llmchat.support.Answer;
+import io.llmchat.support.AnthropicScript;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
@@ -197,6 +198,22 @@ class MidstreamTest {
         on("anthropic/" + second, goesOn(TOKENS));
         assertWhole(stream());
         assertEquals("w0", spare.call(second).prefill(), "blanks at the end are not taken everywhere");
+    }
+
+    @Test
+    void aThoughtOfWhoGoesOnStandsBehindTheTextOfBoth() throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, breaks(List.of("One, ", "two"), Call::cut));
+        on("anthropic/" + second, call -> {
+            AnthropicScript.start(call);
+            AnthropicScript.text(call, 0, ", three");
+            AnthropicScript.thinking(call, 1, "Hm.", "S1");
+            AnthropicScript.text(call, 2, ", four");
+            AnthropicScript.stop(call, "end_turn");
+        });
+        Answer answer = stream();
+        assertEquals("One, two, three, four", answer.text(), answer.body());
+        assertTrue(answer.body().contains("\"content_offset\":" + "One, two, three".length() + ","), answer.body());
     }
 
     @Test

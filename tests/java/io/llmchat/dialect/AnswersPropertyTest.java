@@ -1,6 +1,7 @@
 package io.llmchat.dialect;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.chat.AnswerMessage;
 import io.llmchat.chat.AnswerPart;
@@ -20,6 +21,7 @@ import java.util.Map;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.Combinators;
+import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
@@ -186,6 +188,16 @@ class AnswersPropertyTest {
         assertEquals(AnswerMessage.of(parts), streamed(OpenAiDialect.CHAT, OPENAI, parts, 3));
     }
 
+    @Example
+    void ofThoughtsThatNobodySignedNothingIsKeptBehindAText() {
+        List<AnswerPart> parts = List.of(new AnswerPart.Text(0, "Well."), new AnswerPart.Reasoning(0, "Hm."), new AnswerPart.Text(0, "Yes."),
+                new AnswerPart.Reasoning(0, "So."), new AnswerPart.Signature(0, "S1"), new AnswerPart.Finish(0, "stop"));
+        Buffer out = Buffer.buffer();
+        writer(OpenAiDialect.CHAT).event(ChatEvent.of(parts, null), out);
+        assertTrue(out.toString().contains("\"text\":\"So.\",\"signature\":\"S1\""), out.toString());
+        assertEquals(AnswerMessage.of(parts), streamed(OpenAiDialect.CHAT, OPENAI, parts, 1));
+    }
+
     @Property
     void aStreamInAnthropicsWordsIsReadAgainAsItWas(@ForAll("anthropicAnswers") List<AnswerPart> parts) {
         assertEquals(AnswerMessage.of(parts), streamed(AnthropicDialect.CHAT, ANTHROPIC, parts, 1));
@@ -216,6 +228,11 @@ class AnswersPropertyTest {
         AnswerMessage said = AnswerMessage.of(parts).get(0);
         AnswerMessage read = whole(OpenAiDialect.CHAT, OPENAI, parts).get(0);
         assertEquals(said, read);
+    }
+
+    @Property
+    void aWholeAnswerOfAClaudeIsReadInOpenAisWordsAsItWas(@ForAll("anthropicAnswers") List<AnswerPart> parts) {
+        assertEquals(AnswerMessage.of(parts), whole(OpenAiDialect.CHAT, OPENAI, parts));
     }
 
     @Property

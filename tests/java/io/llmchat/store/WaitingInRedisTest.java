@@ -1,15 +1,22 @@
 package io.llmchat.store;
 
+import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.llmchat.support.TestGateway;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
+import org.apache.camel.builder.RouteBuilder;
 import org.apache.camel.impl.DefaultCamelContext;
+import org.apache.camel.processor.aggregate.UseLatestAggregationStrategy;
 import org.apache.camel.spi.OptimisticLockingAggregationRepository.OptimisticLockingException;
 import org.apache.camel.support.DefaultExchange;
+import org.apache.camel.support.UnitOfWorkHelper;
 import org.junit.jupiter.api.Test;
 import org.redisson.Redisson;
 import org.redisson.api.RedissonClient;
@@ -57,6 +64,73 @@ class WaitingInRedisTest {
             waiting.confirm(context, exchange.getExchangeId());
             assertEquals(Set.of(), waiting.scan(context));
         } finally {
+            client.shutdown();
+        }
+    }
+
+    @Test
+    void noMoreAreTakenThanMayBeInMemory() throws Exception {
+        RedissonClient client = client();
+        try {
+            WaitingInRedis waiting = repository(client);
+            waiting.setAtOnce(2);
+            for (String key : List.of("a", "b", "c")) {
+                waiting.add(context, key, exchange("paid"));
+            }
+            List<Exchange> taken = new ArrayList<>();
+            for (String key : waiting.getKeys()) {
+                taken.add(waiting.get(context, key));
+                waiting.remove(context, key, taken.get(taken.size() - 1));
+            }
+            assertEquals(2, taken.size());
+            assertEquals(Set.of(), waiting.getKeys());
+            assertEquals(Set.of(), waiting.scan(context));
+            tried(taken.get(0));
+            assertEquals(1, waiting.getKeys().size());
+            Exchange again = waiting.recover(context, waiting.scan(context).iterator().next());
+            assertEquals(Set.of(), waiting.getKeys());
+            tried(again);
+            assertEquals(1, waiting.getKeys().size());
+        } finally {
+            client.getKeys().delete("test:waiting", "test:waiting-completed");
+            client.shutdown();
+        }
+    }
+
+    private static void tried(Exchange exchange) {
+        UnitOfWorkHelper.doneSynchronizations(exchange, exchange.getExchangeExtension().handoverCompletions());
+    }
+
+    @Test
+    void thoseThatFailAreInNobodysWay() throws Exception {
+        RedissonClient client = client();
+        Set<String> written = ConcurrentHashMap.newKeySet();
+        try {
+            WaitingInRedis waiting = repository(client);
+            waiting.setAtOnce(2);
+            waiting.setRecoveryInterval(20);
+            context.addRoutes(new RouteBuilder() {
+                @Override
+                public void configure() {
+                    from("direct:later").aggregate(simple("${body}"), new UseLatestAggregationStrategy()).aggregationRepository(waiting)
+                            .completionInterval(20).process(tried -> {
+                                String body = tried.getIn().getBody(String.class);
+                                if (body.startsWith("refused")) {
+                                    throw new IllegalStateException(body);
+                                }
+                                written.add(body);
+                            });
+                }
+            });
+            context.start();
+            for (String body : List.of("refused 1", "refused 2", "refused 3", "a", "b", "c", "d", "e")) {
+                context.createProducerTemplate().sendBody("direct:later", body);
+            }
+            until("all others are written", () -> client.getMap("test:waiting").isEmpty() && client.getMap("test:waiting-completed").size() == 3);
+            assertEquals(Set.of("a", "b", "c", "d", "e"), written);
+        } finally {
+            context.stop();
+            client.getKeys().delete("test:waiting", "test:waiting-completed");
             client.shutdown();
         }
     }

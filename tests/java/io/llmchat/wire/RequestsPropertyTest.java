@@ -113,10 +113,20 @@ class RequestsPropertyTest {
                     }
                     return new Message(Role.ASSISTANT, all, name);
                 });
+        Arbitrary<Message> thoughtOnTheWay = Combinators.combine(parts(proven, 0), textPart(), parts(proven, 1), textPart().injectNull(0.3))
+                .as((first, text, thought, rest) -> {
+                    List<Part> all = new ArrayList<>(first);
+                    all.add(text);
+                    all.addAll(thought);
+                    if (rest != null) {
+                        all.add(rest);
+                    }
+                    return new Message(Role.ASSISTANT, all, null);
+                });
         Arbitrary<Message> result = Combinators.combine(word(), parts(textPart(), 1))
                 .as((id, content) -> new Message(Role.TOOL, new Part.ToolResult(id, content, false)));
         Arbitrary<Tool> tool = Combinators.combine(word(), text().injectNull(0.3), object().injectNull(0.3), perhaps()).as(Tool::new);
-        return Combinators.combine(Arbitraries.oneOf(said, answered, result).list().ofMaxSize(5), tool.list().ofMaxSize(2), choice(),
+        return Combinators.combine(Arbitraries.oneOf(said, answered, thoughtOnTheWay, result).list().ofMaxSize(5), tool.list().ofMaxSize(2), choice(),
                 options(Map.of("max_tokens", "7", "temperature", "0.30", "stop", "[\"a\"]", "n", "2", "seed", "-1", "user", "\"u\"",
                         "response_format", "{\"type\":\"json_object\"}", "logit_bias", "{\"5\":1}", "x_new", "[{\"a\":1e3}]",
                         "parallel_tool_calls", "false"))).as(Prompt::new);

@@ -35,10 +35,12 @@ final class OpenAiWriter implements AnswerWriter {
     private long created = System.currentTimeMillis() / 1000;
     /** The first chunk of a provider whose bytes pass: should another provider go on, it does so under the same names. */
     private byte[] firstPassed;
+    /** How many characters of text were in those bytes. */
+    private int passed;
     private final Set<Integer> begun = new HashSet<>();
     /** How many entries of {@code reasoning_details} there were, by choice. */
     private final Map<Integer, Integer> details = new HashMap<>();
-    /** The thoughts since the last signature, by choice: it is under these alone, as the caller is to send them back. */
+    /** The thoughts since the last signature or text, by choice: it is under these alone, as the caller is to send them back. */
     private final Map<Integer, StringBuilder> thoughts = new HashMap<>();
     /** How many characters of its text were told, by choice. */
     private final Map<Integer, Integer> said = new HashMap<>();
@@ -96,17 +98,12 @@ final class OpenAiWriter implements AnswerWriter {
                 case Part.Refusal r -> json.put("refusal", json.path("refusal").asText("") + r.text());
                 case Part.ToolCall call -> json.withArray("tool_calls").addObject().put("id", call.id()).put("type", "function")
                         .putObject("function").put("name", call.name()).put("arguments", call.arguments());
-                case Part.Reasoning r when r.signature() != null -> detail(json, "text", before).put("text", r.text())
+                case Part.Reasoning r when r.signature() != null -> OpenAiRequests.detail(json, "text", before).put("text", r.text())
                         .put("signature", r.signature());
-                case Part.SealedReasoning s -> detail(json, "encrypted", before).put("data", s.data());
+                case Part.SealedReasoning s -> OpenAiRequests.detail(json, "encrypted", before).put("data", s.data());
                 default -> { }
             }
         }
-    }
-
-    private static ObjectNode detail(ObjectNode json, String type, int before) {
-        ObjectNode detail = json.withArray("reasoning_details").addObject().put("type", "reasoning." + type);
-        return before > 0 ? detail.put(OpenAiRequests.OFFSET, before) : detail;
     }
 
     /** Usage as OpenAI says it; what was only estimated says so. */
@@ -137,6 +134,7 @@ final class OpenAiWriter implements AnswerWriter {
             if (firstPassed == null) {
                 firstPassed = Arrays.copyOfRange(event.bytes(), event.from(), event.to());
             }
+            passed += event.content() == null ? 0 : event.content().length();
             if (!event.usageOnly() || request.includeUsage()) {
                 usageSent |= event.usage() != null;
                 data(out).appendBytes(event.bytes(), event.from(), event.to() - event.from())
@@ -146,6 +144,7 @@ final class OpenAiWriter implements AnswerWriter {
         }
         if (firstPassed != null && begun.add(0)) {
             underTheSameNames();
+            said.put(0, passed);
         }
         // what another provider has counted, which said so in each chunk and broke off, is not all
         usageSent &= !event.token();
@@ -168,6 +167,7 @@ final class OpenAiWriter implements AnswerWriter {
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
             case AnswerPart.Text t -> {
+                thoughts.remove(t.choice());
                 said.merge(t.choice(), t.text().length(), Integer::sum);
                 text(t.choice(), "content", t.text(), out);
             }

@@ -1,12 +1,17 @@
 package io.llmchat.store;
 
 import java.sql.SQLTransientConnectionException;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
 import java.util.Set;
+import java.util.WeakHashMap;
 import java.util.function.Supplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.Exchange;
 import org.apache.camel.ExchangePropertyKey;
 import org.apache.camel.component.redis.processor.aggregate.RedisAggregationRepository;
+import org.apache.camel.support.SynchronizationAdapter;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -19,7 +24,10 @@ public final class WaitingInRedis extends RedisAggregationRepository {
 
     private static final Logger LOG = LoggerFactory.getLogger(WaitingInRedis.class);
 
+    /** What was taken out of Redis and has not been tried yet; what routes that ended have left untried is not kept by it. */
+    private final Set<Exchange> underWay = Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
     private Redis redis;
+    private int atOnce = 16;
 
     public WaitingInRedis() {
         // as often as it takes
@@ -29,6 +37,11 @@ public final class WaitingInRedis extends RedisAggregationRepository {
     public void setRedis(Redis redis) {
         this.redis = redis;
         setRedisson(redis.client());
+    }
+
+    /** So many may be in memory, about: taken out of Redis, and waiting for a PostgreSQL that is slow. */
+    public void setAtOnce(int atOnce) {
+        this.atOnce = atOnce;
     }
 
     /** @throws StoreUnavailable if Redis does not take it, as where it is full: what was to wait here PostgreSQL has not taken */
@@ -43,12 +56,22 @@ public final class WaitingInRedis extends RedisAggregationRepository {
 
     @Override
     public Set<String> getKeys() {
-        return found(() -> Set.copyOf(super.getKeys()), Set.of());
+        return some(getMapName());
     }
 
     @Override
     public Set<String> scan(CamelContext context) {
-        return found(() -> Set.copyOf(super.scan(context)), Set.of());
+        return some(getPersistentRepositoryName());
+    }
+
+    /** Others at each look: those that fail again and again are in nobody's way. */
+    private Set<String> some(String map) {
+        int room = atOnce - underWay.size();
+        return room <= 0 ? Set.of() : found(() -> {
+            List<String> keys = new ArrayList<>(getRedisson().<String, Object>getMap(map).readAllKeySet());
+            Collections.shuffle(keys);
+            return Set.copyOf(keys.subList(0, Math.min(room, keys.size())));
+        }, Set.of());
     }
 
     @Override
@@ -59,11 +82,25 @@ public final class WaitingInRedis extends RedisAggregationRepository {
     @Override
     public Exchange recover(CamelContext context, String id) {
         Exchange waited = found(() -> super.recover(context, id), null);
-        if (waited != null && waited.getProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY) == null) {
+        if (waited == null) {
+            return null;
+        }
+        if (waited.getProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY) == null) {
             // Camel counts by it, and ends the timer that recovers where it finds none
             waited.setProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY, "recovery");
         }
+        count(waited);
         return waited;
+    }
+
+    private void count(Exchange taken) {
+        underWay.add(taken);
+        taken.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
+            @Override
+            public void onDone(Exchange tried) {
+                underWay.remove(taken);
+            }
+        });
     }
 
     /** @throws OptimisticLockingException if it stays where it is, or another instance has taken it */
@@ -71,6 +108,7 @@ public final class WaitingInRedis extends RedisAggregationRepository {
     public void remove(CamelContext context, String key, Exchange exchange) {
         try {
             super.remove(context, key, exchange);
+            count(exchange);
         } catch (RuntimeException e) {
             LOG.debug("It stays in Redis for now", e);
             throw new OptimisticLockingException();

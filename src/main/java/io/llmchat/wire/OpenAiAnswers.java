@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.function.Consumer;
 
 /**
@@ -34,7 +35,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
-    /** Characters of thoughts since the last signature, by choice. */
+    /** Characters of thoughts since the last signature or text, by choice. */
     private final Map<Integer, Integer> thought = new HashMap<>();
 
     OpenAiAnswers(boolean raw) {
@@ -105,6 +106,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private boolean otherChoice;
         private boolean detailed;
         private String thoughts;
+        /** Thoughts of a whole message that had text before them, by how much; null: none. */
+        private TreeMap<Integer, List<AnswerPart>> between;
         private int texts;
         private int textLength;
         private int choices;
@@ -238,6 +241,25 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 // thoughts come before what they led to, wherever they stand in the message
                 parts.subList(at, parts.size()).sort(Comparator.comparing(part -> !thought(part)));
             }
+            if (between != null) {
+                divide(at);
+            }
+        }
+
+        /** Divides the text of the message that begins here by the thoughts that the model had on the way. */
+        private void divide(int from) {
+            int at = from;
+            while (at < parts.size() && !(parts.get(at) instanceof AnswerPart.Text)) {
+                at++;
+            }
+            for (Map.Entry<Integer, List<AnswerPart>> last : between.descendingMap().entrySet()) {
+                if (at < parts.size() && parts.get(at) instanceof AnswerPart.Text all && all.text().length() > last.getKey()) {
+                    parts.set(at, new AnswerPart.Text(choice, all.text().substring(0, last.getKey())));
+                    parts.add(at + 1, new AnswerPart.Text(choice, all.text().substring(last.getKey())));
+                }
+                parts.addAll(Math.min(at + 1, parts.size()), last.getValue());
+            }
+            between = null;
         }
 
         private static boolean thought(AnswerPart part) {
@@ -316,7 +338,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 return;
             }
             switch (name) {
-                case "content" -> parts.add(new AnswerPart.Text(choice, text));
+                case "content" -> {
+                    thought.remove(choice);
+                    parts.add(new AnswerPart.Text(choice, text));
+                }
                 case "reasoning_content", "reasoning" -> {
                     if (!detailed) {
                         thought.merge(choice, text.length(), Integer::sum);
@@ -373,14 +398,20 @@ class OpenAiAnswers implements Wire.AnswerReader {
             detailed |= complete;
             token |= !details.isEmpty();
             for (JsonNode detail : details) {
+                // in a stream they come where they stand
+                int before = whole ? detail.path(OpenAiRequests.OFFSET).asInt() : 0;
+                if (before > 0 && between == null) {
+                    between = new TreeMap<>();
+                }
+                List<AnswerPart> to = before > 0 ? between.computeIfAbsent(before, b -> new ArrayList<>()) : parts;
                 if (complete && !detail.path("text").asText().isEmpty()) {
-                    parts.add(new AnswerPart.Reasoning(choice, detail.path("text").asText()));
+                    to.add(new AnswerPart.Reasoning(choice, detail.path("text").asText()));
                 }
                 if (detail.path("signature").isTextual()) {
                     thought.remove(choice);
-                    parts.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
+                    to.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
                 } else if (detail.path("data").isTextual()) {
-                    parts.add(new AnswerPart.SealedReasoning(choice, detail.path("data").asText()));
+                    to.add(new AnswerPart.SealedReasoning(choice, detail.path("data").asText()));
                 }
             }
         }

@@ -323,18 +323,22 @@ public final class OpenAiRequests {
         List<Part> content = new ArrayList<>();
         StringBuilder refusal = new StringBuilder();
         boolean between = false;
+        int before = 0;
         for (Part part : parts) {
             between |= (part instanceof Part.Reasoning || part instanceof Part.SealedReasoning) && !content.isEmpty();
             switch (part) {
                 case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
-                case Part.Reasoning r -> thought(json, r, thoughts);
+                case Part.Reasoning r -> thought(json, r, thoughts, before);
                 case Part.SealedReasoning s -> {
                     if (thoughts.equals(DETAILS)) {
-                        json.withArray(DETAILS).addObject().put("type", "reasoning.encrypted").put("data", s.data());
+                        detail(json, "encrypted", before).put("data", s.data());
                     }
                 }
                 case Part.Refusal r -> refusal.append(r.text());
-                default -> content.add(part);
+                default -> {
+                    before += part instanceof Part.Text t ? t.text().length() : 0;
+                    content.add(part);
+                }
             }
         }
         if (between && content.stream().allMatch(Part.Text.class::isInstance)) {
@@ -357,9 +361,15 @@ public final class OpenAiRequests {
         }
     }
 
-    private static void thought(ObjectNode json, Part.Reasoning r, String thoughts) {
+    /** Adds an entry for a thought to a message, which had so many characters of text before it. */
+    public static ObjectNode detail(ObjectNode message, String type, int before) {
+        ObjectNode detail = message.withArray(DETAILS).addObject().put("type", "reasoning." + type);
+        return before > 0 ? detail.put(OFFSET, before) : detail;
+    }
+
+    private static void thought(ObjectNode json, Part.Reasoning r, String thoughts, int before) {
         if (thoughts.equals(DETAILS)) {
-            ObjectNode detail = json.withArray(DETAILS).addObject().put("type", "reasoning.text").put("text", r.text());
+            ObjectNode detail = detail(json, "text", before).put("text", r.text());
             if (r.signature() != null) {
                 detail.put("signature", r.signature());
             }
