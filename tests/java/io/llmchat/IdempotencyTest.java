@@ -6,10 +6,13 @@ import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
+import io.llmchat.store.AnswerRepository;
+import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
 import io.llmchat.support.Sse;
@@ -126,6 +129,23 @@ class IdempotencyTest {
             assertEquals("1", refused.headers().firstValue("retry-after").orElseThrow());
         }
         assertTrue(replayed(ask(PATH, chat("openai/" + model, false))));
+    }
+
+    @Test
+    void aLongAnswerThatIsKeptIsReadWhenItHasItsPlaceInMemory() throws Exception {
+        provider.on(model, call -> call.json(200, FakeProvider.completion("x".repeat(100_000))));
+        String first = ask(PATH, chat("openai/" + model, false)).body();
+        try (FullMemory less = new FullMemory(Memory.ANSWERS, 50_000)) {
+            assertEquals(503, ask(PATH, chat("openai/" + model, false)).statusCode());
+        }
+        try (FullMemory enough = new FullMemory(Memory.ANSWERS, 150_000)) {
+            for (int i = 0; i < 3; i++) {
+                TestGateway.until("its place is free again", () -> ask(PATH, chat("openai/" + model, false)).body().equals(first));
+            }
+        }
+        Kept kept = gateway.bean(AnswerRepository.class).get("anonymous " + PATH + " " + key);
+        assertNull(kept.body());
+        assertEquals(first.length(), kept.length());
     }
 
     @Test

@@ -330,7 +330,8 @@ public final class AnswerLog {
         byte[] all = events.getBytes();
         for (int i = 0; i + next.length <= all.length; i++) {
             if ((i == 0 || all[i - 1] == '\n') && java.util.Arrays.equals(all, i, i + next.length, next, 0, next.length)) {
-                return events.slice(i, all.length);
+                // what stands before it is kept no longer
+                return events.getBuffer(i, all.length);
             }
         }
         return Buffer.buffer();
@@ -364,6 +365,10 @@ public final class AnswerLog {
                         if (over) {
                             done.completeExceptionally(failure);
                         }
+                        return;
+                    }
+                    if (!stream && !Memory.takeAnswer(length)) {
+                        lose();
                         return;
                     }
                     next = next();
@@ -400,11 +405,8 @@ public final class AnswerLog {
 
         private void send(Buffer next) {
             if (!stream) {
-                if (next.length() > Memory.SMALL && Memory.ANSWERS.isFull()) {
-                    lose();
-                    return;
-                }
                 client.json(200, next);
+                Memory.giveAnswer(next.length());
                 done.complete(null);
                 return;
             }

@@ -150,7 +150,7 @@ public final class AnswerMirror {
         }
         Buffer all = Buffer.buffer(found);
         int body = 3 + all.getUnsignedShort(1);
-        return new Kept(null, all.getString(3, body), all.getBytes(body, all.length()), all.getByte(0) == 1, null, false);
+        return new Kept(null, null, all.getString(3, body), all.length() - body, all.getBytes(body, all.length()), all.getByte(0) == 1, null, false);
     }
 
     private static byte[] lately(AnswerLog log) {

@@ -1,6 +1,7 @@
 package io.llmchat.store;
 
 import io.llmchat.chat.Chat;
+import io.llmchat.http.Memory;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -14,6 +15,7 @@ import javax.sql.DataSource;
 import org.apache.camel.Exchange;
 import org.apache.camel.spi.IdempotentRepository;
 import org.apache.camel.support.service.ServiceSupport;
+import org.postgresql.PGStatement;
 
 /**
  * Answers by idempotency key and by answer id, in PostgreSQL: who is answering, and, when it is complete, what was
@@ -26,11 +28,12 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     /**
      * A kept answer.
      *
-     * @param body null while it is still being made
+     * @param length of its body, in bytes; -1: it is still being made
+     * @param body null also where it is long: {@link AnswerRepository#body} has it, for whom there is room
      * @param stream whether it was given as a stream
      * @param claimed whether somebody is making it
      */
-    public record Kept(byte[] fingerprint, String answerId, byte[] body, boolean stream, String owner, boolean claimed) {
+    public record Kept(String key, byte[] fingerprint, String answerId, int length, byte[] body, boolean stream, String owner, boolean claimed) {
     }
 
     private final WatchedPool database;
@@ -182,14 +185,34 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     }
 
     private Kept find(String column, String value) {
-        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
-                "SELECT fingerprint, answer_id, body, coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?"
-                        // of an answer whose claim could not be given up there are two
-                        + " ORDER BY body IS NULL LIMIT 1")) {
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("SELECT key, fingerprint, answer_id,"
+                + " coalesce(octet_length(body), -1), CASE WHEN octet_length(body) <= " + Memory.SMALL + " THEN body END,"
+                + " coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?"
+                // of an answer whose claim could not be given up there are two
+                + " ORDER BY body IS NULL LIMIT 1")) {
             s.setString(1, value);
             try (ResultSet row = s.executeQuery()) {
-                return row.next() ? new Kept(row.getBytes(1), row.getString(2), row.getBytes(3), row.getBoolean(4), row.getString(5),
-                        row.getBoolean(6)) : null;
+                return row.next() ? new Kept(row.getString(1), row.getBytes(2), row.getString(3), row.getInt(4), row.getBytes(5),
+                        row.getBoolean(6), row.getString(7), row.getBoolean(8)) : null;
+            }
+        } catch (SQLException e) {
+            throw new StoreUnavailable(e);
+        }
+    }
+
+    /** The body of a kept answer; null: it has been removed since. */
+    public byte[] body(Kept kept) {
+        if (kept.body != null) {
+            return kept.body;
+        }
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
+                "SELECT body FROM answers WHERE key = ? AND answer_id = ?")) {
+            // as bytes: their digits, which would come the first few times, take two more times the memory
+            s.unwrap(PGStatement.class).setPrepareThreshold(-1);
+            s.setString(1, kept.key);
+            s.setString(2, kept.answerId);
+            try (ResultSet row = s.executeQuery()) {
+                return row.next() ? row.getBytes(1) : null;
             }
         } catch (SQLException e) {
             throw new StoreUnavailable(e);
