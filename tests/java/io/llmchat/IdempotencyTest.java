@@ -131,10 +131,15 @@ class IdempotencyTest {
         assertTrue(replayed(ask(PATH, chat("openai/" + model, false))));
     }
 
+    private static void untilNoAnswerHasAPlace() throws Exception {
+        TestGateway.until("all that were given are taken", () -> hasRoom(Memory.ANSWERS, Integer.MAX_VALUE));
+    }
+
     @Test
     void aLongAnswerThatIsKeptIsReadWhenItHasItsPlaceInMemory() throws Exception {
         provider.on(model, call -> call.json(200, FakeProvider.completion("x".repeat(100_000))));
         String first = ask(PATH, chat("openai/" + model, false)).body();
+        untilNoAnswerHasAPlace();
         try (FullMemory less = new FullMemory(Memory.ANSWERS, 50_000)) {
             assertEquals(503, ask(PATH, chat("openai/" + model, false)).statusCode());
         }
@@ -469,11 +474,15 @@ class IdempotencyTest {
 
     /** Whether no request is in progress whose body is long. */
     private static boolean noLongBody() {
-        boolean none = Memory.LARGE_BODIES.take(Integer.MAX_VALUE, 0);
-        if (none) {
-            Memory.LARGE_BODIES.give(Integer.MAX_VALUE);
+        return hasRoom(Memory.LARGE_BODIES, Integer.MAX_VALUE);
+    }
+
+    private static boolean hasRoom(Memory memory, int bytes) {
+        boolean room = memory.take(bytes, 0);
+        if (room) {
+            memory.give(bytes);
         }
-        return none;
+        return room;
     }
 
     @Test
@@ -605,6 +614,24 @@ class IdempotencyTest {
             assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = '" + full + "' AND body IS NOT NULL"));
         } finally {
             gateway.execute("DROP FUNCTION " + slow + " CASCADE");
+        }
+    }
+
+    @Test
+    void aLongAnswerHasItsPlaceInMemoryWhileItWaitsToBeKept() throws Exception {
+        untilNoAnswerHasAPlace();
+        try (Connection other = gateway.bean(DataSource.class).getConnection(); FullMemory left = new FullMemory(Memory.ANSWERS, 300_000)) {
+            other.setAutoCommit(false);
+            provider.on(model, call -> {
+                other.createStatement().execute("SELECT FROM answers WHERE key LIKE '%" + key + "' FOR UPDATE");
+                call.json(200, FakeProvider.completion("x".repeat(100_000)));
+            });
+            CompletableFuture<HttpResponse<String>> answer = asked(gateway);
+            TestGateway.until("it waits", () -> gateway.count("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0);
+            assertFalse(hasRoom(Memory.ANSWERS, 250_000));
+            other.rollback();
+            assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
+            TestGateway.until("its place is free again", () -> hasRoom(Memory.ANSWERS, 250_000));
         }
     }
 

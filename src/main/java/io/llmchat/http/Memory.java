@@ -50,7 +50,7 @@ public enum Memory {
     }
 
     /** Takes it also if there is no room: of what is there already. */
-    static void holdAnswer(int length) {
+    public static void holdAnswer(int length) {
         if (length > SMALL) {
             ANSWERS.taken.addAndGet(length);
         }

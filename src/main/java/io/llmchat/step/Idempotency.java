@@ -312,6 +312,7 @@ public final class Idempotency {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             deliver(chat);
+            chat.heldAnswer(null);
             AnswerLog log = chat.log();
             if (log == null) {
                 return;
@@ -352,9 +353,9 @@ public final class Idempotency {
             return;
         }
         if (chat.client().committed()) {
-            chat.client().end(Buffer.buffer(held));
+            chat.client().end(Bytes.buffer(held));
         } else {
-            chat.client().json(200, Buffer.buffer(held));
+            chat.client().json(200, Bytes.buffer(held));
         }
     }
 }
