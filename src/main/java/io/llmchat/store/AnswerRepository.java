@@ -21,7 +21,7 @@ import org.postgresql.PGStatement;
  * Answers by idempotency key and by answer id, in PostgreSQL: who is answering, and, when it is complete, what was
  * answered. Camel's own repositories keep keys only; the answer to repeat is kept here. A claim is a lease: it is
  * renewed while its answer is made, and can be taken over when its instance has died; but not just after PostgreSQL was
- * away, when nobody could renew. Safe for all threads.
+ * away, or its table locked, when nobody could renew. Safe for all threads.
  */
 public final class AnswerRepository extends ServiceSupport implements IdempotentRepository {
 
@@ -41,6 +41,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
     private final Map<String, Claim> claims = new ConcurrentHashMap<>();
+    /** When PostgreSQL last refused to renew the claims of this instance. */
+    private volatile long refusedAt;
 
     /** @param by the id of the exchange that makes the answer */
     private record Claim(String by, byte[] fingerprint, String answerId, String owner) {
@@ -58,6 +60,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         }
         this.keep = Duration.ofHours(keepHours);
         this.lease = Duration.ofMillis(leaseMillis);
+        this.refusedAt = System.nanoTime() - lease.toNanos();
     }
 
     /**
@@ -80,8 +83,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 WHERE answers.body IS NULL AND answers.claimed_until < now() AND ?
                 OR answers.created_at < now() - make_interval(secs => ?)
                 """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
-                // who is alive renews three times in a lease
-                database.availableFor(lease.dividedBy(2)), keep.toSeconds()) == 1;
+                // who is alive renews three times in a lease: a lock may end a third of one after it was met here, and he comes a third later
+                database.availableFor(lease.dividedBy(2)) && System.nanoTime() - refusedAt > lease.toNanos(), keep.toSeconds()) == 1;
         if (first) {
             claims.put(key, new Claim(exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId()));
         }
@@ -107,12 +110,12 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         claims.computeIfPresent(key, (k, is) -> is.by.equals(claim) ? null : is);
     }
 
-    /** Renews the claims of all answers that are being made here, and makes anew what PostgreSQL has lost in a crash. */
+    /**
+     * Renews the claims of all answers that are being made here, and makes anew what PostgreSQL has lost in a crash. It asks
+     * also where there are none: whether others could renew theirs is to be known.
+     */
     public void renew() {
         Map<String, Claim> now = Map.copyOf(claims);
-        if (now.isEmpty()) {
-            return;
-        }
         Set<String> lost = new HashSet<>(now.keySet());
         try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("""
                 UPDATE answers SET claimed_until = now() + make_interval(secs => ?)
@@ -127,6 +130,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 }
             }
         } catch (SQLException e) {
+            refusedAt = System.nanoTime();
             throw new StoreUnavailable(e);
         }
         lost.forEach(key -> claimAnew(key, now.get(key)));
