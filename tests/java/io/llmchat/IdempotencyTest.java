@@ -15,6 +15,7 @@ import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.InputStream;
@@ -319,6 +320,52 @@ class IdempotencyTest {
             }
             assertEquals(1, provider.calls(model).size());
         }
+    }
+
+    @Test
+    void whoJoinsALongStreamHasItInPiecesThatAreNotLong() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 100; i++) {
+                call.text("x".repeat(8_000));
+            }
+            go.await(10, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        String body = chat("openai/" + model, true);
+        String request = RawHttp.head("POST", PATH, "Idempotency-Key: " + key, "Connection: close", "Content-Length: " + body.length()) + body;
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1");
+                Sse first = new Sse(gateway.port(), PATH, body, "\r\nIdempotency-Key: " + key);
+                RawHttp here = new RawHttp(gateway.port()); RawHttp elsewhere = new RawHttp(other.port())) {
+            for (int i = 0; i < 100; i++) {
+                first.lineWith("xxx");
+            }
+            var mirrored = gateway.bean(RedissonClient.class).getBucket("llmchat:answer:{" + answerId(key) + "}");
+            TestGateway.until("all of it is in Redis", () -> mirrored.size() > 800_000);
+            for (RawHttp joined : List.of(here, elsewhere)) {
+                joined.send(request);
+                TestGateway.until("it has joined", joined::answered);
+            }
+            go.countDown();
+            for (RawHttp joined : List.of(here, elsewhere)) {
+                List<Integer> chunks = chunks(joined.rest());
+                assertTrue(chunks.stream().mapToInt(c -> c).sum() > 800_000);
+                assertTrue(chunks.stream().allMatch(c -> c <= Memory.SMALL), chunks::toString);
+            }
+        }
+    }
+
+    /** How long the chunks of a response are. */
+    private static List<Integer> chunks(String response) {
+        List<Integer> chunks = new ArrayList<>();
+        for (int at = response.indexOf("\r\n\r\n") + 4; at < response.length();) {
+            int line = response.indexOf("\r\n", at);
+            chunks.add(Integer.parseInt(response.substring(at, line), 16));
+            at = line + chunks.getLast() + 4;
+        }
+        return chunks;
     }
 
     @Test

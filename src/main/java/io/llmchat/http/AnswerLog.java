@@ -234,9 +234,13 @@ public final class AnswerLog {
 
     /** What there is of it behind so many bytes. */
     public synchronized Buffer from(int bytes) {
-        Buffer all = Buffer.buffer(length - bytes);
+        return from(bytes, length);
+    }
+
+    private Buffer from(int bytes, int most) {
         int skip = bytes;
-        int left = length;
+        int left = bytes + Math.min(length - bytes, most);
+        Buffer all = Buffer.buffer(left - bytes);
         for (Block block : blocks) {
             int filled = Math.min(left, block.length);
             if (skip < filled) {
@@ -390,16 +394,16 @@ public final class AnswerLog {
             }
         }
 
+        /** What comes next, of a stream not so much that it would have the time of an answer in one piece; null: nothing more yet. */
         private Buffer next() {
-            if (at < 0) {
-                at = length;
-                return stream ? after(bytes(), answerId, event) : bytes();
-            }
             if (at == length) {
                 return null;
             }
-            Buffer more = from(at);
-            at = length;
+            if (at < 0) {
+                at = event == 0 ? 0 : length - after(bytes(), answerId, event).length();
+            }
+            Buffer more = from(at, stream ? Memory.SMALL : length);
+            at += more.length();
             return more;
         }
 
