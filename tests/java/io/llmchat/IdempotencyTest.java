@@ -6,12 +6,16 @@ import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
+import io.llmchat.store.AnswerRepository;
+import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.InputStream;
@@ -126,6 +130,28 @@ class IdempotencyTest {
             assertEquals("1", refused.headers().firstValue("retry-after").orElseThrow());
         }
         assertTrue(replayed(ask(PATH, chat("openai/" + model, false))));
+    }
+
+    private static void untilNoAnswerHasAPlace() throws Exception {
+        TestGateway.until("all that were given are taken", () -> hasRoom(Memory.ANSWERS, Integer.MAX_VALUE));
+    }
+
+    @Test
+    void aLongAnswerThatIsKeptIsReadWhenItHasItsPlaceInMemory() throws Exception {
+        provider.on(model, call -> call.json(200, FakeProvider.completion("x".repeat(100_000))));
+        String first = ask(PATH, chat("openai/" + model, false)).body();
+        untilNoAnswerHasAPlace();
+        try (FullMemory less = new FullMemory(Memory.ANSWERS, 50_000)) {
+            assertEquals(503, ask(PATH, chat("openai/" + model, false)).statusCode());
+        }
+        try (FullMemory enough = new FullMemory(Memory.ANSWERS, 150_000)) {
+            for (int i = 0; i < 3; i++) {
+                TestGateway.until("its place is free again", () -> ask(PATH, chat("openai/" + model, false)).body().equals(first));
+            }
+        }
+        Kept kept = gateway.bean(AnswerRepository.class).get("anonymous " + PATH + " " + key);
+        assertNull(kept.body());
+        assertEquals(first.length(), kept.length());
     }
 
     @Test
@@ -297,6 +323,52 @@ class IdempotencyTest {
     }
 
     @Test
+    void whoJoinsALongStreamHasItInPiecesThatAreNotLong() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i < 100; i++) {
+                call.text("x".repeat(8_000));
+            }
+            go.await(10, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        String body = chat("openai/" + model, true);
+        String request = RawHttp.head("POST", PATH, "Idempotency-Key: " + key, "Connection: close", "Content-Length: " + body.length()) + body;
+        try (TestGateway other = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1");
+                Sse first = new Sse(gateway.port(), PATH, body, "\r\nIdempotency-Key: " + key);
+                RawHttp here = new RawHttp(gateway.port()); RawHttp elsewhere = new RawHttp(other.port())) {
+            for (int i = 0; i < 100; i++) {
+                first.lineWith("xxx");
+            }
+            var mirrored = gateway.bean(RedissonClient.class).getBucket("llmchat:answer:{" + answerId(key) + "}");
+            TestGateway.until("all of it is in Redis", () -> mirrored.size() > 800_000);
+            for (RawHttp joined : List.of(here, elsewhere)) {
+                joined.send(request);
+                TestGateway.until("it has joined", joined::answered);
+            }
+            go.countDown();
+            for (RawHttp joined : List.of(here, elsewhere)) {
+                List<Integer> chunks = chunks(joined.rest());
+                assertTrue(chunks.stream().mapToInt(c -> c).sum() > 800_000);
+                assertTrue(chunks.stream().allMatch(c -> c <= Memory.SMALL), chunks::toString);
+            }
+        }
+    }
+
+    /** How long the chunks of a response are. */
+    private static List<Integer> chunks(String response) {
+        List<Integer> chunks = new ArrayList<>();
+        for (int at = response.indexOf("\r\n\r\n") + 4; at < response.length();) {
+            int line = response.indexOf("\r\n", at);
+            chunks.add(Integer.parseInt(response.substring(at, line), 16));
+            at = line + chunks.getLast() + 4;
+        }
+        return chunks;
+    }
+
+    @Test
     void aStreamThatIsFollowedOnAnotherInstanceOutlivesItsOwnCaller() throws Exception {
         // nobody is waited for who might come back
         try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.resume-grace", "0")) {
@@ -449,11 +521,15 @@ class IdempotencyTest {
 
     /** Whether no request is in progress whose body is long. */
     private static boolean noLongBody() {
-        boolean none = Memory.LARGE_BODIES.take(Integer.MAX_VALUE, 0);
-        if (none) {
-            Memory.LARGE_BODIES.give(Integer.MAX_VALUE);
+        return hasRoom(Memory.LARGE_BODIES, Integer.MAX_VALUE);
+    }
+
+    private static boolean hasRoom(Memory memory, int bytes) {
+        boolean room = memory.take(bytes, 0);
+        if (room) {
+            memory.give(bytes);
         }
-        return none;
+        return room;
     }
 
     @Test
@@ -585,6 +661,24 @@ class IdempotencyTest {
             assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key = '" + full + "' AND body IS NOT NULL"));
         } finally {
             gateway.execute("DROP FUNCTION " + slow + " CASCADE");
+        }
+    }
+
+    @Test
+    void aLongAnswerHasItsPlaceInMemoryWhileItWaitsToBeKept() throws Exception {
+        untilNoAnswerHasAPlace();
+        try (Connection other = gateway.bean(DataSource.class).getConnection(); FullMemory left = new FullMemory(Memory.ANSWERS, 300_000)) {
+            other.setAutoCommit(false);
+            provider.on(model, call -> {
+                other.createStatement().execute("SELECT FROM answers WHERE key LIKE '%" + key + "' FOR UPDATE");
+                call.json(200, FakeProvider.completion("x".repeat(100_000)));
+            });
+            CompletableFuture<HttpResponse<String>> answer = asked(gateway);
+            TestGateway.until("it waits", () -> gateway.count("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0);
+            assertFalse(hasRoom(Memory.ANSWERS, 250_000));
+            other.rollback();
+            assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
+            TestGateway.until("its place is free again", () -> hasRoom(Memory.ANSWERS, 250_000));
         }
     }
 

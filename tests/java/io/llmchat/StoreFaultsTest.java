@@ -7,12 +7,15 @@ import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.http.Memory;
+import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.Postgres;
 import io.llmchat.store.Redis;
+import io.llmchat.store.StoreUnavailable;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
 import io.llmchat.support.Logs;
@@ -40,6 +43,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.redisnode.RedisNodes;
 
@@ -202,6 +206,36 @@ class StoreFaultsTest {
             assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
             assertTrue(answer.get().body().contains("Once"));
             assertEquals(answer.get().body(), repeated.get(10, TimeUnit.SECONDS).body());
+            assertEquals(0, second.provider().calls(model).size(), "nobody pays twice");
+        }
+    }
+
+    @Test
+    void aClaimThatALockKeptFromBeingRenewedIsNotTakenOverAtItsEnd() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        String[] settings = {"llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()),
+            "llmchat.deduplicate.lease", "4000", "llmchat.deduplicate.renew", "60000"};
+        String key = "\r\nIdempotency-Key: " + model;
+        try (TestGateway first = TestGateway.with(settings); TestGateway second = TestGateway.with(settings)) {
+            first.provider().on(model, FakeProvider.waits("Hel", end, "lo"));
+            try (Sse asked = new Sse(first.port(), PATH, chat("openai/" + model, true), key);
+                    Connection other = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
+                asked.lineWith("Hel");
+                other.setAutoCommit(false);
+                other.createStatement().execute("LOCK TABLE answers IN ACCESS EXCLUSIVE MODE");
+                assertThrows(StoreUnavailable.class, first.bean(AnswerRepository.class)::renew);
+                assertThrows(StoreUnavailable.class, second.bean(AnswerRepository.class)::renew, "though it makes no answer");
+                other.createStatement().execute("UPDATE answers SET claimed_until = now() - interval '1 s'");
+                other.commit();
+                try (Sse repeated = new Sse(second.port(), PATH, chat("openai/" + model, true), key)) {
+                    RedissonClient redis = first.bean(RedissonClient.class);
+                    until("it waits for it", () -> redis.getKeys().getKeys(KeysScanOptions.defaults().pattern("llmchat:answer:*:wanted")).iterator().hasNext());
+                    first.bean(AnswerRepository.class).renew();
+                    repeated.lineWith("Hel");
+                    end.countDown();
+                    repeated.lineWith("lo");
+                }
+            }
             assertEquals(0, second.provider().calls(model).size(), "nobody pays twice");
         }
     }

@@ -4,6 +4,7 @@ import io.llmchat.dialect.AnswerWriter;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Ids;
+import io.llmchat.http.Memory;
 import io.llmchat.json.Bytes;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -419,8 +420,15 @@ public final class Chat {
         return heldAnswer;
     }
 
+    /** Has it, and its place in memory; null: it waits no longer. */
     public void heldAnswer(byte[] answer) {
-        this.heldAnswer = answer;
+        if (answer != null) {
+            Memory.holdAnswer(answer.length);
+        }
+        if (heldAnswer != null) {
+            Memory.giveAnswer(heldAnswer.length);
+        }
+        heldAnswer = answer;
     }
 
     /** The call at hand has brought its first token. */

@@ -234,9 +234,13 @@ public final class AnswerLog {
 
     /** What there is of it behind so many bytes. */
     public synchronized Buffer from(int bytes) {
-        Buffer all = Buffer.buffer(length - bytes);
+        return from(bytes, length);
+    }
+
+    private Buffer from(int bytes, int most) {
         int skip = bytes;
-        int left = length;
+        int left = bytes + Math.min(length - bytes, most);
+        Buffer all = Buffer.buffer(left - bytes);
         for (Block block : blocks) {
             int filled = Math.min(left, block.length);
             if (skip < filled) {
@@ -330,7 +334,8 @@ public final class AnswerLog {
         byte[] all = events.getBytes();
         for (int i = 0; i + next.length <= all.length; i++) {
             if ((i == 0 || all[i - 1] == '\n') && java.util.Arrays.equals(all, i, i + next.length, next, 0, next.length)) {
-                return events.slice(i, all.length);
+                // what stands before it is kept no longer
+                return events.getBuffer(i, all.length);
             }
         }
         return Buffer.buffer();
@@ -366,6 +371,10 @@ public final class AnswerLog {
                         }
                         return;
                     }
+                    if (!stream && !Memory.takeAnswer(length)) {
+                        lose();
+                        return;
+                    }
                     next = next();
                     if (next == null && !over) {
                         return;
@@ -385,26 +394,23 @@ public final class AnswerLog {
             }
         }
 
+        /** What comes next, of a stream not so much that it would have the time of an answer in one piece; null: nothing more yet. */
         private Buffer next() {
-            if (at < 0) {
-                at = length;
-                return stream ? after(bytes(), answerId, event) : bytes();
-            }
             if (at == length) {
                 return null;
             }
-            Buffer more = from(at);
-            at = length;
+            if (at < 0) {
+                at = event == 0 ? 0 : length - after(bytes(), answerId, event).length();
+            }
+            Buffer more = from(at, stream ? Memory.SMALL : length);
+            at += more.length();
             return more;
         }
 
         private void send(Buffer next) {
             if (!stream) {
-                if (next.length() > Memory.SMALL && Memory.ANSWERS.isFull()) {
-                    lose();
-                    return;
-                }
                 client.json(200, next);
+                Memory.giveAnswer(next.length());
                 done.complete(null);
                 return;
             }

@@ -304,8 +304,8 @@ public final class ClientStream {
             return;
         }
         Future<Void> sent = response.end(last);
-        Memory.ANSWERS.hold(length);
-        sent.onComplete(done -> Memory.ANSWERS.give(length));
+        Memory.holdAnswer(length);
+        sent.onComplete(done -> Memory.giveAnswer(length));
     }
 
     /** Where there are no chunks only the end of its connection is the end of a stream (RFC 9112, section 6.3). */

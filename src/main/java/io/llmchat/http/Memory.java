@@ -44,9 +44,23 @@ public enum Memory {
         return false;
     }
 
-    /** Takes so many bytes, also if there is no room for them: what is there already. */
-    void hold(int bytes) {
-        taken.addAndGet(bytes);
+    /** Takes the place of an answer in one piece, where it is long: a short one needs none; false if there is no room for it. */
+    public static boolean takeAnswer(int length) {
+        return length <= SMALL || ANSWERS.take(length, 0);
+    }
+
+    /** Takes it also if there is no room: of what is there already. */
+    public static void holdAnswer(int length) {
+        if (length > SMALL) {
+            ANSWERS.taken.addAndGet(length);
+        }
+    }
+
+    /** Gives the place of an answer back. */
+    public static void giveAnswer(int length) {
+        if (length > SMALL) {
+            ANSWERS.give(length);
+        }
     }
 
     /** Whether there is none left. */

@@ -155,7 +155,7 @@ public final class Idempotency {
                     throw new ChatException("IDEMPOTENCY_KEY_REUSED",
                             "This Idempotency-Key was used for a request with another body.");
                 }
-                if (kept != null && kept.body() != null) {
+                if (kept != null && kept.length() >= 0) {
                     chat.client().header("Idempotent-Replayed", "true");
                     give(chat.client(), kept, 0);
                     return;
@@ -220,7 +220,7 @@ public final class Idempotency {
             while (!mirror.follow(client, id, user, event, drain)) {
                 Kept kept = answers.ofId(id);
                 boolean theirs = kept != null && user.equals(kept.owner());
-                if (theirs && kept.body() != null) {
+                if (theirs && kept.length() >= 0) {
                     give(client, kept, event);
                     return;
                 }
@@ -245,16 +245,25 @@ public final class Idempotency {
         return Integer.parseInt(given.substring(answerId.length() + 1));
     }
 
-    private static void give(ClientStream client, Kept kept, int event) {
-        if (kept.body().length > Memory.SMALL && Memory.ANSWERS.isFull()) {
+    private void give(ClientStream client, Kept kept, int event) {
+        if (!Memory.takeAnswer(kept.length())) {
             throw new ChatException("OVERLOADED", "The answers that callers have not taken yet leave no memory for another one.").retryAfter(1);
         }
-        Buffer body = Bytes.buffer(kept.body());
-        if (kept.stream()) {
-            client.commit();
-            client.end(AnswerLog.after(body, kept.answerId(), event));
-        } else {
-            client.json(200, body);
+        try {
+            byte[] bytes = answers.body(kept);
+            if (bytes == null) {
+                throw new ChatException("STORE_UNAVAILABLE", "The answer that was kept has just been removed.").retryAfter(1);
+            }
+            Buffer body = Bytes.buffer(bytes);
+            if (kept.stream()) {
+                client.commit();
+                client.end(AnswerLog.after(body, kept.answerId(), event));
+            } else {
+                client.json(200, body);
+            }
+        } finally {
+            // what is on its way has its own place
+            Memory.giveAnswer(kept.length());
         }
     }
 
@@ -303,6 +312,7 @@ public final class Idempotency {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             deliver(chat);
+            chat.heldAnswer(null);
             AnswerLog log = chat.log();
             if (log == null) {
                 return;
@@ -343,9 +353,9 @@ public final class Idempotency {
             return;
         }
         if (chat.client().committed()) {
-            chat.client().end(Buffer.buffer(held));
+            chat.client().end(Bytes.buffer(held));
         } else {
-            chat.client().json(200, Buffer.buffer(held));
+            chat.client().json(200, Bytes.buffer(held));
         }
     }
 }

@@ -3,6 +3,7 @@ package io.llmchat.store;
 import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Drain;
+import io.llmchat.http.Memory;
 import io.llmchat.json.Json;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.vertx.core.buffer.Buffer;
@@ -150,7 +151,7 @@ public final class AnswerMirror {
         }
         Buffer all = Buffer.buffer(found);
         int body = 3 + all.getUnsignedShort(1);
-        return new Kept(null, all.getString(3, body), all.getBytes(body, all.length()), all.getByte(0) == 1, null, false);
+        return new Kept(null, null, all.getString(3, body), all.length() - body, all.getBytes(body, all.length()), all.getByte(0) == 1, null, false);
     }
 
     private static byte[] lately(AnswerLog log) {
@@ -294,7 +295,10 @@ public final class AnswerMirror {
                 client.commit();
             }
             if (wanted.length() > 0) {
-                client.write(wanted);
+                // so that none has the time of an answer in one piece
+                for (int from = 0; from < wanted.length(); from += Memory.SMALL) {
+                    client.write(wanted.slice(from, Math.min(wanted.length(), from + Memory.SMALL)));
+                }
                 wroteAt = System.nanoTime();
             } else if (!over && (!begun && event > 0 || System.nanoTime() - wroteAt > heartbeatNanos)) {
                 // the head, at least, for who has all there is

@@ -1,6 +1,7 @@
 package io.llmchat.store;
 
 import io.llmchat.chat.Chat;
+import io.llmchat.http.Memory;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -14,23 +15,25 @@ import javax.sql.DataSource;
 import org.apache.camel.Exchange;
 import org.apache.camel.spi.IdempotentRepository;
 import org.apache.camel.support.service.ServiceSupport;
+import org.postgresql.PGStatement;
 
 /**
  * Answers by idempotency key and by answer id, in PostgreSQL: who is answering, and, when it is complete, what was
  * answered. Camel's own repositories keep keys only; the answer to repeat is kept here. A claim is a lease: it is
  * renewed while its answer is made, and can be taken over when its instance has died; but not just after PostgreSQL was
- * away, when nobody could renew. Safe for all threads.
+ * away, or its table locked, when nobody could renew. Safe for all threads.
  */
 public final class AnswerRepository extends ServiceSupport implements IdempotentRepository {
 
     /**
      * A kept answer.
      *
-     * @param body null while it is still being made
+     * @param length of its body, in bytes; -1: it is still being made
+     * @param body null also where it is long: {@link AnswerRepository#body} has it, for whom there is room
      * @param stream whether it was given as a stream
      * @param claimed whether somebody is making it
      */
-    public record Kept(byte[] fingerprint, String answerId, byte[] body, boolean stream, String owner, boolean claimed) {
+    public record Kept(String key, byte[] fingerprint, String answerId, int length, byte[] body, boolean stream, String owner, boolean claimed) {
     }
 
     private final WatchedPool database;
@@ -38,6 +41,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
     private final Map<String, Claim> claims = new ConcurrentHashMap<>();
+    /** When PostgreSQL last refused to renew the claims of this instance. */
+    private volatile long refusedAt;
 
     /** @param by the id of the exchange that makes the answer */
     private record Claim(String by, byte[] fingerprint, String answerId, String owner) {
@@ -55,6 +60,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         }
         this.keep = Duration.ofHours(keepHours);
         this.lease = Duration.ofMillis(leaseMillis);
+        this.refusedAt = System.nanoTime() - lease.toNanos();
     }
 
     /**
@@ -77,8 +83,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 WHERE answers.body IS NULL AND answers.claimed_until < now() AND ?
                 OR answers.created_at < now() - make_interval(secs => ?)
                 """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
-                // who is alive renews three times in a lease
-                database.availableFor(lease.dividedBy(2)), keep.toSeconds()) == 1;
+                // who is alive renews three times in a lease: a lock may end a third of one after it was met here, and he comes a third later
+                database.availableFor(lease.dividedBy(2)) && System.nanoTime() - refusedAt > lease.toNanos(), keep.toSeconds()) == 1;
         if (first) {
             claims.put(key, new Claim(exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId()));
         }
@@ -104,12 +110,12 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         claims.computeIfPresent(key, (k, is) -> is.by.equals(claim) ? null : is);
     }
 
-    /** Renews the claims of all answers that are being made here, and makes anew what PostgreSQL has lost in a crash. */
+    /**
+     * Renews the claims of all answers that are being made here, and makes anew what PostgreSQL has lost in a crash. It asks
+     * also where there are none: whether others could renew theirs is to be known.
+     */
     public void renew() {
         Map<String, Claim> now = Map.copyOf(claims);
-        if (now.isEmpty()) {
-            return;
-        }
         Set<String> lost = new HashSet<>(now.keySet());
         try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("""
                 UPDATE answers SET claimed_until = now() + make_interval(secs => ?)
@@ -124,6 +130,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 }
             }
         } catch (SQLException e) {
+            refusedAt = System.nanoTime();
             throw new StoreUnavailable(e);
         }
         lost.forEach(key -> claimAnew(key, now.get(key)));
@@ -182,14 +189,34 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     }
 
     private Kept find(String column, String value) {
-        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
-                "SELECT fingerprint, answer_id, body, coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?"
-                        // of an answer whose claim could not be given up there are two
-                        + " ORDER BY body IS NULL LIMIT 1")) {
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("SELECT key, fingerprint, answer_id,"
+                + " coalesce(octet_length(body), -1), CASE WHEN octet_length(body) <= " + Memory.SMALL + " THEN body END,"
+                + " coalesce(stream, false), owner, claimed_until > now() FROM answers WHERE " + column + " = ?"
+                // of an answer whose claim could not be given up there are two
+                + " ORDER BY body IS NULL LIMIT 1")) {
             s.setString(1, value);
             try (ResultSet row = s.executeQuery()) {
-                return row.next() ? new Kept(row.getBytes(1), row.getString(2), row.getBytes(3), row.getBoolean(4), row.getString(5),
-                        row.getBoolean(6)) : null;
+                return row.next() ? new Kept(row.getString(1), row.getBytes(2), row.getString(3), row.getInt(4), row.getBytes(5),
+                        row.getBoolean(6), row.getString(7), row.getBoolean(8)) : null;
+            }
+        } catch (SQLException e) {
+            throw new StoreUnavailable(e);
+        }
+    }
+
+    /** The body of a kept answer; null: it has been removed since. */
+    public byte[] body(Kept kept) {
+        if (kept.body != null) {
+            return kept.body;
+        }
+        try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement(
+                "SELECT body FROM answers WHERE key = ? AND answer_id = ?")) {
+            // as bytes: their digits, which would come the first few times, take two more times the memory
+            s.unwrap(PGStatement.class).setPrepareThreshold(-1);
+            s.setString(1, kept.key);
+            s.setString(2, kept.answerId);
+            try (ResultSet row = s.executeQuery()) {
+                return row.next() ? row.getBytes(1) : null;
             }
         } catch (SQLException e) {
             throw new StoreUnavailable(e);
