@@ -3,10 +3,12 @@ package io.llmchat.wire;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Message;
 import io.llmchat.chat.Message.Role;
 import io.llmchat.chat.Part;
 import io.llmchat.chat.Prompt;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Tool;
 import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
@@ -48,13 +50,14 @@ public final class OpenAiRequests {
      * Reads the members of a request.
      *
      * @throws UnsupportedParameter if tools stand there by their old name: the answer would call them by the new one
+     * @throws RequestRejected if a function's answer does not say whose it is, as OpenAI does
      */
     public static Prompt read(ObjectNode json) {
         if (!json.path("functions").isEmpty()) {
             throw Unsayable.field("functions");
         }
         List<Message> messages = new ArrayList<>();
-        json.path("messages").forEach(message -> messages.add(message(message)));
+        json.path("messages").forEach(message -> messages.add(message(message, "messages[" + messages.size() + "]")));
         List<Tool> tools = new ArrayList<>();
         int i = 0;
         for (JsonNode tool : json.path("tools")) {
@@ -123,7 +126,7 @@ public final class OpenAiRequests {
         };
     }
 
-    private static Message message(JsonNode m) {
+    private static Message message(JsonNode m, String place) {
         String name = m.path("name").textValue();
         List<Part> parts = new ArrayList<>();
         String text = m.path("content").textValue();
@@ -161,7 +164,13 @@ public final class OpenAiRequests {
             case "system", "developer" -> new Message(Role.SYSTEM, parts, name);
             case "assistant" -> new Message(Role.ASSISTANT, parts, name);
             case "tool" -> new Message(Role.TOOL, new Part.ToolResult(m.path("tool_call_id").asText(), parts, false));
-            case "function" -> new Message(Role.TOOL, new Part.ToolResult(name, parts, false));
+            case "function" -> {
+                if (name == null) {
+                    throw new RequestRejected("VALIDATION_ERROR", "A message of the role function needs a name.",
+                            new ChatException.Detail(place + ".name", "It is the name of the function."));
+                }
+                yield new Message(Role.TOOL, new Part.ToolResult(name, parts, false));
+            }
             default -> new Message(Role.USER, parts, name);
         };
     }
