@@ -624,6 +624,8 @@ class ProvidersTest {
             assertEquals(400, response.statusCode(), response.body());
             assertTrue(json(response.body()).path("error").path("message").asText().startsWith(name + " cannot be passed on"), response.body());
         }
+        assertEquals(400, gateway.post("/v1/responses", "{\"model\":\"fastgpt/" + model + "\",\"" + name
+                + "\":\"of-somebody-else\",\"input\":\"What did I say?\"}").statusCode());
         assertTrue(provider.calls(model).isEmpty());
     }
 

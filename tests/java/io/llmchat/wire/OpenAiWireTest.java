@@ -17,6 +17,7 @@ import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.OpenAiDialect;
+import io.llmchat.dialect.ResponsesDialect;
 import java.nio.charset.StandardCharsets;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
@@ -154,6 +155,16 @@ class OpenAiWireTest {
     @Test
     void aLimitHasOneOfTwoNames() {
         assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("tokenLimit", "num_predict")));
+    }
+
+    @Test
+    void whatOpenAiHasForItselfOthersAreNotTold() {
+        byte[] body = utf8("{\"input\":\"Hi\",\"prompt_cache_key\":\"k\",\"user\":\"u\",\"safety_identifier\":\"s\"}");
+        Wire.Asked asked = new Wire.Asked(ResponsesDialect.INSTANCE.read(body, name -> null), null, "m", "a1", null, null);
+        Wire.Call others = wire.call(asked);
+        assertEquals("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"user\":\"u\"}", new String(others.body(), StandardCharsets.UTF_8));
+        assertEquals(List.of("prompt_cache_key", "safety_identifier"), others.warnings());
+        assertEquals(List.of(), new OpenAiWire(true, OpenAiWire.MAX_COMPLETION_TOKENS, OpenAiWire.NO_THOUGHTS).call(asked).warnings());
     }
 
     @Test

@@ -36,10 +36,11 @@ public final class OpenAiRequests {
     public static final String OFFSET = "content_offset";
     /** Content that only OpenAI has. */
     private static final Set<String> OWN = Set.of("file", "input_audio");
-    /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
+    /** What other dialects have and OpenAI's chat completions have not: Anthropic's, the native dialect's, and OpenAI's responses. */
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
             "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics", "user_profile_id", "fallbacks",
-            "fallback_credit_token", "billing_policy", "compaction", "thread");
+            "fallback_credit_token", "billing_policy", "compaction", "thread", "truncation", "max_tool_calls",
+            "client_metadata");
 
     private OpenAiRequests() {
     }

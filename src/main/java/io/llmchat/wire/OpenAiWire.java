@@ -22,6 +22,9 @@ public class OpenAiWire implements Wire {
     static final String MAX_TOKENS = "max_tokens";
     static final String MAX_COMPLETION_TOKENS = "max_completion_tokens";
 
+    /** What OpenAI has for its own cache and its own watch. Those who speak its wire and do not know them refuse them, as Groq does. */
+    private static final List<String> ITS_OWN = List.of("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier");
+
     static final String NO_THOUGHTS = "none";
     /** What the option of that name takes. */
     private static final List<String> THOUGHTS = List.of("reasoning_content", "reasoning", "reasoning_details", NO_THOUGHTS);
@@ -86,6 +89,12 @@ public class OpenAiWire implements Wire {
         Prompt prompt = asked.prompt();
         List<String> warnings = new ArrayList<>();
         OpenAiRequests.leftOut(prompt, warnings);
+        for (String name : tokenLimit.equals(MAX_COMPLETION_TOKENS) ? List.<String>of() : ITS_OWN) {
+            if (prompt.options().containsKey(name)) {
+                prompt = prompt.without(name);
+                warnings.add(name);
+            }
+        }
         ObjectNode json = OpenAiRequests.write(prompt, asked.model(), tokenLimit, thoughts);
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
