@@ -284,7 +284,8 @@ public final class OpenAiRequests {
     }
 
     /**
-     * What a tool answered: text, and nothing that tells failures apart (API reference, "Tool message").
+     * What a tool answered: one text, as DeepSeek and others refuse a list, and nothing that tells failures apart (API
+     * reference, "Tool message").
      *
      * @param shown takes what else it answered
      */
@@ -306,8 +307,8 @@ public final class OpenAiRequests {
             String first = texts.isEmpty() ? "" : ((Part.Text) texts.remove(0)).text();
             texts.add(0, new Part.Text("Error: " + first));
         }
-        ObjectNode json = Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", ToolCalls.plainId(result.id()));
-        return json.set("content", content(texts, at));
+        return Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", ToolCalls.plainId(result.id()))
+                .put("content", new Message(Role.TOOL, texts, null).text());
     }
 
     /** Images and files are a user's to show; the answers of all tools come first, as nothing may stand between them. */
@@ -332,9 +333,7 @@ public final class OpenAiRequests {
         }
         List<Part> content = new ArrayList<>();
         StringBuilder refusal = new StringBuilder();
-        boolean between = false;
         for (Part part : parts) {
-            between |= (part instanceof Part.Reasoning || part instanceof Part.SealedReasoning) && !content.isEmpty();
             switch (part) {
                 case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
                 case Part.Reasoning r -> thought(json, r, thoughts);
@@ -347,11 +346,14 @@ public final class OpenAiRequests {
                 default -> content.add(part);
             }
         }
-        if (between && content.stream().allMatch(Part.Text.class::isInstance)) {
-            // one text, in which the model thought on the way
-            content = List.of(new Part.Text(message.text()));
+        if (content.isEmpty()) {
+            json.putNull("content");
+        } else if (content.stream().allMatch(Part.Text.class::isInstance)) {
+            // not everybody takes a list
+            json.put("content", message.text());
+        } else {
+            json.set("content", content(content, at));
         }
-        json.set("content", content.isEmpty() ? Json.MAPPER.nullNode() : content(content, at));
         if (!refusal.isEmpty()) {
             json.put("refusal", refusal.toString());
         }
@@ -379,12 +381,6 @@ public final class OpenAiRequests {
     }
 
     private static JsonNode content(List<Part> parts, String at) {
-        if (parts.isEmpty()) {
-            return Json.MAPPER.getNodeFactory().textNode("");
-        }
-        if (parts.size() == 1 && parts.get(0) instanceof Part.Text text) {
-            return Json.MAPPER.getNodeFactory().textNode(text.text());
-        }
         ArrayNode content = Json.MAPPER.createArrayNode();
         int i = 0;
         for (Part part : parts) {
