@@ -45,6 +45,7 @@ final class Unsayable {
             case "n" -> value.asInt() == 1;
             case "logprobs" -> value.isBoolean() && !value.booleanValue();
             case "service_tier" -> value.asText().equals("auto") || value.asText().equals("default");
+            case "modalities" -> value.size() == 1 && value.path(0).asText().equals("text");
             case "response_format" -> "text".equals(value.path("type").asText());
             default -> false;
         };
