@@ -108,7 +108,10 @@ class OpenAiWireTest {
         assertTrue(request("\"temperature\":0", agent).endsWith(MESSAGES + ",\"max_tokens\":77}"));
         assertTrue(request("\"max_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
         assertTrue(request("\"max_completion_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
-        assertTrue(request("\"temperature\":null,\"max_tokens\":null", agent).endsWith(MESSAGES + "}"));
+        for (String nothing : List.of("\"temperature\":null,\"max_tokens\": null", "\"temperature\":null,\"max_completion_tokens\":null")) {
+            assertEquals(request("", agent), request(nothing, agent));
+        }
+        assertTrue(request("\"temperature\":null,\"max_tokens\":null", null).startsWith("{\"model\":\"gpt-x\",\"temperature\":null,\"max_tokens\":null,"));
     }
 
     @Test
@@ -222,6 +225,14 @@ class OpenAiWireTest {
         assertEquals("Yes", event.content());
         assertEquals(5, event.textLength());
         assertFalse(delta("{\"content\":[{\"type\":\"text\",\"text\":\"\"}]}").token());
+    }
+
+    @Test
+    void anotherProviderCanGoOnBehindThoughtsAndSourcesButNotBehindAPicture() {
+        for (String beside : List.of("reasoning_details", "thinking_blocks", "annotations")) {
+            assertFalse(delta("{\"content\":\"\",\"" + beside + "\":[{\"type\":\"x\"}]}").toolCall(), beside);
+        }
+        assertTrue(delta("{\"content\":\"\",\"images\":[{\"type\":\"image_url\"}]}").toolCall());
     }
 
     @Test

@@ -129,11 +129,15 @@ public class OpenAiWire implements Wire {
         Agent agent = asked.agent();
         Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
         Json.quote(out, asked.model());
-        String limit = limit(request);
+        // where the caller used both names: the provider's, unless nothing stands there
+        String limit = request.says(tokenLimit) || !request.has(otherLimit) ? tokenLimit : otherLimit;
+        boolean temperature = agent != null && agent.temperature() != null && !request.says("temperature");
+        boolean maxTokens = agent != null && agent.maxTokens() != null && !request.says(limit);
         for (Map.Entry<String, Slice> member : request.members().entrySet()) {
             String name = member.getKey();
             Slice value = member.getValue();
-            if (name.equals("model") || name.equals("stream_options")) {
+            if (name.equals("model") || name.equals("stream_options") || temperature && name.equals("temperature")
+                    || maxTokens && name.equals(limit)) {
                 continue;
             }
             if (name.equals("messages")) {
@@ -155,10 +159,10 @@ public class OpenAiWire implements Wire {
                 member(out, name, request, value);
             }
         }
-        if (agent != null && agent.temperature() != null && !request.has("temperature")) {
+        if (temperature) {
             out.appendString(",\"temperature\":" + agent.temperature());
         }
-        if (agent != null && agent.maxTokens() != null && !request.has(limit)) {
+        if (maxTokens) {
             out.appendString(",\"" + tokenLimit + "\":" + agent.maxTokens());
         }
         if (request.stream()) {
@@ -172,12 +176,6 @@ public class OpenAiWire implements Wire {
             Json.quote(out.appendString(","), member.getKey()).appendString(":").appendBytes(Json.write(member.getValue()));
         }
         return out.appendString("}");
-    }
-
-    /** The name of the limit that counts where the caller used both: the provider's, unless nothing stands there. */
-    private String limit(ChatRequest request) {
-        boolean own = request.has(tokenLimit) && !(request.has(otherLimit) && request.member(tokenLimit).isNull());
-        return own ? tokenLimit : otherLimit;
     }
 
     /** What the caller said, and that we want to know the usage. */
