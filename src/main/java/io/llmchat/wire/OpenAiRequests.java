@@ -40,7 +40,7 @@ public final class OpenAiRequests {
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
             "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics", "user_profile_id", "fallbacks",
             "fallback_credit_token", "billing_policy", "compaction", "thread", "truncation", "max_tool_calls",
-            "client_metadata");
+            "client_metadata", "citations", "input_examples");
 
     private OpenAiRequests() {
     }

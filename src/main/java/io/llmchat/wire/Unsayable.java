@@ -1,6 +1,7 @@
 package io.llmchat.wire;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.Prompt;
 import io.llmchat.chat.UnsupportedParameter;
 import java.util.List;
 import java.util.Map;
@@ -37,6 +38,13 @@ final class Unsayable {
             }
             warnings.add(name);
         });
+    }
+
+    /** Notes that messages have names of who speaks, for a wire that does not know any. */
+    static void names(Prompt prompt, List<String> warnings) {
+        if (prompt.messages().stream().anyMatch(message -> message.name() != null)) {
+            warnings.add("messages (name)");
+        }
     }
 
     /** Values that ask for what everybody does anyway. */
