@@ -338,6 +338,15 @@ class ProvidersTest {
     }
 
     @Test
+    void aFunctionsAnswerThatDoesNotSayWhoseItIsIsTheCallersFault() throws Exception {
+        HttpResponse<String> response = gateway.post("/v1/chat/completions", "{\"model\":\"anthropic/" + model + "\",\"messages\":["
+                + "{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"function\",\"content\":\"42\"}]}");
+        assertEquals(400, response.statusCode(), response.body());
+        assertEquals("messages[1].name", json(response.body()).path("error").path("param").asText());
+        assertEquals(0, provider.calls(model).size());
+    }
+
+    @Test
     void anAnthropicCallerGetsAnthropicsBytes() throws Exception {
         anthropicSays("Hello");
         String body = gateway.post("/v1/messages", "{\"model\":\"anthropic/" + model + "\",\"stream\":true,\"max_tokens\":5,"
@@ -615,6 +624,8 @@ class ProvidersTest {
             assertEquals(400, response.statusCode(), response.body());
             assertTrue(json(response.body()).path("error").path("message").asText().startsWith(name + " cannot be passed on"), response.body());
         }
+        assertEquals(400, gateway.post("/v1/responses", "{\"model\":\"fastgpt/" + model + "\",\"" + name
+                + "\":\"of-somebody-else\",\"input\":\"What did I say?\"}").statusCode());
         assertTrue(provider.calls(model).isEmpty());
     }
 

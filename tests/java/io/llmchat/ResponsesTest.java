@@ -162,6 +162,26 @@ class ResponsesTest {
     }
 
     @Test
+    void whatOnlyChatCompletionsHaveIsRefusedAsOpenAiDoes() throws Exception {
+        for (String member : List.of("\"max_tokens\":5", "\"max_completion_tokens\":5", "\"stop\":\"x\"", "\"n\":2", "\"seed\":1", "\"messages\":[]",
+                "\"response_format\":{\"type\":\"json_object\"}", "\"reasoning_effort\":\"low\"", "\"logprobs\":true")) {
+            refused("\"input\":\"Hi\"," + member, 400, member.substring(1, member.indexOf('"', 1)));
+        }
+        assertTrue(provider.calls(model).isEmpty());
+        assertEquals(200, ask("\"input\":\"Hi\",\"max_tokens\":null").statusCode());
+    }
+
+    @Test
+    void whatTheProviderIsNotToldIsSaidInAWarning() throws Exception {
+        HttpResponse<String> response = ask("\"input\":\"Hi\",\"truncation\":\"auto\",\"max_tool_calls\":2,\"client_metadata\":{\"a\":\"b\"},"
+                + "\"prompt_cache_key\":\"k\",\"frequency_penalty\":1,\"store\":false,\"include\":[],\"stream_options\":{}");
+        assertEquals("299 llmchat \"The provider does not know, and was not told: truncation (responses), max_tool_calls (responses), client_metadata (responses)\"",
+                response.headers().firstValue("warning").orElseThrow());
+        assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"prompt_cache_key\":\"k\","
+                + "\"frequency_penalty\":1}"), provider.call(model).body());
+    }
+
+    @Test
     void ofToolsThatMayNotBeCalledTheProviderIsNotTold() throws Exception {
         JsonNode sent = sent("\"input\":\"Hi\",\"tools\":[{\"type\":\"function\",\"name\":\"f\"},{\"type\":\"function\",\"name\":\"g\"}],"
                 + "\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":\"required\",\"tools\":[{\"type\":\"function\",\"name\":\"g\"}]}");

@@ -327,6 +327,18 @@ class BreakerProcessorTest {
     }
 
     @Test
+    void whatFailsBeforeAnybodyIsAskedDoesNotCount() throws Exception {
+        for (int i = 0; i < 3; i++) {
+            beginChat("direct:model", "fake/l");
+            calls.open.peek().exchange.setProperty(Breakers.NOT_ASKED, true);
+            calls.end(new IllegalStateException("ours"));
+        }
+        assertEquals(CircuitBreaker.State.CLOSED, state("fake/l"));
+        open("direct:model", "fake/l");
+        assertEquals(CircuitBreaker.State.OPEN, state("fake/l"));
+    }
+
+    @Test
     void aCallFromBeforeItOpenedIsNoProbe() throws Exception {
         beginChat("direct:model", "fake/j");
         Calls.Open before = calls.open.poll();

@@ -17,6 +17,7 @@ import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.OpenAiDialect;
+import io.llmchat.dialect.ResponsesDialect;
 import java.nio.charset.StandardCharsets;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
@@ -107,7 +108,10 @@ class OpenAiWireTest {
         assertTrue(request("\"temperature\":0", agent).endsWith(MESSAGES + ",\"max_tokens\":77}"));
         assertTrue(request("\"max_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
         assertTrue(request("\"max_completion_tokens\":1", agent).endsWith(MESSAGES + ",\"temperature\":0.5}"));
-        assertTrue(request("\"temperature\":null,\"max_tokens\":null", agent).endsWith(MESSAGES + "}"));
+        for (String nothing : List.of("\"temperature\":null,\"max_tokens\": null", "\"temperature\":null,\"max_completion_tokens\":null")) {
+            assertEquals(request("", agent), request(nothing, agent));
+        }
+        assertTrue(request("\"temperature\":null,\"max_tokens\":null", null).startsWith("{\"model\":\"gpt-x\",\"temperature\":null,\"max_tokens\":null,"));
     }
 
     @Test
@@ -154,6 +158,16 @@ class OpenAiWireTest {
     @Test
     void aLimitHasOneOfTwoNames() {
         assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("tokenLimit", "num_predict")));
+    }
+
+    @Test
+    void whatOpenAiHasForItselfOthersAreNotTold() {
+        byte[] body = utf8("{\"input\":\"Hi\",\"prompt_cache_key\":\"k\",\"user\":\"u\",\"safety_identifier\":\"s\"}");
+        Wire.Asked asked = new Wire.Asked(ResponsesDialect.INSTANCE.read(body, name -> null), null, "m", "a1", null, null);
+        Wire.Call others = wire.call(asked);
+        assertEquals("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"user\":\"u\"}", new String(others.body(), StandardCharsets.UTF_8));
+        assertEquals(List.of("prompt_cache_key", "safety_identifier"), others.warnings());
+        assertEquals(List.of(), new OpenAiWire(true, OpenAiWire.MAX_COMPLETION_TOKENS, OpenAiWire.NO_THOUGHTS).call(asked).warnings());
     }
 
     @Test
@@ -211,6 +225,14 @@ class OpenAiWireTest {
         assertEquals("Yes", event.content());
         assertEquals(5, event.textLength());
         assertFalse(delta("{\"content\":[{\"type\":\"text\",\"text\":\"\"}]}").token());
+    }
+
+    @Test
+    void anotherProviderCanGoOnBehindThoughtsAndSourcesButNotBehindAPicture() {
+        for (String beside : List.of("reasoning_details", "thinking_blocks", "annotations")) {
+            assertFalse(delta("{\"content\":\"\",\"" + beside + "\":[{\"type\":\"x\"}]}").toolCall(), beside);
+        }
+        assertTrue(delta("{\"content\":\"\",\"images\":[{\"type\":\"image_url\"}]}").toolCall());
     }
 
     @Test

@@ -104,6 +104,12 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
         return members.containsKey(member);
     }
 
+    /** Whether there is such a member, and it is not {@code null}, which says nothing. */
+    public boolean says(String member) {
+        Slice slice = members.get(member);
+        return slice != null && body[slice.start()] != 'n';
+    }
+
     /** The value of a member; null if there is none. */
     public JsonNode member(String name) {
         Slice slice = members.get(name);

@@ -5,14 +5,11 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
-import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.wire.ResponsesRequests;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
 
@@ -24,9 +21,6 @@ public final class ResponsesDialect implements Dialect {
 
     public static final ResponsesDialect INSTANCE = new ResponsesDialect();
 
-    /** What is asked for and not repeated. */
-    private static final List<String> MORE = List.of("input", "include", "top_logprobs", "service_tier", "prompt_cache_key", "safety_identifier");
-
     private ResponsesDialect() {
     }
 
@@ -35,10 +29,7 @@ public final class ResponsesDialect implements Dialect {
         Reader r = new Reader();
         var members = Requests.members(body, true, r);
         // no provider gets a member as it is; some are there for the answer, which repeats them
-        Map<String, Slice> extras = new LinkedHashMap<>(members);
-        extras.keySet().retainAll(MORE);
-        members.keySet().retainAll(ResponseItems.REPEATED);
-        ChatRequest request = new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, false, null, members, extras, Map.of(),
+        ChatRequest request = new ChatRequest(Operation.CHAT, null, body, r.model, r.stream, true, false, null, members, Map.of(), Map.of(),
                 json -> ResponsesRequests.read((ObjectNode) json.removeNulls()));
         // what cannot be used is told now; it is read anew for whoever is asked, because it takes many times what the body does
         request.prompt();
@@ -66,6 +57,10 @@ public final class ResponsesDialect implements Dialect {
                         "There is no store of responses yet: an answer cannot be made in the background.");
                 case "prompt" -> refuse(name, p.currentToken() != JsonToken.VALUE_NULL,
                         "There is no store of prompts: instructions and input have to hold what is asked.");
+                // OpenAI refuses them too
+                case "messages", "functions", "function_call", "max_tokens", "max_completion_tokens", "n", "stop", "seed", "response_format",
+                        "reasoning_effort", "verbosity", "logprobs" -> refuse(name, p.currentToken() != JsonToken.VALUE_NULL,
+                                name + " is a member of chat completions, and not of responses.");
                 default -> { }
             }
         }

@@ -181,7 +181,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             exchange.setProperty(ExchangePropertyKey.TRY_ROUTE_BLOCK, true);
             return guarded.process(exchange, sync -> {
                 exchange.removeProperty(ExchangePropertyKey.TRY_ROUTE_BLOCK);
-                judge(exchange.getException(), breaker, breaker.getCurrentTimestamp() - started, probe, model != null);
+                judge(exchange, breaker, breaker.getCurrentTimestamp() - started, probe, model != null);
                 callback.done(sync);
             });
         }
@@ -189,7 +189,9 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         return true;
     }
 
-    private void judge(Exception failure, CircuitBreaker breaker, long took, boolean probe, boolean ofModel) {
+    private void judge(Exchange exchange, CircuitBreaker breaker, long took, boolean probe, boolean ofModel) {
+        Exception failure = exchange.getException();
+        boolean unasked = exchange.removeProperty(Breakers.NOT_ASKED) != null;
         if (bulkhead != null) {
             bulkhead.onComplete();
         }
@@ -198,7 +200,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             return;
         }
         TimeUnit unit = breaker.getTimestampUnit();
-        if (failure != null && (NOT_ITS_FAULT.stream().anyMatch(type -> ObjectHelper.getException(type, failure) != null)
+        if (failure != null && (unasked || NOT_ITS_FAULT.stream().anyMatch(type -> ObjectHelper.getException(type, failure) != null)
                 || counts.getIgnoreExceptionPredicate().test(failure))) {
             breaker.releasePermission();
         } else if (failure == null || !counts.getRecordExceptionPredicate().test(failure)) {

@@ -27,6 +27,8 @@ public final class Breakers {
 
     /** Exchange property: for how many milliseconds the breaker that refused a call stays open. */
     public static final String OPEN_MILLIS = "openMillis";
+    /** Exchange property: the call failed here, before anybody was asked. */
+    public static final String NOT_ASKED = "notAsked";
 
     /** Callers choose model names: where there are too many, breakers that are not open make room. */
     private static final int MAX_BREAKERS = 1_000;

@@ -78,7 +78,8 @@ final class LlmProducer extends DefaultAsyncProducer {
             call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
                     exchange.getProperty(LlmComponent.CONVERSATION, String.class), begun));
         } catch (RuntimeException e) {
-            // what it cannot be told it is not asked
+            // what it cannot be told it is not asked; that we fail at it is no fault of who would have been
+            exchange.setProperty(Breakers.NOT_ASKED, true);
             done.accept(e);
             return;
         }

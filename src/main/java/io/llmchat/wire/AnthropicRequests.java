@@ -72,6 +72,15 @@ public final class AnthropicRequests {
             options.put("user", json.path("metadata").get("user_id"));
         }
         output(json.path("output_config"), json.path("output_format"), options);
+        // no other wire has them: they are options so that it says so
+        if (json.path("messages").findValues("citations").stream().anyMatch(c -> c.path("enabled").asBoolean())) {
+            options.put("citations", Json.MAPPER.getNodeFactory().booleanNode(true));
+        }
+        json.path("tools").forEach(tool -> {
+            if (tool.has("input_examples")) {
+                options.put("input_examples", tool.get("input_examples"));
+            }
+        });
         JsonNode choice = json.path("tool_choice");
         if (choice.path("disable_parallel_tool_use").asBoolean()) {
             options.put("parallel_tool_calls", Json.MAPPER.getNodeFactory().booleanNode(false));
@@ -132,7 +141,12 @@ public final class AnthropicRequests {
         if (content.isTextual()) {
             parts.add(new Part.Text(content.asText()));
         } else if (content.isArray()) {
-            content.forEach(block -> parts.add(block(block)));
+            for (JsonNode block : content) {
+                if (block.path("type").asText().equals("document")) {
+                    about(block, parts);
+                }
+                parts.add(block(block));
+            }
         }
         return parts;
     }
@@ -154,6 +168,16 @@ public final class AnthropicRequests {
             case "redacted_thinking" -> new Part.SealedReasoning(block.path("data").asText());
             default -> new Part.Other(block.path("type").asText(), block);
         };
+    }
+
+    /** What is said of a document stands before it as text; the title of a file is its name. */
+    private static void about(JsonNode document, List<Part> parts) {
+        boolean text = document.path("source").path("type").asText().equals("text");
+        for (String name : text ? List.of("title", "context") : List.of("context")) {
+            if (document.path(name).isTextual()) {
+                parts.add(new Part.Text(document.path(name).asText()));
+            }
+        }
     }
 
     private static Part document(JsonNode block) {
@@ -182,6 +206,7 @@ public final class AnthropicRequests {
                     .set("schema", options.remove("response_format").path("json_schema").get("schema"));
         }
         Unsayable.options(options, KNOWN, NEEDED, warnings);
+        Unsayable.names(prompt, warnings);
         Claude claude = Claude.named(model);
         JsonNode max = options.get("max_tokens");
         boolean thinks = claude.thinksByItself() && (!options.containsKey("thinking") || thinks(options.get("thinking")));

@@ -49,7 +49,7 @@ public final class AnthropicWire implements Wire {
         }
         Prompt prompt = asked.prompt();
         // what the caller says counts more than what the agent does, and most Claudes refuse both together
-        if (prompt.options().containsKey("temperature") && !request.has("temperature") && request.has("top_p")) {
+        if (prompt.options().containsKey("temperature") && !request.says("temperature") && request.says("top_p")) {
             prompt = prompt.without("temperature");
             warnings.add("temperature");
         }
@@ -67,10 +67,11 @@ public final class AnthropicWire implements Wire {
         Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
         Json.quote(out, asked.model());
         String prompt = agent == null ? null : agent.systemPrompt();
+        boolean temperature = agent != null && agent.temperature() != null && !request.says("temperature") && !count;
         request.members().forEach((name, value) -> {
             if (name.equals("messages")) {
                 messages(out.appendString(",\"messages\":"), asked, value);
-            } else if (!name.equals("model") && !(name.equals("system") && prompt != null)) {
+            } else if (!name.equals("model") && !(name.equals("system") && prompt != null) && !(name.equals("temperature") && temperature)) {
                 Json.quote(out.appendString(","), name).appendString(":")
                         .appendBytes(request.body(), value.start(), value.end() - value.start());
             }
@@ -78,7 +79,7 @@ public final class AnthropicWire implements Wire {
         if (prompt != null) {
             out.appendString(",\"system\":").appendBytes(Json.write(system(prompt, request.member("system"))));
         }
-        if (agent != null && agent.temperature() != null && !request.has("temperature") && !count) {
+        if (temperature) {
             boolean taken = takesTemperature(asked);
             // others who speak its wire take more
             double most = isClaude(asked) ? 1 : Double.MAX_VALUE;
@@ -111,7 +112,7 @@ public final class AnthropicWire implements Wire {
 
     /** Whether the model takes one at all, and beside what the caller says. */
     private static boolean takesTemperature(Asked asked) {
-        return Claude.named(asked.model()).takesSampling() && !(isClaude(asked) && asked.request().has("top_p"))
+        return Claude.named(asked.model()).takesSampling() && !(isClaude(asked) && asked.request().says("top_p"))
                 && !AnthropicRequests.thinks(asked.request().member("thinking"));
     }
 

@@ -19,6 +19,9 @@ final class ClaudeEffort {
     private static final Map<String, Integer> THOUGHT = Map.of("minimal", 1_024, "low", 1_024, "medium", 8_192, "high", 24_576,
             "xhigh", 24_576, "max", 24_576);
 
+    /** Fewer tokens for thoughts Anthropic refuses. */
+    private static final int LEAST = 1_024;
+
     /** Tokens of an answer beside its thoughts. */
     private static final int TEXT = 1_024;
 
@@ -45,9 +48,12 @@ final class ClaudeEffort {
             }
             return;
         }
+        // a limit that somebody said is for thoughts and text
+        boolean limited = prompt.options().containsKey("max_tokens");
+        int tokens = limited ? Math.min(thought, json.path("max_tokens").asInt() - TEXT) : thought;
         boolean forced = prompt.toolChoice() != null && prompt.toolChoice().isForced();
         // thoughts and a tool that must be called are refused together by most
-        if (forced || !claude.thinksAdaptively() && goesOnWithoutThoughts(prompt)) {
+        if (forced || !claude.thinksAdaptively() && (tokens < LEAST || goesOnWithoutThoughts(prompt))) {
             if (effort == null) {
                 warnings.add("reasoning_effort");
             }
@@ -57,10 +63,10 @@ final class ClaudeEffort {
             // newer ones tell their thoughts only if asked for them
             json.putObject("thinking").put("type", "adaptive").put("display", "summarized");
         } else {
-            json.putObject("thinking").put("type", "enabled").put("budget_tokens", thought);
+            json.putObject("thinking").put("type", "enabled").put("budget_tokens", tokens);
         }
-        if (!claude.thinksAdaptively() || !prompt.options().containsKey("max_tokens")) {
-            // the answer has to fit behind the thoughts; a limit is for both, and with tokens for thoughts it must be higher
+        if (!limited) {
+            // the answer has to fit behind the thoughts
             json.put("max_tokens", Math.max(json.path("max_tokens").asInt(), thought + TEXT));
         }
     }

@@ -43,6 +43,7 @@ public final class DifyWire implements Wire {
         Prompt prompt = asked.request().prompt().settled();
         List<String> warnings = new ArrayList<>();
         Unsayable.options(prompt.options(), KNOWN, NEEDED, warnings);
+        Unsayable.names(prompt, warnings);
         if (!prompt.tools().isEmpty()) {
             throw Unsayable.field("tools");
         }

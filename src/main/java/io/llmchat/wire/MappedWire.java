@@ -116,6 +116,7 @@ public final class MappedWire implements Wire {
         }
         if (!used.contains("messages")) {
             texts(prompt, used.contains("transcript"), warnings);
+            Unsayable.names(prompt, warnings);
         }
         return new Call(options.path(), Json.write(fill(template, values)), Map.of(), asked.request().stream(), warnings);
     }

@@ -32,6 +32,12 @@ class OpenAiAnswers implements Wire.AnswerReader {
     /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's. */
     private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error");
 
+    /**
+     * Lists of a message behind which its text can go on as if they were not there: thoughts as OpenRouter and as LiteLLM have
+     * them, and sources.
+     */
+    private static final Set<String> BESIDE = Set.of("reasoning_details", "thinking_blocks", "annotations");
+
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
@@ -234,7 +240,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     JsonStreamContext children = p.getParsingContext();
                     p.skipChildren();
                     token |= children.hasCurrentIndex();
-                    toolCall |= children.hasCurrentIndex();
+                    toolCall |= children.hasCurrentIndex() && !BESIDE.contains(name);
                 }
             }
             if (parts.size() > at + 1) {

@@ -3,10 +3,12 @@ package io.llmchat.wire;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Message;
 import io.llmchat.chat.Message.Role;
 import io.llmchat.chat.Part;
 import io.llmchat.chat.Prompt;
+import io.llmchat.chat.RequestRejected;
 import io.llmchat.chat.Tool;
 import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
@@ -37,7 +39,7 @@ public final class OpenAiRequests {
     /** What other dialects have and OpenAI has not: Anthropic's, and the native dialect's. */
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
             "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics", "user_profile_id", "fallbacks",
-            "fallback_credit_token", "billing_policy", "compaction", "thread");
+            "fallback_credit_token", "billing_policy", "compaction", "thread", "citations", "input_examples");
 
     private OpenAiRequests() {
     }
@@ -48,13 +50,14 @@ public final class OpenAiRequests {
      * Reads the members of a request.
      *
      * @throws UnsupportedParameter if tools stand there by their old name: the answer would call them by the new one
+     * @throws RequestRejected if a function's answer does not say whose it is, as OpenAI does
      */
     public static Prompt read(ObjectNode json) {
         if (!json.path("functions").isEmpty()) {
             throw Unsayable.field("functions");
         }
         List<Message> messages = new ArrayList<>();
-        json.path("messages").forEach(message -> messages.add(message(message)));
+        json.path("messages").forEach(message -> messages.add(message(message, "messages[" + messages.size() + "]")));
         List<Tool> tools = new ArrayList<>();
         int i = 0;
         for (JsonNode tool : json.path("tools")) {
@@ -123,7 +126,7 @@ public final class OpenAiRequests {
         };
     }
 
-    private static Message message(JsonNode m) {
+    private static Message message(JsonNode m, String place) {
         String name = m.path("name").textValue();
         List<Part> parts = new ArrayList<>();
         String text = m.path("content").textValue();
@@ -161,7 +164,13 @@ public final class OpenAiRequests {
             case "system", "developer" -> new Message(Role.SYSTEM, parts, name);
             case "assistant" -> new Message(Role.ASSISTANT, parts, name);
             case "tool" -> new Message(Role.TOOL, new Part.ToolResult(m.path("tool_call_id").asText(), parts, false));
-            case "function" -> new Message(Role.TOOL, new Part.ToolResult(name, parts, false));
+            case "function" -> {
+                if (name == null) {
+                    throw new RequestRejected("VALIDATION_ERROR", "A message of the role function needs a name.",
+                            new ChatException.Detail(place + ".name", "It is the name of the function."));
+                }
+                yield new Message(Role.TOOL, new Part.ToolResult(name, parts, false));
+            }
             default -> new Message(Role.USER, parts, name);
         };
     }
@@ -213,7 +222,7 @@ public final class OpenAiRequests {
 
     /** Both have tiers of service, and Anthropic's has a value of its own. */
     private static boolean isForeign(String name, JsonNode value) {
-        return FOREIGN.contains(name) || name.equals("service_tier") && "standard_only".equals(value.asText());
+        return FOREIGN.contains(name) || name.endsWith(ResponsesRequests.ONLY_HERE) || name.equals("service_tier") && "standard_only".equals(value.asText());
     }
 
     /**
@@ -274,7 +283,8 @@ public final class OpenAiRequests {
     }
 
     /**
-     * What a tool answered: text, and nothing that tells failures apart (API reference, "Tool message").
+     * What a tool answered: one text, as DeepSeek and others refuse a list, and nothing that tells failures apart (API
+     * reference, "Tool message").
      *
      * @param shown takes what else it answered
      */
@@ -296,8 +306,8 @@ public final class OpenAiRequests {
             String first = texts.isEmpty() ? "" : ((Part.Text) texts.remove(0)).text();
             texts.add(0, new Part.Text("Error: " + first));
         }
-        ObjectNode json = Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", ToolCalls.plainId(result.id()));
-        return json.set("content", content(texts, at));
+        return Json.MAPPER.createObjectNode().put("role", "tool").put("tool_call_id", ToolCalls.plainId(result.id()))
+                .put("content", new Message(Role.TOOL, texts, null).text());
     }
 
     /** Images and files are a user's to show; the answers of all tools come first, as nothing may stand between them. */
@@ -322,10 +332,8 @@ public final class OpenAiRequests {
         }
         List<Part> content = new ArrayList<>();
         StringBuilder refusal = new StringBuilder();
-        boolean between = false;
         int before = 0;
         for (Part part : parts) {
-            between |= (part instanceof Part.Reasoning || part instanceof Part.SealedReasoning) && !content.isEmpty();
             switch (part) {
                 case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
                 case Part.Reasoning r -> thought(json, r, thoughts, before);
@@ -341,11 +349,14 @@ public final class OpenAiRequests {
                 }
             }
         }
-        if (between && content.stream().allMatch(Part.Text.class::isInstance)) {
-            // one text, in which the model thought on the way
-            content = List.of(new Part.Text(message.text()));
+        if (content.isEmpty()) {
+            json.putNull("content");
+        } else if (content.stream().allMatch(Part.Text.class::isInstance)) {
+            // not everybody takes a list
+            json.put("content", message.text());
+        } else {
+            json.set("content", content(content, at));
         }
-        json.set("content", content.isEmpty() ? Json.MAPPER.nullNode() : content(content, at));
         if (!refusal.isEmpty()) {
             json.put("refusal", refusal.toString());
         }
@@ -379,12 +390,6 @@ public final class OpenAiRequests {
     }
 
     private static JsonNode content(List<Part> parts, String at) {
-        if (parts.isEmpty()) {
-            return Json.MAPPER.getNodeFactory().textNode("");
-        }
-        if (parts.size() == 1 && parts.get(0) instanceof Part.Text text) {
-            return Json.MAPPER.getNodeFactory().textNode(text.text());
-        }
         ArrayNode content = Json.MAPPER.createArrayNode();
         int i = 0;
         for (Part part : parts) {

@@ -22,6 +22,9 @@ public class OpenAiWire implements Wire {
     static final String MAX_TOKENS = "max_tokens";
     static final String MAX_COMPLETION_TOKENS = "max_completion_tokens";
 
+    /** What OpenAI has for its own cache and its own watch. Those who speak its wire and do not know them refuse them, as Groq does. */
+    private static final List<String> ITS_OWN = List.of("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier");
+
     static final String NO_THOUGHTS = "none";
     /** What the option of that name takes. */
     private static final List<String> THOUGHTS = List.of("reasoning_content", "reasoning", "reasoning_details", NO_THOUGHTS);
@@ -86,6 +89,12 @@ public class OpenAiWire implements Wire {
         Prompt prompt = asked.prompt();
         List<String> warnings = new ArrayList<>();
         OpenAiRequests.leftOut(prompt, warnings);
+        for (String name : tokenLimit.equals(MAX_COMPLETION_TOKENS) ? List.<String>of() : ITS_OWN) {
+            if (prompt.options().containsKey(name)) {
+                prompt = prompt.without(name);
+                warnings.add(name);
+            }
+        }
         ObjectNode json = OpenAiRequests.write(prompt, asked.model(), tokenLimit, thoughts);
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
@@ -120,11 +129,15 @@ public class OpenAiWire implements Wire {
         Agent agent = asked.agent();
         Buffer out = Buffer.buffer(request.body().length + 256).appendString("{\"model\":");
         Json.quote(out, asked.model());
-        String limit = limit(request);
+        // where the caller used both names: the provider's, unless nothing stands there
+        String limit = request.says(tokenLimit) || !request.has(otherLimit) ? tokenLimit : otherLimit;
+        boolean temperature = agent != null && agent.temperature() != null && !request.says("temperature");
+        boolean maxTokens = agent != null && agent.maxTokens() != null && !request.says(limit);
         for (Map.Entry<String, Slice> member : request.members().entrySet()) {
             String name = member.getKey();
             Slice value = member.getValue();
-            if (name.equals("model") || name.equals("stream_options")) {
+            if (name.equals("model") || name.equals("stream_options") || temperature && name.equals("temperature")
+                    || maxTokens && name.equals(limit)) {
                 continue;
             }
             if (name.equals("messages")) {
@@ -146,10 +159,10 @@ public class OpenAiWire implements Wire {
                 member(out, name, request, value);
             }
         }
-        if (agent != null && agent.temperature() != null && !request.has("temperature")) {
+        if (temperature) {
             out.appendString(",\"temperature\":" + agent.temperature());
         }
-        if (agent != null && agent.maxTokens() != null && !request.has(limit)) {
+        if (maxTokens) {
             out.appendString(",\"" + tokenLimit + "\":" + agent.maxTokens());
         }
         if (request.stream()) {
@@ -163,12 +176,6 @@ public class OpenAiWire implements Wire {
             Json.quote(out.appendString(","), member.getKey()).appendString(":").appendBytes(Json.write(member.getValue()));
         }
         return out.appendString("}");
-    }
-
-    /** The name of the limit that counts where the caller used both: the provider's, unless nothing stands there. */
-    private String limit(ChatRequest request) {
-        boolean own = request.has(tokenLimit) && !(request.has(otherLimit) && request.member(tokenLimit).isNull());
-        return own ? tokenLimit : otherLimit;
     }
 
     /** What the caller said, and that we want to know the usage. */

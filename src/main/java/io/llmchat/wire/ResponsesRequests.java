@@ -12,16 +12,22 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * Requests in the words of OpenAI's responses (API reference, "Create a model response") to the neutral form. What has
- * no meaning without a store or outside OpenAI ({@code store}, {@code truncation} …) is left out.
+ * no meaning without a store ({@code store}, {@code metadata} …) is left out.
  */
 public final class ResponsesRequests {
 
-    /** Options that chat completions knows by the same name. */
-    private static final List<String> SAME = List.of("temperature", "top_p", "parallel_tool_calls", "user", "service_tier",
-            "prompt_cache_key", "safety_identifier");
+    /** Options that chat completions know by the same name. */
+    private static final Set<String> SAME = Set.of("temperature", "top_p", "parallel_tool_calls", "user", "service_tier", "prompt_cache_key",
+            "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "frequency_penalty", "presence_penalty");
+    /** What stands behind the name of an option that they do not know: providers that refuse what they do not know are not told it. */
+    static final String ONLY_HERE = " (responses)";
+    /** Members that are more than options, go by another name, or ask for what there is not. */
+    private static final Set<String> STRUCTURE = Set.of("model", "input", "instructions", "tools", "tool_choice", "stream", "stream_options",
+            "include", "top_logprobs", "max_output_tokens", "reasoning", "text", "store", "metadata", "background");
     /**
      * What stands before a signature in {@code encrypted_content}: it is of no use without the thoughts that it is under,
      * and some callers give back the seal alone.
@@ -83,7 +89,11 @@ public final class ResponsesRequests {
 
     private static Map<String, JsonNode> options(ObjectNode json) {
         Map<String, JsonNode> options = new LinkedHashMap<>();
-        SAME.forEach(name -> option(options, name, json.path(name)));
+        json.properties().forEach(member -> {
+            if (!STRUCTURE.contains(member.getKey())) {
+                options.put(member.getKey() + (SAME.contains(member.getKey()) ? "" : ONLY_HERE), member.getValue());
+            }
+        });
         option(options, "max_tokens", json.path("max_output_tokens"));
         option(options, "reasoning_effort", json.path("reasoning").path("effort"));
         option(options, "verbosity", json.path("text").path("verbosity"));

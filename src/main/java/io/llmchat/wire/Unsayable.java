@@ -1,6 +1,7 @@
 package io.llmchat.wire;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.Prompt;
 import io.llmchat.chat.UnsupportedParameter;
 import java.util.List;
 import java.util.Map;
@@ -39,12 +40,20 @@ final class Unsayable {
         });
     }
 
+    /** Notes that messages have names of who speaks, for a wire that does not know any. */
+    static void names(Prompt prompt, List<String> warnings) {
+        if (prompt.messages().stream().anyMatch(message -> message.name() != null)) {
+            warnings.add("messages (name)");
+        }
+    }
+
     /** Values that ask for what everybody does anyway. */
     private static boolean harmless(String name, JsonNode value) {
         return switch (name) {
             case "n" -> value.asInt() == 1;
             case "logprobs" -> value.isBoolean() && !value.booleanValue();
             case "service_tier" -> value.asText().equals("auto") || value.asText().equals("default");
+            case "modalities" -> value.size() == 1 && value.path(0).asText().equals("text");
             case "response_format" -> "text".equals(value.path("type").asText());
             default -> false;
         };
