@@ -113,10 +113,10 @@ class RequestsPropertyTest {
                     }
                     return new Message(Role.ASSISTANT, all, name);
                 });
-        Arbitrary<Message> thoughtOnTheWay = Combinators.combine(parts(proven, 0), textPart(), parts(proven, 1), textPart().injectNull(0.3))
-                .as((first, text, thought, rest) -> {
+        Arbitrary<Message> thoughtOnTheWay = Combinators.combine(parts(proven, 0), parts(textPart(), 1), parts(proven, 1), textPart().injectNull(0.3))
+                .as((first, texts, thought, rest) -> {
                     List<Part> all = new ArrayList<>(first);
-                    all.add(text);
+                    all.addAll(texts);
                     all.addAll(thought);
                     if (rest != null) {
                         all.add(rest);
@@ -132,16 +132,17 @@ class RequestsPropertyTest {
                         "parallel_tool_calls", "false"))).as(Prompt::new);
     }
 
-    /** The same with one text where nothing but texts is shown: they are told in one. */
+    /** The same with one text for several that follow each other, where nothing but texts is shown: they are told in one. */
     private static List<Part> joined(List<Part> parts) {
-        List<Part> texts = parts.stream().filter(Part.Text.class::isInstance).toList();
-        if (texts.size() < 2 || parts.stream().anyMatch(p -> p instanceof Part.Image || p instanceof Part.Document || p instanceof Part.Other)) {
-            return parts.stream().map(p -> p instanceof Part.ToolResult r ? new Part.ToolResult(r.id(), joined(r.content()), r.error()) : p).toList();
+        boolean shown = parts.stream().anyMatch(p -> p instanceof Part.Image || p instanceof Part.Document || p instanceof Part.Other);
+        List<Part> all = new ArrayList<>();
+        for (Part part : parts) {
+            if (!shown && part instanceof Part.Text t && !all.isEmpty() && all.getLast() instanceof Part.Text before) {
+                all.set(all.size() - 1, new Part.Text(before.text() + "\n" + t.text()));
+            } else {
+                all.add(part instanceof Part.ToolResult r ? new Part.ToolResult(r.id(), joined(r.content()), r.error()) : part);
+            }
         }
-        List<Part> all = new ArrayList<>(parts);
-        int at = all.indexOf(texts.get(0));
-        all.subList(at, at + texts.size()).clear();
-        all.add(at, new Part.Text(new Message(Role.USER, texts, null).text()));
         return all;
     }
 

@@ -222,7 +222,8 @@ public final class OpenAiRequests {
 
     /** Both have tiers of service, and Anthropic's has a value of its own. */
     private static boolean isForeign(String name, JsonNode value) {
-        return FOREIGN.contains(name) || name.endsWith(ResponsesRequests.ONLY_HERE) || name.equals("service_tier") && "standard_only".equals(value.asText());
+        return FOREIGN.contains(name) || name.endsWith(ResponsesRequests.ONLY_HERE)
+                || name.equals("service_tier") && "standard_only".equals(value.asText());
     }
 
     /**
@@ -332,22 +333,20 @@ public final class OpenAiRequests {
         }
         List<Part> content = new ArrayList<>();
         StringBuilder refusal = new StringBuilder();
-        int before = 0;
+        List<Part> said = new ArrayList<>();
         for (Part part : parts) {
             switch (part) {
                 case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
-                case Part.Reasoning r -> thought(json, r, thoughts, before);
+                case Part.Reasoning r -> thought(json, r, thoughts, length(said));
                 case Part.SealedReasoning s -> {
                     if (thoughts.equals(DETAILS)) {
-                        detail(json, "encrypted", before).put("data", s.data());
+                        detail(json, "encrypted", length(said)).put("data", s.data());
                     }
                 }
                 case Part.Refusal r -> refusal.append(r.text());
-                default -> {
-                    before += part instanceof Part.Text t ? t.text().length() : 0;
-                    content.add(part);
-                }
+                default -> content.add(part);
             }
+            said.add(part);
         }
         if (content.isEmpty()) {
             json.putNull("content");
@@ -370,6 +369,10 @@ public final class OpenAiRequests {
         if (signature != null && signs) {
             json.putObject("extra_content").putObject("google").put("thought_signature", signature);
         }
+    }
+
+    private static int length(List<Part> said) {
+        return new Message(Role.ASSISTANT, said, null).text().length();
     }
 
     /** Adds an entry for a thought to a message, which had so many characters of text before it. */
