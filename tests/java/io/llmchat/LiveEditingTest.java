@@ -297,8 +297,10 @@ class LiveEditingTest {
                 assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
             }
             assertEquals(1, gateway.metric("llmchat_routes_generation"));
+            assertEquals(1, gateway.metric("llmchat_routes_refused"));
             routes.save(file, good);
             untilLoaded(gateway, 2);
+            assertEquals(0, gateway.metric("llmchat_routes_refused"));
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
         }
