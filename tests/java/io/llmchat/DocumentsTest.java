@@ -36,12 +36,13 @@ class DocumentsTest {
     }
 
     @Test
-    void theGatewaysOwnVersionIsThatOfThePom() throws IOException {
+    void theGatewaysOwnVersionAndCamelsAreThoseOfThePom() throws IOException {
         String version = matches("<artifactId>llmchat</artifactId>\\s*<version>([^<]+)", text("pom.xml")).get(0);
         for (String file : List.of("README.md", "deploy/camel-k/README.md")) {
             List<String> named = matches("mvn:io\\.llmchat:llmchat:([\\w.-]+)", text(file));
             assertEquals(List.of(version), named, file);
         }
+        assertEquals(matches("<camel\\.version>([^<]+)", text("pom.xml")), matches("--camel-version=(\\S+)", text("README.md")));
     }
 
     @Test

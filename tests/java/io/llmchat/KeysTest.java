@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -659,10 +660,29 @@ class KeysTest {
                 Files.writeString(own, entry.formatted(times + OF_THE_FILE));
                 Files.setLastModifiedTime(own, changedAt);
                 keys.reread();
+                keys.reread();
                 assertNotNull(keys.find(times + OF_THE_FILE));
                 changedAt = FileTime.from(changedAt.toInstant().plusSeconds(1));
             }
         }
+    }
+
+    @Test
+    void aFileThatIsBeingWrittenIsNotRead() throws Exception {
+        Path own = folder.resolve("written.yaml");
+        String entry = "- {name: %s, userId: u, key: %s}\n";
+        Files.writeString(own, entry.formatted("A", "a" + OF_THE_FILE));
+        KeyFile keys = new KeyFile(own.toString());
+        // as a shell does it before the program begins whose output it is to be
+        Files.writeString(own, "");
+        keys.reread();
+        assertNotNull(keys.find("a" + OF_THE_FILE));
+        Files.writeString(own, entry.formatted("B", "b" + OF_THE_FILE));
+        keys.reread();
+        assertNull(keys.find("b" + OF_THE_FILE));
+        keys.reread();
+        assertNotNull(keys.find("b" + OF_THE_FILE));
+        assertNull(keys.find("a" + OF_THE_FILE));
     }
 
     @Test

@@ -285,6 +285,11 @@ class LiveEditingTest {
                             lines + 6, "it has no parameter 'idleTimout'"),
                     new Broken(good + more("provider-mroe", "kamelet:openai-chat-action?provider=more&baseUrl=http://x"),
                             lines + 6, "there is no route from direct:provider-more"),
+                    new Broken(good + more("provider-more", "kamelet:openai-chat-action?provider=openai&baseUrl=http://x"),
+                            lines + 6, "Route 'provider-more': it asks the provider 'openai'."),
+                    new Broken(good + more("more", "direct:admit").replace("- to: direct:admit", "- circuitBreaker: {steps: [{stop: {}}], onFallback: {steps: [{to: direct:nowhere}]}}"),
+                            lines + 6, "there is no route from direct:nowhere"),
+                    new Broken(good + "- beans:\n    - {name: prices, type: java.lang.Object}\n", 0, "The bean 'prices' is there twice. The other place is chat.camel.yaml:" + (lines + 2) + "."),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);
                 int expected = ++refused;
@@ -297,8 +302,10 @@ class LiveEditingTest {
                 assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
             }
             assertEquals(1, gateway.metric("llmchat_routes_generation"));
+            assertEquals(1, gateway.metric("llmchat_routes_refused"));
             routes.save(file, good);
             untilLoaded(gateway, 2);
+            assertEquals(0, gateway.metric("llmchat_routes_refused"));
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
         }

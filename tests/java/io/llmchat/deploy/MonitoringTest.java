@@ -3,6 +3,7 @@ package io.llmchat.deploy;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -166,6 +167,13 @@ class MonitoringTest {
             Pattern.compile("cache_hits_total\\{([^}]*)}").matcher(expression).results()
                     .forEach(m -> assertTrue(m.group(1).contains("cache!~\".+-redis\""), expression));
         }
+    }
+
+    /** Each session that a provider begins has to be read once. */
+    @Test
+    void whatIsReadForTheFirstTimeIsNoLowHitRate() throws Exception {
+        String expression = rules().get("LowHitRate").path("expr").asText();
+        assertFalse(expression.replace("_total{cache=\"agents\"}", "").contains("_total"), expression);
     }
 
     /** A breaker that opens again and again is open only some of the time. */

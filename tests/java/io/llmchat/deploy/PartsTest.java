@@ -66,6 +66,7 @@ class PartsTest {
         "deploy/kubernetes/base/deployment.yaml        | mountPath: /tmp                    | mountPath: /var/tmp",
         "deploy/kubernetes/base/deployment.yaml        | - name: tmp\\n          emptyDir    | - name: temp\\n          emptyDir",
         "deploy/kubernetes/base/deployment.yaml        | configMapRef:\\n                name: llmchat | configMapRef:\\n                name: settings",
+        "deploy/kubernetes/base/deployment.yaml        | enableServiceLinks: false          | enableServiceLinks: true",
         "deploy/kubernetes/base/deployment.yaml        | runAsUser: 10001                   | runAsUser: 1000",
         "deploy/kubernetes/base/settings.env           | STREAM_TIMEOUT=300000              | STREAM_TIMEOUT=600000",
         "deploy/kubernetes/base/settings.env           | DRAIN_GRACE=300000                 | DRAIN_GRACE=600000",
@@ -83,6 +84,7 @@ class PartsTest {
         "deploy/compose.yaml                           | ./own:/etc/llmchat                 | ./own:/etc/gateway",
         "deploy/camel-k/settings.env                   | DATA_DIR=/data                     | DATA_DIR=/var/lib/llmchat",
         "deploy/camel-k/settings.env                   | PORT=3001                          | PORT=8080",
+        "deploy/camel-k/README.md                      | --replicas 4                       | --replicas 5",
         "deploy/camel-k/integration.yaml               | configmap:llmchat-kamelets@        | configmap:kamelets@",
         "deploy/camel-k/integration.yaml               | path: /health/live                 | path: /q/health/live",
         "deploy/camel-k/integration.yaml               | terminationGracePeriodSeconds: 330 | terminationGracePeriodSeconds: 300",
@@ -172,6 +174,7 @@ class PartsTest {
         int preStop = container.at("/lifecycle/preStop/sleep/seconds").asInt();
         grace("Kubernetes", pod.path("terminationGracePeriodSeconds").asInt(), preStop, settings);
 
+        must(!pod.path("enableServiceLinks").asBoolean(true), "names of Services become settings");
         JsonNode security = container.path("securityContext");
         must(pod.at("/securityContext/runAsNonRoot").asBoolean(), "it may run as root");
         must(pod.at("/securityContext/seccompProfile/type").asText().equals("RuntimeDefault"), "no seccomp profile");
@@ -194,9 +197,15 @@ class PartsTest {
 
         ownRoutes(deployed, container.path("name").asText());
 
-        // while old pods are exchanged for new ones all of both may be there, each with one connection outside of its pool;
-        // PostgreSQL keeps three for administrators
-        int connections = scaler.at("/spec/maxReplicas").asInt() * 2 * (Integer.parseInt(settings.get("DB_MAX_CONNECTIONS")) + 1);
+        connections(deployed, scaler.at("/spec/maxReplicas").asInt(), settings);
+    }
+
+    /**
+     * While old pods are exchanged for new ones all of both may be there, each with one connection outside of its pool;
+     * PostgreSQL keeps three for administrators.
+     */
+    private void connections(Deployed deployed, int pods, Map<String, String> settings) throws IOException {
+        int connections = pods * 2 * (Integer.parseInt(settings.get("DB_MAX_CONNECTIONS")) + 1);
         must(connections <= postgresConnections(deployed) - 3, connections + " connections to PostgreSQL");
     }
 
@@ -230,6 +239,8 @@ class PartsTest {
         must(traits.at("/container/image").asText().matches(".+:\\d+\\.\\d+\\.\\d+"), "the Integration's image is not pinned");
         probes("Camel K", container, port);
         grace("Camel K", spec.at("/template/spec/terminationGracePeriodSeconds").asInt(), 5, settings);
+
+        connections(deployed, Integer.parseInt(Matches.of(deployed.text(CAMEL_K.resolve("README.md")), "--replicas (\\d+)").get(0).get(0)), settings);
 
         Set<String> generated = new TreeSet<>();
         for (String folder : List.of(CAMEL_K.toString(), "kamelets", "src/main/resources/routes")) {

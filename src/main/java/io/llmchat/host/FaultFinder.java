@@ -1,5 +1,7 @@
 package io.llmchat.host;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.ops.Cause;
@@ -7,6 +9,8 @@ import io.llmchat.step.SubRoute;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Predicate;
@@ -21,6 +25,7 @@ import org.apache.camel.FailedToStartRouteException;
 import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
+import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.Model;
 import org.apache.camel.model.ProcessorDefinition;
 import org.apache.camel.model.ProcessorDefinitionHelper;
@@ -47,6 +52,9 @@ final class FaultFinder {
     /** What Camel itself gives to each kamelet. */
     private static final Set<String> CAMELS = Set.of(Kamelet.PARAM_TEMPLATE_ID, Kamelet.PARAM_ROUTE_ID, Kamelet.PARAM_UUID,
             Kamelet.NO_ERROR_HANDLER, Kamelet.BRIDGE_ERROR_HANDLER);
+    private static final String PROVIDER_ROUTE = "direct:provider-";
+    private static final Pattern PROVIDER = Pattern.compile("[?&]provider=([^&]+)");
+    private static final YAMLMapper YAML = new YAMLMapper();
     private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
 
     private final RouteFiles files;
@@ -113,17 +121,27 @@ final class FaultFinder {
         return new Fault(files.name(mark.getName()), line, e.getProblem().strip());
     }
 
-    /** What Camel lets start, though no request would get through it; null: nothing of the kind. */
+    /** What Camel lets start, though no request would get through it, or cannot be meant so; null: nothing of the kind. */
     Fault looseEnd() throws IOException {
+        Fault twice = beanTwice();
+        if (twice != null) {
+            return twice;
+        }
         Set<String> there = context.getRoutes().stream().map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
         for (RouteDefinition route : model().getRouteDefinitions()) {
             String missing = missingConfiguration(route);
             if (missing != null) {
                 return at(route, "Route '" + route.getRouteId() + "': there is no routeConfiguration '" + missing + "'.");
             }
-            for (ProcessorDefinition<?> step : ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), ProcessorDefinition.class)) {
+            String from = route.getInput().getUri().split("\\?")[0];
+            for (ProcessorDefinition<?> step : steps(route.getOutputs())) {
                 if (called(step) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers() && !there.contains(name(direct))) {
                     return at(step, "Route '" + route.getRouteId() + "': there is no route from " + name(direct) + ".");
+                }
+                String asked = step instanceof SendDefinition<?> to ? first(PROVIDER, to.getUri()) : null;
+                // of two with one name the one that starts last would be the provider, with its address and key
+                if (from.startsWith(PROVIDER_ROUTE) && !from.equals(PROVIDER_ROUTE + asked) && there.contains(PROVIDER_ROUTE + asked)) {
+                    return at(step, "Route '" + route.getRouteId() + "': it asks the provider '" + asked + "'.");
                 }
             }
         }
@@ -135,7 +153,7 @@ final class FaultFinder {
             }
         }
         for (LlmEndpoint provider : LlmComponent.of(context).providers()) {
-            String route = "direct:provider-" + provider.getProvider();
+            String route = PROVIDER_ROUTE + provider.getProvider();
             if (!there.contains(route)) {
                 Pattern named = Pattern.compile("[?&]provider=" + Pattern.quote(provider.getProvider()) + "(&|$)");
                 return at(call(uri -> named.matcher(uri).find()), "Provider '" + provider.getProvider() + "': there is no route from " + route + ".");
@@ -143,6 +161,22 @@ final class FaultFinder {
         }
         return Stream.of(SubRoute.values()).filter(asked -> !there.contains(asked.uri())).findFirst()
                 .map(asked -> new Fault(null, 0, "There is no route from " + asked.uri() + ".")).orElse(null);
+    }
+
+    /** Of two beans of one name Camel takes the last, without a word. Not those of beans.camel.yaml: routes may have their own. */
+    private Fault beanTwice() throws IOException {
+        Set<String> names = new HashSet<>();
+        for (Path file : files.all().stream().filter(f -> !f.endsWith(RouteFiles.BEANS)).toList()) {
+            for (JsonNode part : YAML.readTree(file.toFile())) {
+                for (JsonNode bean : part.path("beans")) {
+                    String name = bean.path("name").asText();
+                    if (!names.add(name)) {
+                        return where(Pattern.compile("- *\\{? *name: [\"']?" + Pattern.quote(name) + "(?![\\w-])"), "The bean '" + name + "' is there twice.");
+                    }
+                }
+            }
+        }
+        return null;
     }
 
     /** As routes write it, without options. */
@@ -182,9 +216,20 @@ final class FaultFinder {
 
     /** The first step that calls such an address. */
     private ProcessorDefinition<?> call(Predicate<String> wanted) {
-        return model().getRouteDefinitions().stream()
-                .flatMap(route -> ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), SendDefinition.class).stream())
-                .filter(to -> wanted.test(to.getUri())).findFirst().orElse(null);
+        return model().getRouteDefinitions().stream().flatMap(route -> steps(route.getOutputs()).stream())
+                .filter(step -> step instanceof SendDefinition<?> to && wanted.test(to.getUri())).findFirst().orElse(null);
+    }
+
+    /** These steps and all within them; those of a breaker's fallback, which Camel keeps elsewhere, too. */
+    private static List<ProcessorDefinition<?>> steps(List<ProcessorDefinition<?>> outputs) {
+        List<ProcessorDefinition<?>> steps = new ArrayList<>();
+        for (ProcessorDefinition<?> step : ProcessorDefinitionHelper.filterTypeInOutputs(outputs, ProcessorDefinition.class)) {
+            steps.add(step);
+            if (step instanceof CircuitBreakerDefinition breaker && breaker.getOnFallback() != null) {
+                steps.addAll(steps(breaker.getOnFallback().getOutputs()));
+            }
+        }
+        return steps;
     }
 
     /** The step that could not be made, or else its route. */
@@ -192,7 +237,7 @@ final class FaultFinder {
         RouteDefinition route = model().getRouteDefinition(failed.getRouteId());
         String node = first(NODE, failed.getMessage());
         if (route != null && node != null) {
-            for (ProcessorDefinition<?> step : ProcessorDefinitionHelper.filterTypeInOutputs(route.getOutputs(), ProcessorDefinition.class)) {
+            for (ProcessorDefinition<?> step : steps(route.getOutputs())) {
                 if (step.toString().equals(node)) {
                     return step;
                 }

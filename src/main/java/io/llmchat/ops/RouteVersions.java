@@ -19,6 +19,8 @@ public final class RouteVersions {
         this.meters = meters;
         Gauge.builder("llmchat.routes.generation", this, v -> v.generation)
                 .description("The version of the routes that serves; the first is 1").register(meters);
+        Gauge.builder("llmchat.routes.refused", this, v -> v.lastError == null ? 0 : 1)
+                .description("Whether the routes as they are saved are refused, and those before serve").register(meters);
         // there from the first moment
         count("loaded", 0);
         count("refused", 0);

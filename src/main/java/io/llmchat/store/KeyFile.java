@@ -11,7 +11,6 @@ import io.llmchat.json.Json;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.FileTime;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.HexFormat;
@@ -31,7 +30,9 @@ public final class KeyFile {
     private static final YAMLMapper YAML = YAMLMapper.builder().enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION).build();
 
     private final Path file;
-    private FileTime readAt;
+    /** As the file was when it was read, and when it was last looked at. */
+    private String readAs;
+    private String seen;
     private String fault;
     private volatile Map<String, ApiKey> keys = Map.of();
 
@@ -52,10 +53,18 @@ public final class KeyFile {
         return now.isEmpty() ? null : now.get(HexFormat.of().formatHex(sha256(key)));
     }
 
-    /** Reads the file again if it was changed; where it cannot be used the keys stay as they were, and why is said once. */
+    /**
+     * Reads the file again if it was changed, and is now as it was the last time: who writes it has done so. Where it cannot
+     * be used the keys stay as they were, and why is said once.
+     */
     public synchronized void reread() {
+        if (file == null) {
+            return;
+        }
         try {
-            if (file != null && !Files.getLastModifiedTime(file).equals(readAt)) {
+            String before = seen;
+            seen = version();
+            if (seen.equals(before) && !seen.equals(readAs)) {
                 keys = read();
                 LOG.info("Read {} keys from {}", keys.size(), file);
             }
@@ -69,6 +78,10 @@ public final class KeyFile {
         }
     }
 
+    private String version() throws IOException {
+        return Files.getLastModifiedTime(file) + " " + Files.size(file);
+    }
+
     private String unreadable() {
         return "KEYS_FILE " + file + " cannot be read.";
     }
@@ -76,10 +89,10 @@ public final class KeyFile {
     private Map<String, ApiKey> read() {
         JsonNode list;
         try {
-            FileTime changedAt = Files.getLastModifiedTime(file);
+            String version = version();
             byte[] content = Files.readAllBytes(file);
             // not before: what could not be read is read when it can be, though it was not changed
-            readAt = changedAt;
+            readAs = version;
             list = YAML.readTree(content);
         } catch (com.fasterxml.jackson.core.JacksonException e) {
             // its own message would show the line, and with it a key
