@@ -173,7 +173,9 @@ class RequestLogTest {
             only(log, id + "-told");
             assertEquals(List.of(), log.with(id + "-quiet"));
         }
-        for (String wrong : List.of("{}", "{\"level\":\"loud\"}", "{\"level\":\"info\",\"logger\":\"a b\"}", "{\"level\":\"info\",\"x\":1}", "[]")) {
+        for (String wrong : List.of("{}", "{\"level\":\"loud\"}", "{\"level\":\"info\",\"logger\":\"a b\"}", "{\"level\":\"info\",\"x\":1}", "[]",
+                // what each statement is given would stand in the log
+                "{\"level\":\"trace\",\"logger\":\"org.apache.camel.component.sql\"}", "{\"level\":\"debug\",\"logger\":\"io.llmchatter\"}")) {
             assertEquals(400, gateway.send("PUT", "/api/loglevel", wrong).statusCode(), wrong);
         }
     }

@@ -45,6 +45,7 @@ class SettingsTest {
         "TRUSTED_PROXIES               | proxy.example       | a comma-separated list of addresses and CIDR ranges",
         "AUTH_MODE                     | none                | open or keys",
         "LOG_FORMAT                    | xml                 | text or json",
+        "OTEL_EXPORTER_OTLP_PROTOCOL   | grpc                | http/protobuf",
         "LOG_LEVEL                     | loud                | trace, debug, info, warn or error",
         "HOST                          | a b                 | a host name or address",
         "OPENAI_BASE_URL               | ftp://host/v1       | an http or https URL",

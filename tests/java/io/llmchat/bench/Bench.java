@@ -346,7 +346,7 @@ public final class Bench implements AutoCloseable {
             }
         }
         scenarios = possible(scenarios, mostStreams());
-        if (earlier != null && scenarios.stream().map(Scenario::id).noneMatch(earlier.scenarios()::containsKey)) {
+        if (earlier != null && scenarios.stream().map(Scenario::id).noneMatch(earlier::has)) {
             stop("There is nothing to compare: the earlier run has " + earlier.scenarios().keySet() + ", and not "
                     + scenarios.stream().map(Scenario::id).toList() + ".");
         }

@@ -42,6 +42,11 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
         return values == null ? null : Spread.of(values);
     }
 
+    /** Whether it says something of the gateway there: a run may have ended before that. */
+    boolean has(String scenario) {
+        return scenarios.getOrDefault(scenario, Map.of()).containsKey(GATEWAY);
+    }
+
     static Results read(Path file) throws IOException {
         return Json.MAPPER.readValue(Files.readAllBytes(file), Results.class);
     }
@@ -137,7 +142,7 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
             }
         });
         List<String> missing = new ArrayList<>(scenarios.keySet());
-        missing.removeAll(earlier.scenarios.keySet());
+        missing.removeIf(earlier::has);
         if (!missing.isEmpty()) {
             lines.add("Not measured on " + earlier.date + ": " + String.join(", ", missing) + ".");
         }

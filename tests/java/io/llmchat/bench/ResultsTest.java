@@ -72,7 +72,10 @@ class ResultsTest {
     void whatTheEarlierRunHasNotMeasuredIsTold() {
         Results now = of("a", "gateway", Metric.P99, 1, 1, 1);
         now.add("b", "gateway", Map.of(Metric.P99, 1.0));
-        assertEquals("Not measured on 2026-01-01 12:00: b.", now.compare(of("a", "gateway", Metric.P99, 1, 1, 1)).getFirst());
+        Results earlier = of("a", "gateway", Metric.P99, 1, 1, 1);
+        // the gateway ended before it was measured
+        earlier.add("b", "direct", Map.of(Metric.P99, 1.0));
+        assertEquals("Not measured on 2026-01-01 12:00: b.", now.compare(earlier).getFirst());
     }
 
     @Test

@@ -20,6 +20,8 @@ public final class LogLevel implements Processor {
 
     private static final Logger LOG = LoggerFactory.getLogger(LogLevel.class);
     private static final Set<String> LEVELS = Set.of("trace", "debug", "info", "warn", "error", "off");
+    /** At these the libraries of the stores write what each statement is given, texts and hashes of keys. */
+    private static final Set<String> TOO_MUCH = Set.of("trace", "debug");
     private static final String OURS = "io.llmchat";
     private static final String LOGGER = "[A-Za-z0-9_.$-]{1,200}";
 
@@ -39,6 +41,9 @@ public final class LogLevel implements Processor {
         String logger = named.isMissingNode() ? OURS : named.asText();
         if (!logger.matches(LOGGER)) {
             throw ChatException.invalid("logger", "logger takes the name of a logger, such as io.llmchat.requests.");
+        }
+        if (TOO_MUCH.contains(level) && !(logger + ".").startsWith(OURS + ".")) {
+            throw ChatException.invalid("level", "level takes " + level + " for " + OURS + " and what is below it: other loggers would repeat what is said.");
         }
         Configurator.setLevel(logger, Level.valueOf(level.toUpperCase(java.util.Locale.ROOT)));
         LOG.warn("{} is logged at level {} from now on", logger, level);
