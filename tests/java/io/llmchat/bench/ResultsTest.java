@@ -98,7 +98,7 @@ class ResultsTest {
         Results before = of("a", "direct", Metric.P50, 1, 1, 1);
         Results now = new Results("2026-01-02 12:00", Map.of("processors", "4"));
         now.add("a", "direct", Map.of(Metric.P50, 2.0));
-        assertEquals(List.of("Not the same: processors is 4, and was 2.",
+        assertEquals(List.of("Not the same: processors is 4, and was 2.", "Not measured on 2026-01-01 12:00: a.",
                 "Without the gateway the figures differ too, so the machine was not the same or not as free:",
                 "  a, p50 ms: 2.00, was 1.00 (+100 %)",
                 "Nothing differs from 2026-01-01 12:00 by more than the rounds do among themselves."), now.compare(before));
