@@ -420,6 +420,18 @@ class CallerLimitsTest {
     }
 
     @Test
+    void whoMayNotAskAnAgentUsesNothingOfItsLimit() throws Exception {
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"some\"", "{\"points\":1,\"duration\":60}");
+        String key = json(limited.post("/api/keys", "{\"name\":\"Bound\",\"userId\":\"u-" + RUN + "\",\"agents\":[\"demo\"]}").body())
+                .at("/data/key").asText();
+        for (int i = 0; i < 2; i++) {
+            assertEquals(403, limited.post(PATH, chat(agent, false), "Authorization", "Bearer " + key).statusCode());
+        }
+        assertEquals(200, ask(limited, chat(agent, false)).statusCode());
+        assertEquals(403, limited.post(PATH, chat(agent, false), "Authorization", "Bearer " + key).statusCode(), "though it is used up");
+    }
+
+    @Test
     void withoutLimitsNothingIsTold() throws Exception {
         try (TestGateway gateway = gateway("llmchat.limit.points", "0")) {
             HttpResponse<String> answer = ask(gateway);

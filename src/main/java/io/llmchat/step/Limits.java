@@ -160,7 +160,8 @@ public final class Limits {
     private List<Limit> limits(Caller caller, Chat chat, Target target) {
         List<Limit> limits = new ArrayList<>(4);
         addOwn(caller, chat.client().request(), limits);
-        if (chat.agent() != null && chat.agent().rateLimit() != null) {
+        // who may not ask an agent uses nothing of what it has: whom to ask is known of those who may
+        if (target != null && chat.agent() != null && chat.agent().rateLimit() != null) {
             Limit.add(Quota.read(chat.agent().rateLimit(), "rateLimit"), Limit.Scope.AGENT, chat.agent().id(), limits);
         }
         quotas.add(target, limits);
