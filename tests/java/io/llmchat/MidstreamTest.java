@@ -672,6 +672,30 @@ class MidstreamTest {
                 + " AND completion_tokens = " + (102 + other));
     }
 
+    @ParameterizedTest
+    @CsvSource({"the same at first", "a thought"})
+    void norOfWhatOneHadBegunOfWhomTheCallerGotNothing(String held) throws Exception {
+        asks(gateway, "anthropic/" + first, "openai/" + second, "ollama/" + third);
+        on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
+        on("openai/" + second, call -> {
+            call.sse();
+            if (held.equals("a thought")) {
+                call.event(Call.chunk("{\"reasoning_content\":\"Hm\"}", "null"));
+            } else {
+                call.text("x");
+            }
+            call.text("another one");
+            call.finish("stop");
+            call.done();
+        });
+        on("ollama/" + third, countsFor("the end"));
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
+                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4)));
+    }
+
     @Test
     void whatOneCountedInEachChunkBeforeItBrokeOffIsNotToldAsAll() throws Exception {
         asks(gateway, "openai/" + first, "ollama/" + second);
