@@ -594,6 +594,19 @@ class MidstreamTest {
     }
 
     @Test
+    void ofAStreamThatTakesTooLongNobodyIsAskedWhoWouldBeNext() throws Exception {
+        try (TestGateway own = gateway("camel.component.llm.stream-timeout", "1000", "camel.component.llm.first-token-timeout", "5000")) {
+            asks(own, "openai/" + first, "anthropic/" + second, "ollama/" + third);
+            own.provider().on(first, cutAfter(10));
+            on("anthropic/" + second, Call::hang);
+            on("ollama/" + third, goesOn(TOKENS));
+            assertBroken(stream(own, "openai"), 10, "connection to the provider 'openai' broke");
+            assertEquals(1, spare.calls(second).size());
+            assertEquals(0, spare.calls(third).size(), "there is no time for another one");
+        }
+    }
+
+    @Test
     void whoWentOnIsWrittenDownAndTheirUsage() throws Exception {
         asks(gateway, "anthropic/" + first, "ollama/" + second);
         // it says 9 tokens of prompt before it breaks off; the one that goes on counts nothing
