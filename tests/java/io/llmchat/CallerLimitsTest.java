@@ -1,5 +1,6 @@
 package io.llmchat;
 
+import static io.llmchat.support.TestGateway.begun;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
@@ -17,9 +18,11 @@ import java.net.http.HttpResponse;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -417,6 +420,43 @@ class CallerLimitsTest {
                 "{\"name\":\"x\",\"provider\":\"openai\",\"model\":\"x\",\"rateLimit\":{\"points\":\"many\"}}");
         assertEquals(400, wrong.statusCode());
         assertEquals("rateLimit.points", json(wrong.body()).path("details").path(0).path("field").asText());
+    }
+
+    @Test
+    void aRepeatedRequestThatIsAnsweredByItsOwnCountsForTheAgentToo() throws Exception {
+        String model = "repeated-" + Ids.next();
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"" + model + "\"", "{\"points\":2,\"duration\":60}");
+        String[] key = {"X-Forwarded-For", caller, "Idempotency-Key", Ids.next()};
+        CountDownLatch fail = new CountDownLatch(1);
+        try (TestGateway other = gateway()) {
+            other.provider().on(model, call -> {
+                fail.await(10, TimeUnit.SECONDS);
+                call.error(400, "no");
+            });
+            var first = begun(() -> other.post(PATH, chat(agent, false), key));
+            until("it is asked", () -> other.provider().calls(model).size() == 1);
+            String allowed = "llmchat_limiter_decisions_total{decision=\"allowed\",scope=\"all\"}";
+            double before = limited.metric(allowed);
+            var repeated = begun(() -> limited.post(PATH, chat(agent, false), key));
+            until("it is one that is repeated, and counted", () -> limited.metric(allowed) == before + 1);
+            fail.countDown();
+            assertEquals(400, first.get().statusCode());
+            assertEquals(200, repeated.get().statusCode());
+            assertEquals("0", header(repeated.get(), "x-ratelimit-remaining-requests"));
+            assertEquals(429, ask(limited, chat(agent, false)).statusCode());
+        }
+    }
+
+    @Test
+    void whoMayNotAskAnAgentUsesNothingOfItsLimit() throws Exception {
+        String agent = agent(limited, "\"provider\":\"openai\",\"model\":\"some\"", "{\"points\":1,\"duration\":60}");
+        String key = json(limited.post("/api/keys", "{\"name\":\"Bound\",\"userId\":\"u-" + RUN + "\",\"agents\":[\"demo\"]}").body())
+                .at("/data/key").asText();
+        for (int i = 0; i < 2; i++) {
+            assertEquals(403, limited.post(PATH, chat(agent, false), "Authorization", "Bearer " + key).statusCode());
+        }
+        assertEquals(200, ask(limited, chat(agent, false)).statusCode());
+        assertEquals(403, limited.post(PATH, chat(agent, false), "Authorization", "Bearer " + key).statusCode(), "though it is used up");
     }
 
     @Test

@@ -594,6 +594,19 @@ class MidstreamTest {
     }
 
     @Test
+    void ofAStreamThatTakesTooLongNobodyIsAskedWhoWouldBeNext() throws Exception {
+        try (TestGateway own = gateway("camel.component.llm.stream-timeout", "1000", "camel.component.llm.first-token-timeout", "5000")) {
+            asks(own, "openai/" + first, "anthropic/" + second, "ollama/" + third);
+            own.provider().on(first, cutAfter(10));
+            on("anthropic/" + second, Call::hang);
+            on("ollama/" + third, goesOn(TOKENS));
+            assertBroken(stream(own, "openai"), 10, "connection to the provider 'openai' broke");
+            assertEquals(1, spare.calls(second).size());
+            assertEquals(0, spare.calls(third).size(), "there is no time for another one");
+        }
+    }
+
+    @Test
     void whoWentOnIsWrittenDownAndTheirUsage() throws Exception {
         asks(gateway, "anthropic/" + first, "ollama/" + second);
         // it says 9 tokens of prompt before it breaks off; the one that goes on counts nothing
@@ -670,6 +683,30 @@ class MidstreamTest {
         int other = Math.ceilDiv(OTHER.get(0).length(), 4);
         wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4))
                 + " AND completion_tokens = " + (102 + other));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"the same at first", "a thought"})
+    void norOfWhatOneHadBegunOfWhomTheCallerGotNothing(String held) throws Exception {
+        asks(gateway, "anthropic/" + first, "openai/" + second, "ollama/" + third);
+        on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
+        on("openai/" + second, call -> {
+            call.sse();
+            if (held.equals("a thought")) {
+                call.event(Call.chunk("{\"reasoning_content\":\"Hm\"}", "null"));
+            } else {
+                call.text("x");
+            }
+            call.text("another one");
+            call.finish("stop");
+            call.done();
+        });
+        on("ollama/" + third, countsFor("the end"));
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
+                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4)));
     }
 
     @Test

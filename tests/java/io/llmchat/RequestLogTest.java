@@ -12,9 +12,11 @@ import io.llmchat.store.KeyHash;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -113,6 +115,24 @@ class RequestLogTest {
             }
             assertTrue(only(log, id + "-upload").contains(" status=499 duration_ms="));
             until("both are counted", () -> gateway.metric(counted) == before + 2);
+        }
+    }
+
+    @Test
+    void soDoesWhoLeavesAnAnswerThatIsMadeAllTheSame() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        CountDownLatch go = new CountDownLatch(1);
+        gateway.provider().on(model, FakeProvider.waits("one ", go, "two"));
+        String counted = "http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"499\"}";
+        double before = gateway.metric(counted);
+        try (LogLines log = LogLines.text()) {
+            try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true),
+                    "\r\nIdempotency-Key: " + id + "\r\nX-Request-Id: " + id)) {
+                stream.lineWith("one ");
+            }
+            until("it is counted", () -> gateway.metric(counted) == before + 1);
+            go.countDown();
+            assertTrue(only(log, id).contains(" status=499 outcome=completed"), () -> log.with(id).toString());
         }
     }
 

@@ -311,6 +311,30 @@ class StoreFaultsTest {
         assertEquals(1, gateway.provider().calls(model).size());
     }
 
+    @Test
+    void anAnswerThatWaitsForPostgresIsThereForWhoComesBackForIt() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, FakeProvider.says(List.of("worth ", "it")));
+        var answer = begun(() -> gateway.post(PATH, chat("openai/" + model, true), "Idempotency-Key", "the-same", "X-Resumable", "true"));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        stores.pausePostgres();
+        go.set(true);
+        String given = answer.get(10, TimeUnit.SECONDS).body();
+        String path = "/api/chat/completions/" + given.lines().findFirst().orElseThrow().replaceAll("id: |:\\d+$", "");
+        // nor does Redis, which forgets it soon, have to tell where it is
+        stores.pauseRedis();
+        try {
+            assertEquals(given, gateway.get(path).body());
+        } finally {
+            stores.resumeRedis();
+            stores.resumePostgres();
+        }
+        until("it is stored", () -> {
+            assertEquals(given, gateway.get(path).body());
+            return gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1;
+        });
+        assertEquals(given, gateway.get(path).body());
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {-60, 60})
     void anAnswerThatHadToWaitStandsBetweenItsQuestionAndTheNext(int secondsAhead) throws Exception {

@@ -12,6 +12,7 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Intake;
 import io.llmchat.support.RawHttp;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import io.opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest;
 import io.opentelemetry.proto.trace.v1.Span;
@@ -19,6 +20,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 
@@ -103,6 +105,24 @@ class TracingTest {
                 assertTrue(gateway.provider().call(model).leftWithin(10_000));
             }
             assertEquals("499", attribute(only(spans(collector), Span.SpanKind.SPAN_KIND_SERVER), "http.response.status_code"));
+        }
+    }
+
+    @Test
+    void soDoesOneWhoseAnswerIsMadeAllTheSame() throws Exception {
+        try (Intake collector = new Intake()) {
+            CountDownLatch go = new CountDownLatch(1);
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address())) {
+                gateway.provider().on(model, FakeProvider.waits("one ", go, "two"));
+                try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true), "\r\nIdempotency-Key: " + model)) {
+                    stream.lineWith("one ");
+                }
+                until("it is counted", () -> gateway.metric("http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"499\"}") == 1);
+                go.countDown();
+                until("it is made", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL AND key LIKE '%" + model + "'") == 1);
+            }
+            Span server = only(spans(collector).stream().filter(s -> s.getName().startsWith("POST ")).toList(), Span.SpanKind.SPAN_KIND_SERVER);
+            assertEquals("499", attribute(server, "http.response.status_code"));
         }
     }
 

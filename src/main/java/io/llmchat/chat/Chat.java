@@ -62,7 +62,7 @@ public final class Chat {
     private boolean saidMore;
     private WholeAnswer whole;
     private boolean continuable = true;
-    /** Whether the call at hand has brought a token. */
+    /** Whether the caller was sent a token of the call at hand. */
     private boolean begun;
     private boolean answered;
     private boolean holds;
@@ -284,6 +284,7 @@ public final class Chat {
 
     /** Notes what of an answer the caller was sent. */
     public void sent(ChatEvent event) {
+        begun |= event.token();
         if (event.toolCall() || event.otherChoice() || said.length() > MAX_SAID) {
             continuable = false;
         }
@@ -433,7 +434,6 @@ public final class Chat {
 
     /** The call at hand has brought its first token. */
     public void firstToken() {
-        begun = true;
         if (firstTokenNanos == 0) {
             firstTokenNanos = System.nanoTime();
         }

@@ -172,6 +172,11 @@ public final class ClientStream {
         return gone && (log == null || log.abandoned());
     }
 
+    /** Whether the caller himself has left before his answer was complete, though others want it; who was let go has not, until nobody does. */
+    public boolean hasLeft() {
+        return gone && rest == null || gone();
+    }
+
     /** Runs {@code action} once on {@link #context()} if the caller leaves; replaces an earlier one; null: nothing. */
     public void whenGone(Runnable action) {
         this.whenGone = action;

@@ -128,7 +128,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
                 ctx.vertx().runOnContext(v -> ctx.fail(500));
             } finally {
                 if (client.span() != null) {
-                    tracing.responded(client.span(), client.gone() ? RequestLog.CALLER_LEFT : client.status());
+                    tracing.responded(client.span(), client.hasLeft() ? RequestLog.CALLER_LEFT : client.status());
                 }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);

@@ -30,7 +30,7 @@ public final class RequestLog implements Processor {
             return;
         }
         ClientStream client = ClientStream.of(exchange);
-        RequestLine line = line(client.request(), client.requestId(), client.gone() ? CALLER_LEFT : client.status());
+        RequestLine line = line(client.request(), client.requestId(), client.hasLeft() ? CALLER_LEFT : client.status());
         Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
         if (chat != null) {
             Usage usage = Charge.sum(chat.charges());

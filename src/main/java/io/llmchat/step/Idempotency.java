@@ -297,9 +297,11 @@ public final class Idempotency {
             later.store(body.length, () -> {
                 answers.keep(claim, key, body, stream);
                 inProgress.forgetKey(key, log);
+                inProgress.forgetId(log);
             }, () -> {
                 answers.giveUp(claim, key);
                 inProgress.forgetKey(key, log);
+                inProgress.forgetId(log);
             });
         };
     }
@@ -332,7 +334,7 @@ public final class Idempotency {
                         answers.keepWithoutKey(log.answerId(), log.owner(), body);
                         inProgress.forgetId(log);
                     }, () -> inProgress.forgetId(log));
-                } else {
+                } else if (chat.idempotencyKey() == null || !log.isComplete()) {
                     inProgress.forgetId(log);
                 }
             }

@@ -38,7 +38,7 @@ import org.apache.camel.support.AsyncProcessorSupport;
 /** The steps of {@code limit}: what a request may have is taken before it is answered, and put right afterwards. */
 public final class Limits {
 
-    /** The exchange property that says that the request was counted. */
+    /** The exchange property with the limits that the request met when it was counted. */
     private static final String COUNTED = "counted";
     /** The exchange property with what was taken and is to be settled; absent: nothing can be. */
     private static final String TAKEN = "taken";
@@ -87,7 +87,7 @@ public final class Limits {
     }
 
     /**
-     * A step that counts the request, once, and takes what it may use; who is over a limit is refused. On an event loop
+     * A step that counts the request, once for each limit, and takes what it may use; who is over a limit is refused. On an event loop
      * the route goes on when the answer is there; other threads wait for it.
      */
     public AsyncProcessor take() {
@@ -119,12 +119,16 @@ public final class Limits {
 
     /** Asks for what the request may use; null: it meets no limit, or none that it has not met before. */
     private CompletableFuture<Decision> ask(Exchange exchange) {
-        // a repeated request may become a first one after all
-        boolean counted = exchange.getProperty(COUNTED) != null;
-        exchange.setProperty(COUNTED, true);
         Chat chat = Chat.of(exchange);
         Target target = chat.nextTarget();
         List<Limit> limits = limits(caller(exchange), chat, target);
+        List<?> counted = exchange.getProperty(COUNTED, List.class);
+        if (counted == null) {
+            exchange.setProperty(COUNTED, limits);
+        } else {
+            // a repeated request that has become a first one after all: now it is known what it asks for
+            limits.removeIf(l -> l.kind() == Limit.Kind.REQUESTS && counted.contains(l));
+        }
         if (limits.isEmpty()) {
             if (quotas.ofModels()) {
                 exchange.setProperty(TAKEN, Decision.FREE);
@@ -133,14 +137,7 @@ public final class Limits {
         }
         boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
                 && limits.stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS);
-        if (counted && !more) {
-            return null;
-        }
-        if (!more) {
-            return limiter.take(limits, Need.REQUEST);
-        }
-        Need need = estimate(exchange, chat, target);
-        return limiter.take(limits, counted ? need : need.plus(Need.REQUEST));
+        return limiter.take(limits, more ? estimate(exchange, chat, target).plus(Need.REQUEST) : Need.REQUEST);
     }
 
     private void decided(Exchange exchange, Decision decision) {
@@ -160,7 +157,8 @@ public final class Limits {
     private List<Limit> limits(Caller caller, Chat chat, Target target) {
         List<Limit> limits = new ArrayList<>(4);
         addOwn(caller, chat.client().request(), limits);
-        if (chat.agent() != null && chat.agent().rateLimit() != null) {
+        // who may not ask an agent uses nothing of what it has: whom to ask is known of those who may
+        if (target != null && chat.agent() != null && chat.agent().rateLimit() != null) {
             Limit.add(Quota.read(chat.agent().rateLimit(), "rateLimit"), Limit.Scope.AGENT, chat.agent().id(), limits);
         }
         quotas.add(target, limits);

@@ -50,7 +50,8 @@ public final class Retry {
             if (exchange.getException() != null || asked > maxRetries || asked > 0 && chat.failure() == null) {
                 return false;
             }
-            if (chat.millisLeft() <= 0 && chat.earlierFailure() != null) {
+            // there is no time for another one; a stream that has begun says itself whether it can be gone on with
+            if (chat.millisLeft() <= 0 && chat.earlierFailure() != null || chat.client().committed() && !chat.isContinuable()) {
                 chat.failure(chat.failure() == null ? chat.earlierFailure() : chat.failure());
                 return false;
             }
