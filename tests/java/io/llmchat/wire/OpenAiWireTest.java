@@ -417,6 +417,22 @@ class OpenAiWireTest {
         assertEquals(0, failure(401, null).status());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Your credit balance is too low to access the Anthropic API.\"}}",
+        "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"You have reached your specified API usage limits. You will regain access soon.\"}}",
+        "[{\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass a valid API key.\",\"status\":\"INVALID_ARGUMENT\"}}]",
+        "{\"code\":\"Client specified an invalid argument\",\"error\":\"Incorrect API key provided: na***ys.\"}",
+        "{\"error\":{\"code\":\"Arrearage\",\"message\":\"Access denied, please make sure your account is in good standing.\"}}"})
+    void whatIsWrongWithOurKeyOrAccountIsNotTheCallersFault(String body) {
+        ChatException failure = wire.failure("p", 400, null, utf8(body));
+        assertInstanceOf(ProviderRefusal.class, failure);
+        assertEquals("UPSTREAM_UNAUTHORIZED", failure.code());
+        assertEquals(failure(401, null).getMessage().replace("openai", "p"), failure.getMessage());
+        assertEquals("400", failure.getOutcome());
+        assertInstanceOf(RequestRejected.class, wire.failure("p", 404, null, utf8(body)));
+    }
+
     @Test
     void aRateLimitSaysWhenToComeBack() {
         assertEquals(7, failure(429, "7").retryAfterSeconds());

@@ -21,6 +21,10 @@ final class ProviderErrors {
     private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum (context|prompt) length|context window|context.length"
             + "|exceeds the maximum number of tokens|available context size|exceed context limit|model token limit");
 
+    /** With a 400 some say that it is our key, or what we have paid: Anthropic, Google, xAI and DashScope, in this order. */
+    private static final Pattern OURS = Pattern.compile("(?i)credit balance is too low|API usage limits|API key (not valid|not found|expired)"
+            + "|incorrect API key|account is in good standing");
+
     private ProviderErrors() {
     }
 
@@ -43,7 +47,7 @@ final class ProviderErrors {
 
     private static ChatException kind(String provider, int status, String retryAfter, JsonNode error) {
         String said = message(error);
-        return switch (status) {
+        return switch (status == 400 && said != null && OURS.matcher(said).find() ? 401 : status) {
             case 401, 403 -> new ProviderRefusal("UPSTREAM_UNAUTHORIZED",
                     "The provider '" + provider + "' does not accept the gateway's key.");
             case 400, 404, 413, 422 -> rejected(provider, status, said, error);
