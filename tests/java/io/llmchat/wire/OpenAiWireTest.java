@@ -469,6 +469,8 @@ class OpenAiWireTest {
             {"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 5"} | This model's maximum prompt length is 5 | invalid_request_error | context_length_exceeded
             {"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}} | the request exceeds the available context size | exceed_context_size_error | context_length_exceeded
             {"error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 4 + 2 > 5"}} | input length and `max_tokens` exceed context limit: 4 + 2 > 5 | invalid_request_error | context_length_exceeded
+            {"message":"Prompt contains 9 tokens and 0 draft tokens, too large for model with 5 maximum context length","type":"t","code":"3051"} | Prompt contains 9 tokens and 0 draft tokens, too large for model with 5 maximum context length | t | context_length_exceeded
+            {"error":{"message":"Range of input length should be [1, 5]","type":"t","code":"invalid_parameter_error"}} | Range of input length should be [1, 5] | t | context_length_exceeded
             {"error":{"message":"Your request exceeded model token limit: 5","type":"invalid_request_error"}} | Your request exceeded model token limit: 5 | invalid_request_error | context_length_exceeded""")
     void whatAProviderSaysIsFoundWhereverItSaysIt(String body, String message, String type, String code) {
         ChatException failure = wire.failure("p", 400, null, utf8(body));
