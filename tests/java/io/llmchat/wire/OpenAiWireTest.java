@@ -294,6 +294,22 @@ class OpenAiWireTest {
         assertFalse(event("{\"choices\":[]}").usageOnly());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"\"message\":{\"content\":\"%1$s\"},\"delta\":{\"content\":\"%2$s\"}",
+            "\"delta\":{\"content\":\"%2$s\"},\"message\":{\"content\":\"%1$s\"}"})
+    void aMessageThatSaysAgainWhatItsStreamHasToldIsPassedOnAndNotCounted(String choice) {
+        StringBuilder said = new StringBuilder();
+        Wire.AnswerReader reader = wire.reader(true);
+        for (String[] chunk : new String[][] {{"Grü", "Grü"}, {"Grüezi", "ezi"}, {"Grüezi", ""}}) {
+            byte[] bytes = utf8("{\"choices\":[{" + choice.formatted((Object[]) chunk) + "}]}");
+            reader.event(null, bytes, 0, bytes.length, event -> {
+                assertEquals(chunk[1].length(), event.textLength());
+                said.append(event.content() == null ? "" : event.content());
+            });
+        }
+        assertEquals("Grüezi", said.toString());
+    }
+
     @Test
     void doneIsTheEndAndNoEvent() {
         byte[] bytes = utf8("data: [DONE]\n");

@@ -41,6 +41,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
+    /** Whether the stream has told what is new in it: whole messages say that once more. */
+    private boolean deltas;
+    private boolean begun;
     /** Characters of thoughts since the last signature or text, by choice. */
     private final Map<Integer, Integer> thought = new HashMap<>();
 
@@ -162,11 +165,16 @@ class OpenAiAnswers implements Wire.AnswerReader {
             choice = 0;
             int at = parts.size();
             String finish = null;
+            JsonNode message = null;
             while (p.nextToken() == JsonToken.FIELD_NAME) {
                 String name = p.currentName();
                 JsonToken value = p.nextToken();
-                if ((name.equals("delta") || name.equals("message")) && value == JsonToken.START_OBJECT) {
+                if (value == JsonToken.START_OBJECT && (name.equals("delta") || whole && name.equals("message"))) {
+                    deltas = true;
                     message(p);
+                } else if (value == JsonToken.START_OBJECT && name.equals("message") && !deltas) {
+                    // MiniMax ends a stream with it, Perplexity has it in each chunk, before or behind what is new
+                    message = Json.MAPPER.readTree(p);
                 } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && p.getTextLength() > 0) {
                     // some say "" where others say null
                     finish = p.getText();
@@ -179,6 +187,14 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else {
                     p.skipChildren();
                 }
+            }
+            if (message != null && !deltas) {
+                try (JsonParser m = Json.FACTORY.createParser(Json.write(message))) {
+                    m.nextToken();
+                    message(m);
+                }
+                // where it stands in the event is not known
+                contentTo = 0;
             }
             if (finish != null) {
                 token = true;
