@@ -342,6 +342,7 @@ class OpenAiWireTest {
             Provider down | "error":{"code":502,"message":"Provider down"}}]
             Provider down | "finish_reason":"error"}],"error":{"code":502,"message":"Provider down"}
             error         | "finish_reason":"error"}]
+            abort         | "finish_reason":"abort"}]
             network_error | "finish_reason":"network_error","error":null}]
             insufficient_system_resource | "finish_reason":"insufficient_system_resource"}]""")
     void aChoiceThatTheProviderCallsBrokenIsItsFailure(String said, String rest) {
@@ -352,6 +353,22 @@ class OpenAiWireTest {
             assertEquals("The provider reported an error: " + said, inStream.getMessage());
             assertThrows(ProviderFailure.class,
                     () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":\"half\"}," + rest + "}")));
+        }
+    }
+
+    @Test
+    void aToolCallThatGeminiDropsIsAskedForAgainUnlessSomethingWasSaid() {
+        String dropped = "\"finish_reason\":\"function_call_filter: MALFORMED_FUNCTION_CALL\"}]}";
+        byte[] chunk = utf8("{\"choices\":[{\"delta\":{\"role\":\"assistant\"}," + dropped);
+        for (boolean raw : new boolean[] {true, false}) {
+            ProviderRefusal inStream = assertThrows(ProviderRefusal.class,
+                    () -> wire.reader(raw).event(null, chunk, 0, chunk.length, event -> { }));
+            assertEquals("error", inStream.getOutcome());
+            assertThrows(ProviderRefusal.class, () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":null}," + dropped)));
+            byte[] text = utf8("{\"choices\":[{\"delta\":{\"content\":\"Let me see.\"}}]}");
+            Wire.AnswerReader said = wire.reader(raw);
+            said.event(null, text, 0, text.length, event -> { });
+            assertTrue(said.event(null, chunk, 0, chunk.length, event -> assertTrue(event.finishReason().startsWith("function_call_filter"))));
         }
     }
 

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Bytes;
@@ -29,8 +30,8 @@ import java.util.function.Consumer;
 class OpenAiAnswers implements Wire.AnswerReader {
 
     private static final byte[] DONE = Json.utf8("[DONE]");
-    /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's. */
-    private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error");
+    /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's, vLLM's. */
+    private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error", "abort");
 
     /**
      * Lists of a message behind which its text can go on as if they were not there: thoughts as OpenRouter and as LiteLLM have
@@ -72,6 +73,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
             // the caller gets it in one line, though it came in several
             Bytes.oneLine(bytes, from, to);
         }
+        begun |= pass.token;
         if (last.listens() && pass.isOneText()) {
             last.read(bytes, from, to, pass.contentFrom, pass.contentTo);
         }
@@ -197,6 +199,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 contentTo = 0;
             }
             if (finish != null) {
+                if (finish.startsWith("function_call_filter") && !token && !begun) {
+                    // Gemini's model has made no sense of the tools: it may the next time, and its provider is well
+                    throw new ProviderRefusal("UPSTREAM_ERROR", "The provider reported an error: " + finish).withOutcome("error");
+                }
                 token = true;
                 if (BROKEN.contains(finish) && broken == null) {
                     broken = TextNode.valueOf(finish);
