@@ -707,6 +707,25 @@ class MidstreamTest {
         wroteDown(stream(), "completion_tokens = 100 AND usage_estimated AND prompt_tokens > 0");
     }
 
+    @Test
+    void zerosThatStandUntilThereIsACountAreNoCount() throws Exception {
+        asks(gateway, "openai/" + first);
+        String chunk = "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + "x".repeat(400)
+                + "\"},\"finish_reason\":%s}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}}\n\n";
+        for (boolean whole : new boolean[] {true, false}) {
+            on("openai/" + first, call -> {
+                call.sse();
+                call.bytes(chunk.formatted(whole ? "\"stop\"" : "null").getBytes(StandardCharsets.UTF_8));
+                if (whole) {
+                    call.done();
+                } else {
+                    call.reset();
+                }
+            });
+            wroteDown(stream(), "prompt_tokens > 0 AND completion_tokens = 100 AND usage_estimated");
+        }
+    }
+
     /** gpt-4o costs 2.5 and 10 dollars for a million tokens, Ollama's models nothing. */
     @ParameterizedTest
     @CsvSource({"openai/gpt-4o,ollama/other,2.5 * (prompt_tokens - 110) + 10 * 100", "ollama/other,openai/gpt-4o,2.5 * 110 + 10 * 2"})

@@ -445,7 +445,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         }
 
         private void usage(JsonParser p) throws IOException {
-            long prompt = 0;
+            long prompt = -1;
             long completion = 0;
             long total = -1;
             long cached = 0;
@@ -475,7 +475,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     throw new Wire.MalformedAnswer("an event that is cut");
                 }
             }
-            if (prompt > 0 && total > prompt) {
+            if (prompt < 0) {
+                // embeddings of some have a total alone (Voyage API, "Text embeddings")
+                prompt = Math.max(0, total - completion);
+            } else if (prompt > 0 && total > prompt) {
                 // some count thoughts in the total alone (xAI API, "Reasoning"; Gemini's for OpenAI's clients)
                 completion = Math.max(completion, total - prompt);
             }
