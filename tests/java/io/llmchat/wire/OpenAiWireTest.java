@@ -18,6 +18,7 @@ import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.OpenAiDialect;
 import io.llmchat.dialect.ResponsesDialect;
+import io.llmchat.json.Json;
 import java.nio.charset.StandardCharsets;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
@@ -168,6 +169,27 @@ class OpenAiWireTest {
         assertEquals("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"user\":\"u\"}", new String(others.body(), StandardCharsets.UTF_8));
         assertEquals(List.of("prompt_cache_key", "safety_identifier"), others.warnings());
         assertEquals(List.of(), new OpenAiWire(true, OpenAiWire.MAX_COMPLETION_TOKENS, OpenAiWire.NO_THOUGHTS).call(asked).warnings());
+    }
+
+    @ParameterizedTest
+    @CsvSource(nullValues = "-", textBlock = """
+            gpt-5.6-sol,  -,    max_completion_tokens, none, false
+            gpt-5.6,      high, max_completion_tokens, none, true
+            gpt-6-luna,   none, max_completion_tokens, none, false
+            gpt-5.4-mini, high, max_completion_tokens, none, true
+            gpt-5.5,      -,    max_completion_tokens, -,    false
+            gpt-5.2,      high, max_completion_tokens, high, false
+            gpt-4o,       -,    max_completion_tokens, -,    false
+            gpt-5.6,      high, max_tokens,            high, false""")
+    void modelsThatRefuseToolsBesideThoughtsAreToldNotToThink(String model, String said, String tokenLimit, String told, boolean warned) throws Exception {
+        for (boolean tools : new boolean[] {true, false}) {
+            byte[] body = utf8("{\"input\":\"Hi\"" + (said == null ? "" : ",\"reasoning\":{\"effort\":\"" + said + "\"}")
+                    + (tools ? ",\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":{}}]" : "") + "}");
+            Wire.Call call = new OpenAiWire(true, tokenLimit, OpenAiWire.NO_THOUGHTS)
+                    .call(new Wire.Asked(ResponsesDialect.INSTANCE.read(body, name -> null), null, model, "a1", null, null));
+            assertEquals(tools ? told : said, Json.read(call.body()).path("reasoning_effort").textValue());
+            assertEquals(tools && warned ? List.of("reasoning_effort") : List.of(), call.warnings());
+        }
     }
 
     @Test
