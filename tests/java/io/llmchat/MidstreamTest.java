@@ -182,6 +182,26 @@ class MidstreamTest {
     }
 
     @Test
+    void whoGoesOnTakesTheNamesOfTheFirstChunkThatHasAny() throws Exception {
+        asks(gateway, "openai/" + first, "ollama/" + second);
+        on("openai/" + first, call -> {
+            call.sse();
+            call.bytes(("data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\"}\n\ndata: {\"choices\":[{\"index\":0,"
+                    + "\"delta\":{\"role\":\"assistant\",\"content\":\"One \"},\"finish_reason\":null}],\"created\":1700000000,\"id\":\"az\","
+                    + "\"model\":\"gpt\",\"object\":\"chat.completion.chunk\"}\n\n").getBytes(StandardCharsets.UTF_8));
+            call.reset();
+        });
+        on("ollama/" + second, says(List.of("One ", "two")));
+        Answer answer = stream();
+        assertEquals(1, answer.ends(), answer.body());
+        List<JsonNode> chunks = answer.events().stream().filter(e -> !e.data().equals("[DONE]")).map(Answer.Event::json).toList();
+        assertTrue(chunks.size() > 2, answer.body());
+        for (JsonNode chunk : chunks.subList(1, chunks.size())) {
+            assertEquals("az gpt 1700000000", chunk.path("id").asText() + " " + chunk.path("model").asText() + " " + chunk.path("created"), answer.body());
+        }
+    }
+
+    @Test
     void whatIsAskedOfARequestByARouteDoesNotKeepIt() throws Exception {
         asks(gateway, "openai/" + first);
         on("openai/" + first, cutAfter(3));
@@ -742,6 +762,25 @@ class MidstreamTest {
             call.reset();
         });
         wroteDown(stream(), "completion_tokens = 100 AND usage_estimated AND prompt_tokens > 0");
+    }
+
+    @Test
+    void zerosThatStandUntilThereIsACountAreNoCount() throws Exception {
+        asks(gateway, "openai/" + first);
+        String chunk = "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + "x".repeat(400)
+                + "\"},\"finish_reason\":%s}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}}\n\n";
+        for (boolean whole : new boolean[] {true, false}) {
+            on("openai/" + first, call -> {
+                call.sse();
+                call.bytes(chunk.formatted(whole ? "\"stop\"" : "null").getBytes(StandardCharsets.UTF_8));
+                if (whole) {
+                    call.done();
+                } else {
+                    call.reset();
+                }
+            });
+            wroteDown(stream(), "prompt_tokens > 0 AND completion_tokens = 100 AND usage_estimated");
+        }
     }
 
     /** gpt-4o costs 2.5 and 10 dollars for a million tokens, Ollama's models nothing. */

@@ -50,6 +50,19 @@ class UsageTest {
     }
 
     @Test
+    void whatBreaksOffHasUsedItsPromptAlsoWhereThatWouldHaveBeenCountedAtTheEnd() {
+        assertEquals(new Usage(25, 10, 35, 0, 0, 0, true), new Usage(0, 3).brokenOff(100, 40));
+        assertEquals(new Usage(25, 30, 55, 0, 0, 0, true), new Usage(0, 30).brokenOff(100, 40));
+        assertEquals(new Usage(9, 10), new Usage(9, 10).brokenOff(100, 40));
+    }
+
+    @Test
+    void aTotalAloneIsThePrompts() {
+        assertEquals(new Usage(12, 0), Wires.of("openai", Map.of()).reader(true).answer("{\"data\":[],\"usage\":{\"total_tokens\":12}}"
+                .getBytes(StandardCharsets.UTF_8)).usage());
+    }
+
+    @Test
     void aCountWithADecimalPointCounts() {
         assertEquals(new Usage(3, 2), Wires.of("openai", Map.of()).reader(false).answer(("{\"choices\":[{\"message\":{}}],\"usage\":"
                 + "{\"prompt_tokens\":3.0,\"completion_tokens\":2.0,\"total_tokens\":5.0}}").getBytes(StandardCharsets.UTF_8)).usage());

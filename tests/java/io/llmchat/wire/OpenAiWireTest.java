@@ -18,6 +18,7 @@ import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.dialect.OpenAiDialect;
 import io.llmchat.dialect.ResponsesDialect;
+import io.llmchat.json.Json;
 import java.nio.charset.StandardCharsets;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
@@ -170,6 +171,27 @@ class OpenAiWireTest {
         assertEquals(List.of(), new OpenAiWire(true, OpenAiWire.MAX_COMPLETION_TOKENS, OpenAiWire.NO_THOUGHTS).call(asked).warnings());
     }
 
+    @ParameterizedTest
+    @CsvSource(nullValues = "-", textBlock = """
+            gpt-5.6-sol,  -,    max_completion_tokens, none, false
+            gpt-5.6,      high, max_completion_tokens, none, true
+            gpt-6-luna,   none, max_completion_tokens, none, false
+            gpt-5.4-mini, high, max_completion_tokens, none, true
+            gpt-5.5,      -,    max_completion_tokens, -,    false
+            gpt-5.2,      high, max_completion_tokens, high, false
+            gpt-4o,       -,    max_completion_tokens, -,    false
+            gpt-5.6,      high, max_tokens,            high, false""")
+    void modelsThatRefuseToolsBesideThoughtsAreToldNotToThink(String model, String said, String tokenLimit, String told, boolean warned) throws Exception {
+        for (boolean tools : new boolean[] {true, false}) {
+            byte[] body = utf8("{\"input\":\"Hi\"" + (said == null ? "" : ",\"reasoning\":{\"effort\":\"" + said + "\"}")
+                    + (tools ? ",\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":{}}]" : "") + "}");
+            Wire.Call call = new OpenAiWire(true, tokenLimit, OpenAiWire.NO_THOUGHTS)
+                    .call(new Wire.Asked(ResponsesDialect.INSTANCE.read(body, name -> null), null, model, "a1", null, null));
+            assertEquals(tools ? told : said, Json.read(call.body()).path("reasoning_effort").textValue());
+            assertEquals(tools && warned ? List.of("reasoning_effort") : List.of(), call.warnings());
+        }
+    }
+
     @Test
     void thoughtsGoByAMemberThatSomebodyReads() {
         assertThrows(IllegalArgumentException.class, () -> Wires.of("openai", Map.of("thoughts", "thinking")));
@@ -294,6 +316,22 @@ class OpenAiWireTest {
         assertFalse(event("{\"choices\":[]}").usageOnly());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"\"message\":{\"content\":\"%1$s\"},\"delta\":{\"content\":\"%2$s\"}",
+            "\"delta\":{\"content\":\"%2$s\"},\"message\":{\"content\":\"%1$s\"}"})
+    void aMessageThatSaysAgainWhatItsStreamHasToldIsPassedOnAndNotCounted(String choice) {
+        StringBuilder said = new StringBuilder();
+        Wire.AnswerReader reader = wire.reader(true);
+        for (String[] chunk : new String[][] {{"Grü", "Grü"}, {"Grüezi", "ezi"}, {"Grüezi", ""}}) {
+            byte[] bytes = utf8("{\"choices\":[{" + choice.formatted((Object[]) chunk) + "}]}");
+            reader.event(null, bytes, 0, bytes.length, event -> {
+                assertEquals(chunk[1].length(), event.textLength());
+                said.append(event.content() == null ? "" : event.content());
+            });
+        }
+        assertEquals("Grüezi", said.toString());
+    }
+
     @Test
     void doneIsTheEndAndNoEvent() {
         byte[] bytes = utf8("data: [DONE]\n");
@@ -326,6 +364,7 @@ class OpenAiWireTest {
             Provider down | "error":{"code":502,"message":"Provider down"}}]
             Provider down | "finish_reason":"error"}],"error":{"code":502,"message":"Provider down"}
             error         | "finish_reason":"error"}]
+            abort         | "finish_reason":"abort"}]
             network_error | "finish_reason":"network_error","error":null}]
             insufficient_system_resource | "finish_reason":"insufficient_system_resource"}]""")
     void aChoiceThatTheProviderCallsBrokenIsItsFailure(String said, String rest) {
@@ -336,6 +375,22 @@ class OpenAiWireTest {
             assertEquals("The provider reported an error: " + said, inStream.getMessage());
             assertThrows(ProviderFailure.class,
                     () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":\"half\"}," + rest + "}")));
+        }
+    }
+
+    @Test
+    void aToolCallThatGeminiDropsIsAskedForAgainUnlessSomethingWasSaid() {
+        String dropped = "\"finish_reason\":\"function_call_filter: MALFORMED_FUNCTION_CALL\"}]}";
+        byte[] chunk = utf8("{\"choices\":[{\"delta\":{\"role\":\"assistant\"}," + dropped);
+        for (boolean raw : new boolean[] {true, false}) {
+            ProviderRefusal inStream = assertThrows(ProviderRefusal.class,
+                    () -> wire.reader(raw).event(null, chunk, 0, chunk.length, event -> { }));
+            assertEquals("error", inStream.getOutcome());
+            assertThrows(ProviderRefusal.class, () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":null}," + dropped)));
+            byte[] text = utf8("{\"choices\":[{\"delta\":{\"content\":\"Let me see.\"}}]}");
+            Wire.AnswerReader said = wire.reader(raw);
+            said.event(null, text, 0, text.length, event -> { });
+            assertTrue(said.event(null, chunk, 0, chunk.length, event -> assertTrue(event.finishReason().startsWith("function_call_filter"))));
         }
     }
 
@@ -417,6 +472,22 @@ class OpenAiWireTest {
         assertEquals(0, failure(401, null).status());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Your credit balance is too low to access the Anthropic API.\"}}",
+        "{\"error\":{\"type\":\"invalid_request_error\",\"message\":\"You have reached your specified API usage limits. You will regain access soon.\"}}",
+        "[{\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass a valid API key.\",\"status\":\"INVALID_ARGUMENT\"}}]",
+        "{\"code\":\"Client specified an invalid argument\",\"error\":\"Incorrect API key provided: na***ys.\"}",
+        "{\"error\":{\"code\":\"Arrearage\",\"message\":\"Access denied, please make sure your account is in good standing.\"}}"})
+    void whatIsWrongWithOurKeyOrAccountIsNotTheCallersFault(String body) {
+        ChatException failure = wire.failure("p", 400, null, utf8(body));
+        assertInstanceOf(ProviderRefusal.class, failure);
+        assertEquals("UPSTREAM_UNAUTHORIZED", failure.code());
+        assertEquals(failure(401, null).getMessage().replace("openai", "p"), failure.getMessage());
+        assertEquals("400", failure.getOutcome());
+        assertInstanceOf(RequestRejected.class, wire.failure("p", 404, null, utf8(body)));
+    }
+
     @Test
     void aRateLimitSaysWhenToComeBack() {
         assertEquals(7, failure(429, "7").retryAfterSeconds());
@@ -453,6 +524,8 @@ class OpenAiWireTest {
             {"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 5"} | This model's maximum prompt length is 5 | invalid_request_error | context_length_exceeded
             {"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}} | the request exceeds the available context size | exceed_context_size_error | context_length_exceeded
             {"error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 4 + 2 > 5"}} | input length and `max_tokens` exceed context limit: 4 + 2 > 5 | invalid_request_error | context_length_exceeded
+            {"message":"Prompt contains 9 tokens and 0 draft tokens, too large for model with 5 maximum context length","type":"t","code":"3051"} | Prompt contains 9 tokens and 0 draft tokens, too large for model with 5 maximum context length | t | context_length_exceeded
+            {"error":{"message":"Range of input length should be [1, 5]","type":"t","code":"invalid_parameter_error"}} | Range of input length should be [1, 5] | t | context_length_exceeded
             {"error":{"message":"Your request exceeded model token limit: 5","type":"invalid_request_error"}} | Your request exceeded model token limit: 5 | invalid_request_error | context_length_exceeded""")
     void whatAProviderSaysIsFoundWhereverItSaysIt(String body, String message, String type, String code) {
         ChatException failure = wire.failure("p", 400, null, utf8(body));

@@ -1,7 +1,7 @@
 package io.llmchat.chat;
 
 /**
- * The provider answered, and does not want us: our key is not accepted (401, 403), or it has no room for us now
+ * The provider answered, and does not want us: our key is not accepted (401, 403, of some 400), or it has no room for us now
  * (429). Another provider may be asked. Does not count against the circuit breaker.
  */
 public class ProviderRefusal extends ChatException {

@@ -53,12 +53,13 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
     }
 
     /**
-     * Of an answer that has come to so many characters when it broke off: as many tokens as these are at least, because who
-     * breaks off has not told all that it counted.
+     * Of an answer to so many bytes that has come to so many characters when it broke off: as many tokens as these are at
+     * least, because who breaks off has not told all that it counted, and the prompt's, where it counts these at the end.
      */
-    public Usage brokenOff(long completionLength) {
-        long completion = tokens(completionLength);
-        return completion <= completionTokens ? this
-                : new Usage(promptTokens, completion, promptTokens + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
+    public Usage brokenOff(long promptBytes, long completionLength) {
+        long prompt = promptTokens > 0 ? promptTokens : tokens(promptBytes);
+        long completion = Math.max(completionTokens, tokens(completionLength));
+        return prompt == promptTokens && completion == completionTokens ? this
+                : new Usage(prompt, completion, prompt + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
     }
 }

@@ -33,7 +33,7 @@ final class OpenAiWriter implements AnswerWriter {
     private final String answerId;
     private String id;
     private long created = System.currentTimeMillis() / 1000;
-    /** The first chunk of a provider whose bytes pass: should another provider go on, it does so under the same names. */
+    /** The first chunk with a token of a provider whose bytes pass: should another provider go on, it does so under the same names. */
     private byte[] firstPassed;
     /** How many characters of text were in those bytes. */
     private int passed;
@@ -131,7 +131,8 @@ final class OpenAiWriter implements AnswerWriter {
     @Override
     public void event(ChatEvent event, Buffer out) {
         if (event.bytes() != null) {
-            if (firstPassed == null) {
+            // Azure begins with an event that has no names
+            if (firstPassed == null && event.token()) {
                 firstPassed = Arrays.copyOfRange(event.bytes(), event.from(), event.to());
             }
             passed += event.content() == null ? 0 : event.content().length();

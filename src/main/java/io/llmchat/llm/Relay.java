@@ -404,7 +404,8 @@ final class Relay implements Upstream.Receiver {
     }
 
     private Usage count() {
-        if (chat.callUsage() == null) {
+        // some say zeros until they have counted
+        if (chat.callUsage() == null || chat.callUsage().totalTokens() == 0) {
             chat.usage(Usage.estimate(asked, length));
         }
         return chat.callUsage();
@@ -571,7 +572,7 @@ final class Relay implements Upstream.Receiver {
         }
         if (failure != null && (begun || givenUp(failure) && upstream.sent())) {
             // it was made and is paid for, whoever has left whom; where nothing came, at least what was asked
-            chat.usage(count().brokenOff(length));
+            chat.usage(count().brokenOff(asked, length));
         }
         ended = true;
         if (pieces) {

@@ -208,6 +208,10 @@ public final class AnthropicRequests {
         Unsayable.options(options, KNOWN, NEEDED, warnings);
         Unsayable.names(prompt, warnings);
         Claude claude = Claude.named(model);
+        if (!claude.takesForcedTools() && prompt.toolChoice() != null
+                && (prompt.toolChoice().mode() == Mode.REQUIRED || prompt.toolChoice().mode() == Mode.TOOL)) {
+            throw Unsayable.field("tool_choice");
+        }
         JsonNode max = options.get("max_tokens");
         boolean thinks = claude.thinksByItself() && (!options.containsKey("thinking") || thinks(options.get("thinking")));
         json.put("max_tokens", max != null && max.canConvertToInt() ? max.intValue()

@@ -42,6 +42,11 @@ record Claude(int version) {
         return version > 500;
     }
 
+    /** Whether it takes a {@code tool_choice} that demands a tool ("What's new in Claude Opus 5.5"). */
+    boolean takesForcedTools() {
+        return version <= 500;
+    }
+
     /** Whether it takes {@code temperature}, {@code top_p} and {@code top_k}. */
     boolean takesSampling() {
         return version < 407;

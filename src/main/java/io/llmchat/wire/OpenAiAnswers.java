@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Bytes;
@@ -29,8 +30,8 @@ import java.util.function.Consumer;
 class OpenAiAnswers implements Wire.AnswerReader {
 
     private static final byte[] DONE = Json.utf8("[DONE]");
-    /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's. */
-    private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error");
+    /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's, vLLM's. */
+    private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error", "abort");
 
     /**
      * Lists of a message behind which its text can go on as if they were not there: thoughts as OpenRouter and as LiteLLM have
@@ -41,6 +42,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final boolean raw;
     private final ToolCalls calls = new ToolCalls();
     private final TextChunk last = new TextChunk();
+    /** Whether the stream has told what is new in it: whole messages say that once more. */
+    private boolean deltas;
+    private boolean begun;
     /** Characters of thoughts since the last signature or text, by choice. */
     private final Map<Integer, Integer> thought = new HashMap<>();
 
@@ -69,6 +73,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
             // the caller gets it in one line, though it came in several
             Bytes.oneLine(bytes, from, to);
         }
+        begun |= pass.token;
         if (last.listens() && pass.isOneText()) {
             last.read(bytes, from, to, pass.contentFrom, pass.contentTo);
         }
@@ -162,11 +167,16 @@ class OpenAiAnswers implements Wire.AnswerReader {
             choice = 0;
             int at = parts.size();
             String finish = null;
+            JsonNode message = null;
             while (p.nextToken() == JsonToken.FIELD_NAME) {
                 String name = p.currentName();
                 JsonToken value = p.nextToken();
-                if ((name.equals("delta") || name.equals("message")) && value == JsonToken.START_OBJECT) {
+                if (value == JsonToken.START_OBJECT && (name.equals("delta") || whole && name.equals("message"))) {
+                    deltas = true;
                     message(p);
+                } else if (value == JsonToken.START_OBJECT && name.equals("message") && !deltas) {
+                    // MiniMax ends a stream with it, Perplexity has it in each chunk, before or behind what is new
+                    message = Json.MAPPER.readTree(p);
                 } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && p.getTextLength() > 0) {
                     // some say "" where others say null
                     finish = p.getText();
@@ -180,7 +190,19 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     p.skipChildren();
                 }
             }
+            if (message != null && !deltas) {
+                try (JsonParser m = Json.FACTORY.createParser(Json.write(message))) {
+                    m.nextToken();
+                    message(m);
+                }
+                // where it stands in the event is not known
+                contentTo = 0;
+            }
             if (finish != null) {
+                if (finish.startsWith("function_call_filter") && !token && !begun) {
+                    // Gemini's model has made no sense of the tools: it may the next time, and its provider is well
+                    throw new ProviderRefusal("UPSTREAM_ERROR", "The provider reported an error: " + finish).withOutcome("error");
+                }
                 token = true;
                 if (BROKEN.contains(finish) && broken == null) {
                     broken = TextNode.valueOf(finish);
@@ -423,7 +445,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         }
 
         private void usage(JsonParser p) throws IOException {
-            long prompt = 0;
+            long prompt = -1;
             long completion = 0;
             long total = -1;
             long cached = 0;
@@ -453,7 +475,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     throw new Wire.MalformedAnswer("an event that is cut");
                 }
             }
-            if (prompt > 0 && total > prompt) {
+            if (prompt < 0) {
+                // embeddings of some have a total alone (Voyage API, "Text embeddings")
+                prompt = Math.max(0, total - completion);
+            } else if (prompt > 0 && total > prompt) {
                 // some count thoughts in the total alone (xAI API, "Reasoning"; Gemini's for OpenAI's clients)
                 completion = Math.max(completion, total - prompt);
             }

@@ -247,6 +247,10 @@ public final class OpenAiRequests {
                 // of an answer that broke off while the model thought, nothing may be left
                 if (message.role() != Role.ASSISTANT || written.size() > 2 || !written.path("content").isNull()) {
                     messages.add(written);
+                    if (message.role() == Role.ASSISTANT && thoughts.equals("reasoning_content") && !written.has(thoughts)) {
+                        // who wants thoughts back refuses a turn that has none, though the model had none either
+                        written.put(thoughts, "");
+                    }
                 }
             }
         }

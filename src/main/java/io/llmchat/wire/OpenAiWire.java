@@ -12,6 +12,7 @@ import io.vertx.core.buffer.Buffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
 
 /**
  * The wire of OpenAI's chat completions and embeddings (OpenAI API reference), spoken by many others too. A request in
@@ -24,6 +25,11 @@ public class OpenAiWire implements Wire {
 
     /** What OpenAI has for its own cache and its own watch. Those who speak its wire and do not know them refuse them, as Groq does. */
     private static final List<String> ITS_OWN = List.of("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier");
+
+    /** OpenAI's models that take tools on this path only where they are told not to think. */
+    private static final Pattern THINKS_OR_CALLS = Pattern.compile("gpt-(5\\.([6-9]|\\d\\d)|[6-9]\\b).*");
+    /** Those that take them also where nothing is said of thinking. */
+    private static final Pattern THINKS_OR_CALLS_IF_TOLD = Pattern.compile("gpt-5\\.[45]\\b.*");
 
     static final String NO_THOUGHTS = "none";
     /** What the option of that name takes. */
@@ -96,11 +102,25 @@ public class OpenAiWire implements Wire {
             }
         }
         ObjectNode json = OpenAiRequests.write(prompt, asked.model(), tokenLimit, thoughts);
+        if (tokenLimit.equals(MAX_COMPLETION_TOKENS) && json.has("tools")) {
+            callsWithoutThoughts(json, asked.model(), warnings);
+        }
         if (asked.request().stream()) {
             json.put("stream", true).putObject("stream_options").put("include_usage", true);
         }
         more(json, asked);
         return new Call(path(), Json.write(json), Map.of(), asked.request().stream(), warnings);
+    }
+
+    /** With both the request would be refused ("Function tools with reasoning_effort are not supported"), and tools are asked for. */
+    private static void callsWithoutThoughts(ObjectNode json, String model, List<String> warnings) {
+        boolean said = json.has("reasoning_effort") && !json.path("reasoning_effort").asText().equals(NO_THOUGHTS);
+        if (THINKS_OR_CALLS.matcher(model).matches() || said && THINKS_OR_CALLS_IF_TOLD.matcher(model).matches()) {
+            json.put("reasoning_effort", NO_THOUGHTS);
+            if (said) {
+                warnings.add("reasoning_effort");
+            }
+        }
     }
 
     /** Adds what a kin of this wire has besides. */

@@ -17,9 +17,14 @@ import java.util.regex.Pattern;
 /** What it means that a provider does not answer: its status, which is the same on every wire, and what its body says. */
 final class ProviderErrors {
 
-    /** Providers that have no code for a prompt that is too long say it in words: xAI, llama.cpp, Anthropic, Moonshot and others. */
+    /** Providers that have no code of their own for a prompt that is too long say it in words: xAI, llama.cpp, Anthropic, Mistral and others. */
     private static final Pattern TOO_LONG = Pattern.compile("(?i)prompt is too long|maximum (context|prompt) length|context window|context.length"
-            + "|exceeds the maximum number of tokens|available context size|exceed context limit|model token limit");
+            + "|exceeds the maximum number of tokens|available context size|exceed context limit|model token limit"
+            + "|range of input length");
+
+    /** With a 400 some say that it is our key, or what we have paid: Anthropic, Google, xAI and DashScope, in this order. */
+    private static final Pattern OURS = Pattern.compile("(?i)credit balance is too low|API usage limits|API key (not valid|not found|expired)"
+            + "|incorrect API key|account is in good standing");
 
     private ProviderErrors() {
     }
@@ -43,7 +48,7 @@ final class ProviderErrors {
 
     private static ChatException kind(String provider, int status, String retryAfter, JsonNode error) {
         String said = message(error);
-        return switch (status) {
+        return switch (status == 400 && said != null && OURS.matcher(said).find() ? 401 : status) {
             case 401, 403 -> new ProviderRefusal("UPSTREAM_UNAUTHORIZED",
                     "The provider '" + provider + "' does not accept the gateway's key.");
             case 400, 404, 413, 422 -> rejected(provider, status, said, error);
@@ -60,8 +65,7 @@ final class ProviderErrors {
     private static ChatException rejected(String provider, int status, String said, JsonNode error) {
         String type = error.path("type").textValue();
         String code = error.path("code").textValue();
-        // DeepSeek says its type once more in place of a code
-        if ((code == null || code.equals(type)) && said != null && TOO_LONG.matcher(said).find()) {
+        if (said != null && TOO_LONG.matcher(said).find()) {
             code = "context_length_exceeded";
         } else if (error.path("code").isNumber()) {
             code = error.path("code").asText();
