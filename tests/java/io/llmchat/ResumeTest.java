@@ -265,6 +265,36 @@ class ResumeTest {
     }
 
     @Test
+    void aCommentStandsInTheMidstOfNoEvent() throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        try (TestGateway own = TestGateway.with("camel.component.llm.heartbeat", "100")) {
+            own.provider().on(model, call -> {
+                call.sse();
+                for (int i = 0; i < 2_000; i++) {
+                    call.text("x".repeat(8_000));
+                }
+                go.await(10, TimeUnit.SECONDS);
+                call.finish("stop");
+                call.done();
+            });
+            try (Sse client = new Sse(own.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+                String path = "/api/chat/completions/" + answerId(client.lineWith("id: "));
+                try (Sse slow = Sse.get(own.port(), path, "Accept: */*"); Sse quick = Sse.get(own.port(), path, "Accept: */*")) {
+                    slow.lineWith("id: ");
+                    for (int i = 0; i < 3; i++) {
+                        quick.lineWith("keep-alive");
+                    }
+                    go.countDown();
+                    for (String line = slow.lineWith(""); !line.equals("event: end"); line = slow.lineWith("")) {
+                        assertFalse(line.endsWith("keep-alive") && !line.equals(": keep-alive"), line);
+                        assertFalse(line.startsWith("data: ") && !line.endsWith("}"), line);
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
     void whereAStreamBreaksOffTheConnectionsOfThoseWhoFollowEndToo() throws Exception {
         CountDownLatch end = new CountDownLatch(1);
         provider.on(model, call -> {

@@ -1,12 +1,15 @@
 package io.llmchat.support;
 
+import java.io.BufferedInputStream;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
+import java.util.Locale;
 
 /** A client that reads a stream line by line as it comes, and can leave at any time. */
 public final class Sse implements AutoCloseable {
@@ -33,7 +36,7 @@ public final class Sse implements AutoCloseable {
     private Sse(int port, String request) throws IOException {
         socket = new Socket("127.0.0.1", port);
         socket.setSoTimeout(10_000);
-        in = new BufferedReader(new InputStreamReader(socket.getInputStream(), StandardCharsets.UTF_8));
+        in = new BufferedReader(new InputStreamReader(new Unframed(socket.getInputStream()), StandardCharsets.UTF_8));
         OutputStream out = socket.getOutputStream();
         out.write(request.getBytes(StandardCharsets.UTF_8));
         out.flush();
@@ -74,5 +77,55 @@ public final class Sse implements AutoCloseable {
     @Override
     public void close() throws IOException {
         socket.close();
+    }
+
+    /** A response without what frames the chunks of its body, which may end within a line. */
+    private static final class Unframed extends InputStream {
+        private final InputStream in;
+        private final StringBuilder head = new StringBuilder();
+        private boolean body;
+        private int left;
+
+        Unframed(InputStream in) {
+            this.in = new BufferedInputStream(in);
+        }
+
+        @Override
+        public int read() throws IOException {
+            if (body && left == 0) {
+                StringBuilder size = new StringBuilder();
+                for (int b = in.read(); b >= 0 && (b != '\n' || size.isEmpty()); b = in.read()) {
+                    if (b > ' ') {
+                        size.append((char) b);
+                    }
+                }
+                left = size.isEmpty() ? 0 : Integer.parseInt(size.toString(), 16);
+                if (left == 0) {
+                    return -1;
+                }
+            }
+            int b = in.read();
+            if (body) {
+                left--;
+            } else if (b >= 0 && head.append((char) b).indexOf("\r\n\r\n", head.length() - 4) >= 0) {
+                body = head.toString().toLowerCase(Locale.ROOT).contains("transfer-encoding: chunked");
+                head.setLength(0);
+            }
+            return b;
+        }
+
+        /** No more than is there: a stream is read as it comes. */
+        @Override
+        public int read(byte[] to, int from, int most) throws IOException {
+            int n = 0;
+            do {
+                int b = read();
+                if (b < 0) {
+                    return n == 0 ? -1 : n;
+                }
+                to[from + n++] = (byte) b;
+            } while (n < most && in.available() > 0 && (!body || left > 0));
+            return n;
+        }
     }
 }

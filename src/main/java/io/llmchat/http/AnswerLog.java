@@ -446,7 +446,8 @@ public final class AnswerLog {
         }
 
         void keepAlive() {
-            if (client.committed() && !isOver() && !done.isDone()) {
+            // who has more to get may be in the midst of an event
+            if (client.committed() && at == length() && !isOver() && !done.isDone()) {
                 client.keepAlive();
             }
         }
