@@ -287,8 +287,12 @@ class ConnectionsTest {
         String first = RawHttp.post("/v1/chat/completions", body);
         try (FullMemory left = new FullMemory(Memory.BEHIND, 100_000);
                 RawHttp large = new RawHttp(gateway.port()); RawHttp small = new RawHttp(gateway.port())) {
-            large.send(first + RawHttp.head("GET", "/health/live", "X: " + "x".repeat(16_000)).repeat(31));
-            assertEquals("", large.rest());
+            try {
+                large.send(first + RawHttp.head("GET", "/health/live", "X: " + "x".repeat(16_000)).repeat(31));
+                assertEquals("", large.rest());
+            } catch (SocketException e) {
+                // closed before all was sent
+            }
             until("its room is free again", () -> {
                 boolean free = Memory.BEHIND.take(90_000, 0);
                 if (free) {

@@ -714,8 +714,8 @@ class ProvidersTest {
     @ValueSource(strings = {"/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat/completions"})
     void anAnswerInOnePieceIsAStreamOfOnePieceAndNotPaidForTwice(String path) throws Exception {
         gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
-        String body = gateway.post(path, "{\"model\":\"openai/" + model + "\",\"agentId\":\"openai/" + model + "\",\"stream\":true,\"max_tokens\":9,"
-                + "\"" + (path.endsWith("responses") ? "input" : "messages") + "\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
+        String body = gateway.post(path, "{\"model\":\"openai/" + model + "\",\"agentId\":\"openai/" + model + "\",\"stream\":true,"
+                + (path.endsWith("responses") ? "\"input" : "\"max_tokens\":9,\"messages") + "\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body();
         String end = path.startsWith("/api") ? "event: end" : path.endsWith("messages") ? "event: message_stop"
                 : path.endsWith("responses") ? "event: response.completed" : "data: [DONE]";
         assertTrue(body.contains("Hello") && body.contains(end), body);
