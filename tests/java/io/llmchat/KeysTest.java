@@ -677,7 +677,7 @@ class KeysTest {
         Files.writeString(own, "");
         keys.reread();
         assertNotNull(keys.find("a" + OF_THE_FILE));
-        Files.writeString(own, entry.formatted("B", "b" + OF_THE_FILE));
+        Files.writeString(own, entry.formatted("Another", "b" + OF_THE_FILE));
         keys.reread();
         assertNull(keys.find("b" + OF_THE_FILE));
         keys.reread();

@@ -710,6 +710,37 @@ class ProvidersTest {
         assertTrue(body.contains("\"Hello\"") && body.endsWith("data: [DONE]\n\n"), body);
     }
 
+    @Test
+    void whatGeminiCountsOfADroppedCallIsUsedThoughAnotherAnswerIsAskedFor() throws Exception {
+        String end = "\"finish_reason\":\"function_call_filter: MALFORMED_FUNCTION_CALL\"}],\"usage\":{\"prompt_tokens\":40,\"total_tokens\":40}}";
+        try (TestGateway own = TestGateway.with("llmchat.retry.max", "1", "llmchat.retry.base-delay", "1")) {
+            for (boolean stream : new boolean[] {false, true}) {
+                String of = model + stream;
+                own.provider().on(of, call -> {
+                    boolean again = own.provider().calls(of).size() > 1;
+                    if (again && stream) {
+                        call.sse();
+                        call.text("Hello");
+                        call.event("{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}");
+                        call.done();
+                    } else if (again) {
+                        call.json(200, FakeProvider.completion("Hello"));
+                    } else if (stream) {
+                        call.sse();
+                        call.event("{\"choices\":[{\"index\":0,\"delta\":{}," + end);
+                        call.done();
+                    } else {
+                        call.json(200, "{\"choices\":[{\"index\":0,\"message\":{\"content\":null}," + end);
+                    }
+                });
+                HttpResponse<String> response = own.post("/v1/chat/completions", chat("openai/" + of, stream));
+                assertTrue(response.body().contains("Hello"), response.body());
+                String rows = "SELECT count(*) FROM usage_records WHERE prompt_tokens = 43 AND model = '" + of + "'";
+                TestGateway.until("both are written down", () -> own.count(rows) == 1);
+            }
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"/v1/chat/completions", "/v1/messages", "/v1/responses", "/api/chat/completions"})
     void anAnswerInOnePieceIsAStreamOfOnePieceAndNotPaidForTwice(String path) throws Exception {

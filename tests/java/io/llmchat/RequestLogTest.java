@@ -130,7 +130,7 @@ class RequestLogTest {
                     "\r\nIdempotency-Key: " + id + "\r\nX-Request-Id: " + id)) {
                 stream.lineWith("one ");
             }
-            until("it is counted", () -> gateway.metric(counted) == before + 1);
+            until("it is counted", () -> gateway.metric(counted) > before);
             go.countDown();
             assertTrue(only(log, id).contains(" status=499 outcome=completed"), () -> log.with(id).toString());
         }

@@ -45,7 +45,6 @@ class SettingsTest {
         "TRUSTED_PROXIES               | proxy.example       | a comma-separated list of addresses and CIDR ranges",
         "AUTH_MODE                     | none                | open or keys",
         "LOG_FORMAT                    | xml                 | text or json",
-        "OTEL_EXPORTER_OTLP_PROTOCOL   | grpc                | http/protobuf",
         "LOG_LEVEL                     | loud                | trace, debug, info, warn or error",
         "HOST                          | a b                 | a host name or address",
         "OPENAI_BASE_URL               | ftp://host/v1       | an http or https URL",
@@ -126,8 +125,6 @@ class SettingsTest {
     void everyVariableThatIsCheckedIsRead() throws IOException {
         Set<String> unread = checked();
         unread.removeAll(read());
-        // OpenTelemetry's SDK reads these
-        unread.removeAll(Set.of("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"));
         assertEquals(Set.of(), unread);
     }
 

@@ -214,7 +214,7 @@ class StoreFaultsTest {
     void aClaimThatALockKeptFromBeingRenewedIsNotTakenOverAtItsEnd() throws Exception {
         CountDownLatch end = new CountDownLatch(1);
         String[] settings = {"llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()),
-            "llmchat.deduplicate.lease", "4000", "llmchat.deduplicate.renew", "60000"};
+            "llmchat.deduplicate.lease", "8000", "llmchat.deduplicate.renew", "60000"};
         String key = "\r\nIdempotency-Key: " + model;
         try (TestGateway first = TestGateway.with(settings); TestGateway second = TestGateway.with(settings)) {
             first.provider().on(model, FakeProvider.waits("Hel", end, "lo"));

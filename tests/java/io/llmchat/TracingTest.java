@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.InvalidProtocolBufferException;
+import io.llmchat.ops.Tracing;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Intake;
 import io.llmchat.support.RawHttp;
@@ -90,6 +91,23 @@ class TracingTest {
             assertEquals("00-" + TRACE + "-" + hex(call.getSpanId()) + "-01", sent, "the provider's span is below it");
             String all = collector.posts().stream().map(p -> new String(p.body(), StandardCharsets.ISO_8859_1)).collect(Collectors.joining());
             assertFalse(all.contains("a secret") || all.contains("Hello") || all.contains("sk-of-the-gateway"));
+        }
+    }
+
+    @Test
+    void anotherProtocolInTheEnvironmentKeepsNothingFromStarting() {
+        System.setProperty("otel.exporter.otlp.protocol", "grpc");
+        System.setProperty("otel.exporter.otlp.traces.protocol", "grpc");
+        Tracing tracing = null;
+        try {
+            tracing = new Tracing("http://127.0.0.1:1", false);
+            assertTrue(tracing.isOn());
+        } finally {
+            System.clearProperty("otel.exporter.otlp.protocol");
+            System.clearProperty("otel.exporter.otlp.traces.protocol");
+            if (tracing != null) {
+                tracing.close();
+            }
         }
     }
 

@@ -74,10 +74,6 @@ public final class Settings {
         text("MIDSTREAM", "continue|error", "continue or error");
         text("RETRY_ENABLE_JITTER", "true|false", "true or false");
         text("OTEL_EXPORTER_OTLP_ENDPOINT", "|(?i)https?://[^/\\s]+.*", "an http or https URL");
-        // the Java SDK would look for a part that is not here, and the start fail
-        for (String protocol : List.of("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")) {
-            text(protocol, "|http/protobuf", "http/protobuf");
-        }
         text("OTEL_SDK_DISABLED", "true|false", "true or false");
         text("ROUTE_METRICS", "true|false", "true or false");
         text("SENTRY_ENABLED", "true|false", "true or false");

@@ -5,12 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeout;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.chat.Agent;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.Message;
+import io.llmchat.chat.Part;
+import io.llmchat.chat.Prompt;
 import io.llmchat.chat.ProviderFailure;
 import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.RequestRejected;
@@ -20,10 +24,12 @@ import io.llmchat.dialect.OpenAiDialect;
 import io.llmchat.dialect.ResponsesDialect;
 import io.llmchat.json.Json;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -379,13 +385,22 @@ class OpenAiWireTest {
     }
 
     @Test
+    void thoughtsWithoutNumberBehindALongTextTakeNoTimeWithoutEnd() {
+        List<Part> parts = new ArrayList<>(List.of(new Part.Text("x".repeat(500_000))));
+        parts.addAll(Collections.nCopies(26_000, new Part.Reasoning("", null)));
+        Prompt prompt = new Prompt(List.of(new Message(Message.Role.ASSISTANT, parts, null)), List.of(), null, Map.of());
+        assertTimeout(Duration.ofSeconds(2), () -> OpenAiRequests.write(prompt, "m", OpenAiWire.MAX_TOKENS, "none"));
+    }
+
+    @Test
     void aToolCallThatGeminiDropsIsAskedForAgainUnlessSomethingWasSaid() {
-        String dropped = "\"finish_reason\":\"function_call_filter: MALFORMED_FUNCTION_CALL\"}]}";
+        String dropped = "\"finish_reason\":\"function_call_filter: MALFORMED_FUNCTION_CALL\"}],\"usage\":{\"prompt_tokens\":7}}";
         byte[] chunk = utf8("{\"choices\":[{\"delta\":{\"role\":\"assistant\"}," + dropped);
         for (boolean raw : new boolean[] {true, false}) {
             ProviderRefusal inStream = assertThrows(ProviderRefusal.class,
                     () -> wire.reader(raw).event(null, chunk, 0, chunk.length, event -> { }));
             assertEquals("error", inStream.getOutcome());
+            assertEquals(7, inStream.usage().promptTokens());
             assertThrows(ProviderRefusal.class, () -> wire.reader(raw).answer(utf8("{\"choices\":[{\"message\":{\"content\":null}," + dropped)));
             byte[] text = utf8("{\"choices\":[{\"delta\":{\"content\":\"Let me see.\"}}]}");
             Wire.AnswerReader said = wire.reader(raw);

@@ -23,12 +23,17 @@ public record Message(Role role, List<Part> parts, String name) {
         StringBuilder text = new StringBuilder();
         Part before = null;
         for (Part part : parts) {
-            if (part instanceof Part.Text t) {
-                boolean goesOn = before instanceof Part.Reasoning || before instanceof Part.SealedReasoning;
-                text.append(text.isEmpty() || goesOn ? "" : "\n").append(t.text());
-            }
+            append(text, before, part);
             before = part;
         }
         return text.toString();
+    }
+
+    /** Adds what a part says to the text of those before it. */
+    public static void append(StringBuilder text, Part before, Part part) {
+        if (part instanceof Part.Text t) {
+            boolean goesOn = before instanceof Part.Reasoning || before instanceof Part.SealedReasoning;
+            text.append(text.isEmpty() || goesOn ? "" : "\n").append(t.text());
+        }
     }
 }

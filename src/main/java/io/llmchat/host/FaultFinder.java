@@ -170,7 +170,7 @@ final class FaultFinder {
             for (JsonNode part : YAML.readTree(file.toFile())) {
                 for (JsonNode bean : part.path("beans")) {
                     String name = bean.path("name").asText();
-                    if (!names.add(name)) {
+                    if (!name.isEmpty() && !names.add(name)) {
                         return where(Pattern.compile("- *\\{? *name: [\"']?" + Pattern.quote(name) + "(?![\\w-])"), "The bean '" + name + "' is there twice.");
                     }
                 }

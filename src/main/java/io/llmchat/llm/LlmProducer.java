@@ -74,6 +74,8 @@ final class LlmProducer extends DefaultAsyncProducer {
 
     private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation, Consumer<RuntimeException> done) {
         Wire.Call call;
+        // of the call before, which no breaker may have guarded
+        exchange.removeProperty(Breakers.NOT_ASKED);
         try {
             call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
                     exchange.getProperty(LlmComponent.CONVERSATION, String.class), begun));

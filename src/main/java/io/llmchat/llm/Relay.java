@@ -550,6 +550,9 @@ final class Relay implements Upstream.Receiver {
         if (failure.getOutcome() != null) {
             chat.attempted(failure.getOutcome());
         }
+        if (failure instanceof ProviderRefusal refusal && refusal.usage() != null) {
+            chat.usage(refusal.usage());
+        }
         // some providers repeat the key that they were shown
         endpoint.hideKey(failure);
         finish(begun && streams && !(failure instanceof ProviderRefusal)

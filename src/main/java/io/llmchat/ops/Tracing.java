@@ -38,6 +38,8 @@ public final class Tracing implements AutoCloseable {
         }
     };
 
+    private static final String PROTOCOL = "otel.exporter.otlp.traces.protocol";
+
     private final OpenTelemetrySdk sdk;
     private final Tracer tracer;
     private final TextMapPropagator propagator;
@@ -57,6 +59,8 @@ public final class Tracing implements AutoCloseable {
                 // what the environment does not say; metrics are for Prometheus, and logs for whoever collects the output
                 .addPropertiesSupplier(() -> Map.of("otel.exporter.otlp.endpoint", endpoint, "otel.exporter.otlp.protocol", "http/protobuf",
                         "otel.metrics.exporter", "none", "otel.logs.exporter", "none", "otel.service.name", "llmchat"))
+                // the SDK would look for a part that is not here, and nothing start
+                .addPropertiesCustomizer(said -> Map.of(PROTOCOL, "http/protobuf"))
                 .build().getOpenTelemetrySdk();
         tracer = sdk.getTracer("io.llmchat");
         propagator = sdk.getPropagators().getTextMapPropagator();

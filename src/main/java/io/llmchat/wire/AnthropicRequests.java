@@ -208,8 +208,7 @@ public final class AnthropicRequests {
         Unsayable.options(options, KNOWN, NEEDED, warnings);
         Unsayable.names(prompt, warnings);
         Claude claude = Claude.named(model);
-        if (!claude.takesForcedTools() && prompt.toolChoice() != null
-                && (prompt.toolChoice().mode() == Mode.REQUIRED || prompt.toolChoice().mode() == Mode.TOOL)) {
+        if (!claude.takesForcedTools() && prompt.toolChoice() != null && prompt.toolChoice().isForced()) {
             throw Unsayable.field("tool_choice");
         }
         JsonNode max = options.get("max_tokens");

@@ -104,6 +104,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
         private String finishReason;
         /** What is said of a choice that broke off; an error beside the choices says more. */
         private JsonNode broken;
+        /** Of a model that has said nothing but what nobody can use. */
+        private ProviderRefusal dropped;
         private Usage usage;
         private boolean token;
         private boolean data;
@@ -155,6 +157,9 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (broken != null) {
                 throw ProviderErrors.reported(broken);
             }
+            if (dropped != null) {
+                throw dropped.withUsage(usage);
+            }
         }
 
         /** Whether it says a text of the first choice and nothing else. */
@@ -201,7 +206,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (finish != null) {
                 if (finish.startsWith("function_call_filter") && !token && !begun) {
                     // Gemini's model has made no sense of the tools: it may the next time, and its provider is well
-                    throw new ProviderRefusal("UPSTREAM_ERROR", "The provider reported an error: " + finish).withOutcome("error");
+                    dropped = new ProviderRefusal("UPSTREAM_ERROR", "The provider reported an error: " + finish);
+                    dropped.withOutcome("error");
                 }
                 token = true;
                 if (BROKEN.contains(finish) && broken == null) {

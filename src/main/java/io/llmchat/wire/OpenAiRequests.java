@@ -247,9 +247,9 @@ public final class OpenAiRequests {
                 // of an answer that broke off while the model thought, nothing may be left
                 if (message.role() != Role.ASSISTANT || written.size() > 2 || !written.path("content").isNull()) {
                     messages.add(written);
-                    if (message.role() == Role.ASSISTANT && thoughts.equals("reasoning_content") && !written.has(thoughts)) {
-                        // who wants thoughts back refuses a turn that has none, though the model had none either
-                        written.put(thoughts, "");
+                    if (message.role() == Role.ASSISTANT && thoughts.equals("reasoning_content") && written.path(thoughts).asText().isEmpty()) {
+                        // who wants thoughts back refuses a turn that has none, though the model had none either; Kimi also an empty one
+                        written.put(thoughts, " ");
                     }
                 }
             }
@@ -337,26 +337,28 @@ public final class OpenAiRequests {
         }
         List<Part> content = new ArrayList<>();
         StringBuilder refusal = new StringBuilder();
-        List<Part> said = new ArrayList<>();
+        StringBuilder said = new StringBuilder();
+        Part before = null;
         for (Part part : parts) {
             switch (part) {
                 case Part.ToolCall call -> toolCall(json.withArray("tool_calls").addObject(), call, signs);
-                case Part.Reasoning r -> thought(json, r, thoughts, length(said));
+                case Part.Reasoning r -> thought(json, r, thoughts, said.length());
                 case Part.SealedReasoning s -> {
                     if (thoughts.equals(DETAILS)) {
-                        detail(json, "encrypted", length(said)).put("data", s.data());
+                        detail(json, "encrypted", said.length()).put("data", s.data());
                     }
                 }
                 case Part.Refusal r -> refusal.append(r.text());
                 default -> content.add(part);
             }
-            said.add(part);
+            Message.append(said, before, part);
+            before = part;
         }
         if (content.isEmpty()) {
             json.putNull("content");
         } else if (content.stream().allMatch(Part.Text.class::isInstance)) {
             // not everybody takes a list
-            json.put("content", message.text());
+            json.put("content", said.toString());
         } else {
             json.set("content", content(content, at));
         }
@@ -373,10 +375,6 @@ public final class OpenAiRequests {
         if (signature != null && signs) {
             json.putObject("extra_content").putObject("google").put("thought_signature", signature);
         }
-    }
-
-    private static int length(List<Part> said) {
-        return new Message(Role.ASSISTANT, said, null).text().length();
     }
 
     /** Adds an entry for a thought to a message, which had so many characters of text before it. */
