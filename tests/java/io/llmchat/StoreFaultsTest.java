@@ -330,7 +330,7 @@ class StoreFaultsTest {
         }
         until("it is stored", () -> {
             assertEquals(given, gateway.get(path).body());
-            return gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1;
+            return gateway.metric("llmchat_postgres_available") == 1 && gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1;
         });
         assertEquals(given, gateway.get(path).body());
     }
