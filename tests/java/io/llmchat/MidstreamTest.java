@@ -666,6 +666,15 @@ class MidstreamTest {
         }
     }
 
+    /** One end, and 9 and 110 tokens for what was asked. */
+    private Answer tellsWhatTheFirstAndTheLastHaveUsed() throws Exception {
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
+                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
+        assertEquals(1, answer.ends(), answer.body());
+        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        return answer;
+    }
+
     /** Says this in a stream, and that it counts 110 tokens and 2 for it. */
     private static Script countsFor(String text) {
         return call -> {
@@ -696,10 +705,7 @@ class MidstreamTest {
         on("anthropic/" + first, breaks(List.of("x".repeat(400)), Call::reset));
         on("openai/" + second, says(OTHER));
         on("ollama/" + third, countsFor("the end"));
-        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
-                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
-        assertEquals(1, answer.ends(), answer.body());
-        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        Answer answer = tellsWhatTheFirstAndTheLastHaveUsed();
         int other = Math.ceilDiv(OTHER.get(0).length(), 4);
         wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4))
                 + " AND completion_tokens = " + (102 + other));
@@ -722,10 +728,7 @@ class MidstreamTest {
             call.done();
         });
         on("ollama/" + third, countsFor("the end"));
-        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
-                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
-        assertEquals(1, answer.ends(), answer.body());
-        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        Answer answer = tellsWhatTheFirstAndTheLastHaveUsed();
         wroteDown(answer, "prompt_tokens = " + (119 + Math.ceilDiv(provider.call(second).text().length(), 4)));
     }
 
@@ -739,10 +742,7 @@ class MidstreamTest {
             call.reset();
         });
         on("ollama/" + second, countsFor("One and the end"));
-        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true)
-                .replace("{\"model\"", "{\"stream_options\":{\"include_usage\":true},\"model\"")));
-        assertEquals(1, answer.ends(), answer.body());
-        assertTrue(answer.body().contains("\"prompt_tokens\":119,"), answer.body());
+        tellsWhatTheFirstAndTheLastHaveUsed();
     }
 
     @Test

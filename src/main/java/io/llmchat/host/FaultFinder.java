@@ -155,8 +155,7 @@ final class FaultFinder {
         for (LlmEndpoint provider : LlmComponent.of(context).providers()) {
             String route = PROVIDER_ROUTE + provider.getProvider();
             if (!there.contains(route)) {
-                Pattern named = Pattern.compile("[?&]provider=" + Pattern.quote(provider.getProvider()) + "(&|$)");
-                return at(call(uri -> named.matcher(uri).find()), "Provider '" + provider.getProvider() + "': there is no route from " + route + ".");
+                return at(call(uri -> provider.getProvider().equals(first(PROVIDER, uri))), "Provider '" + provider.getProvider() + "': there is no route from " + route + ".");
             }
         }
         return Stream.of(SubRoute.values()).filter(asked -> !there.contains(asked.uri())).findFirst()

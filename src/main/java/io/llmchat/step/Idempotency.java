@@ -294,14 +294,16 @@ public final class Idempotency {
             byte[] body = stream ? log.bytes().appendBytes(chat.heldAnswer()).getBytes() : chat.heldAnswer();
             String claim = exchange.getExchangeId();
             String key = chat.idempotencyKey();
+            Runnable forget = () -> {
+                inProgress.forgetKey(key, log);
+                inProgress.forgetId(log);
+            };
             later.store(body.length, () -> {
                 answers.keep(claim, key, body, stream);
-                inProgress.forgetKey(key, log);
-                inProgress.forgetId(log);
+                forget.run();
             }, () -> {
                 answers.giveUp(claim, key);
-                inProgress.forgetKey(key, log);
-                inProgress.forgetId(log);
+                forget.run();
             });
         };
     }
