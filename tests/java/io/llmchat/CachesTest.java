@@ -11,6 +11,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
+import io.llmchat.store.RedisAway;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.OwnStores.Restart;
@@ -36,6 +37,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.redisson.api.RBucket;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.redisnode.RedisNodes;
@@ -195,6 +197,40 @@ class CachesTest {
                     .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
             until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());
             assertFalse(log.with("Redis takes new entries again").isEmpty(), "and that it is over");
+        }
+    }
+
+    @Test
+    void aRedisThatStoodStillForAMomentMakesNobodyReadAnythingAgain(@TempDir Path data) throws Exception {
+        OwnStores stores = new OwnStores(data);
+        try (TestGateway gateway = TestGateway.alone(data)) {
+            Redis redis = gateway.bean(Redis.class);
+            RBucket<String> drops = redis.client().getBucket("llmchat:cache:" + name, StringCodec.INSTANCE);
+            NearCache<String> its = new NearCache<>(name, redis, meters, 60, Function.identity());
+            source.putAll(Map.of("a", "1", "b", "1"));
+            get(its, "a");
+            get(its, "b");
+            // what is older than a second is what a Redis that is away would have read again
+            Thread.sleep(1_100);
+            long paused;
+            do {
+                until("it is there", redis::available);
+                stores.pauseRedis();
+                paused = System.nanoTime();
+                try {
+                    assertThrows(RedisAway.class, () -> redis.watch().ask(drops::getAsync));
+                    assertFalse(redis.available());
+                    assertEquals("1", get(its, "a"));
+                } finally {
+                    stores.resumeRedis();
+                }
+                // a machine that has no time may take longer than what is told is good for
+            } while (reads.get() > 2 && System.nanoTime() - paused > 500_000_000 && reads.getAndSet(2) > 0);
+            assertEquals(2, reads.get(), "not while it stands still");
+            until("it is back", redis::available);
+            assertEquals("1", get(its, "b"));
+            assertEquals(2, reads.get(), "nor when it is back");
+            assertNull(drops.get(), "and nobody else was told to");
         }
     }
 

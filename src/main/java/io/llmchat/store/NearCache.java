@@ -18,9 +18,9 @@ import org.redisson.client.codec.StringCodec;
 
 /**
  * What was read lately, kept in this process, behind it in Redis for all instances, behind that where it comes from.
- * A change made by any instance drops it everywhere within half a second. Where Redis is away, or full, what is older than
- * a second is read again; where that fails too, what there is is used. One thread at a time reads the same thing, the
- * others wait for it. What is not there is not kept. Safe for all threads; a hit waits for nobody.
+ * A change made by any instance drops it everywhere within half a second. Where Redis is away, or full, for more than a
+ * second, what is older than that is read again; where that fails too, what there is is used. One thread at a time reads
+ * the same thing, the others wait for it. What is not there is not kept. Safe for all threads; a hit waits for nobody.
  *
  * @param <V> what is kept; immutable
  */
@@ -141,8 +141,9 @@ public final class NearCache<V> {
     }
 
     private boolean isFresh(Kept<V> kept) {
-        long age = System.nanoTime() - kept.atNanos;
-        return age < (isTold() ? TimeUnit.SECONDS.toNanos(ttlSeconds) : UNWATCHED_NANOS);
+        long now = System.nanoTime();
+        long age = now - kept.atNanos;
+        return age < TimeUnit.SECONDS.toNanos(ttlSeconds) && (isTold() || Math.min(age, now - watch.toldAt()) < UNWATCHED_NANOS);
     }
 
     /** Whether what has changed is no longer kept, here and in Redis. */

@@ -24,6 +24,8 @@ import org.redisson.api.RStream;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.StreamMessageId;
 import org.redisson.api.options.PlainOptions;
+import org.redisson.api.redisnode.RedisNode;
+import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.api.stream.StreamAddArgs;
 import org.redisson.api.stream.StreamReadArgs;
 import org.redisson.client.RedisConnectionException;
@@ -53,6 +55,7 @@ public final class RedisWatch {
     /** Nobody waits for a look at the changes. */
     private static final int LOOK_SLICES = 50;
 
+    private final RedissonClient client;
     private final RStream<String, String> changes;
     /** Written to see whether there is room again. */
     private final RBucket<String> room;
@@ -66,6 +69,10 @@ public final class RedisWatch {
     private volatile long answeredAt = System.nanoTime();
     private volatile boolean running = true;
     private volatile long roundTripNanos;
+    /** All changes that Redis had taken by then were told here. */
+    private volatile long toldAt = System.nanoTime();
+    /** The server whose changes are read, by the name that it has from its start to its end; null where it tells none. */
+    private String server;
     private final Iterable<EventExecutor> loops;
     private final Queue<Waiting<?>> all = new ConcurrentLinkedQueue<>();
     /** Whether there was nothing to give up: whoever asks then wakes the thread that does. */
@@ -76,6 +83,7 @@ public final class RedisWatch {
 
     /** @param loops on which answers are read */
     RedisWatch(RedissonClient client, Iterable<EventExecutor> loops) {
+        this.client = client;
         this.loops = loops;
         changes = client.getStream("llmchat:changes", StringCodec.INSTANCE);
         // once: a replica that only reads says so at once
@@ -105,6 +113,11 @@ public final class RedisWatch {
      */
     public boolean tellsChanges() {
         return available && !full;
+    }
+
+    /** By {@link System#nanoTime}: all that was changed before, by any instance that could tell it, was told here. */
+    long toldAt() {
+        return toldAt;
     }
 
     /** How long Redis took for the last read of the changes, which comes four times a second. */
@@ -290,21 +303,30 @@ public final class RedisWatch {
         while (running) {
             try {
                 Thread.sleep(INTERVAL_MILLIS);
+                long asked = System.nanoTime();
                 look();
                 if (!available) {
+                    boolean took = !full;
                     full = false;
                     if (!hasRoom() && !full) {
                         // it does not answer after all
                         continue;
                     }
                     LOG.info(full ? "Redis is back, and takes nothing new" : "Redis is back");
-                    gaps.forEach(Runnable::run);
+                    // one that was only slow has forgotten nothing, and all that others told it was read just now: dropping
+                    // what is kept would have PostgreSQL asked for all of it at once, by a machine that has no time as it is
+                    if (!isTheSame() || !took) {
+                        gaps.forEach(Runnable::run);
+                    }
                     available = true;
                 }
                 if (full && hasRoom()) {
                     LOG.info("Redis takes new entries again");
                     gaps.forEach(Runnable::run);
                     full = false;
+                }
+                if (!full) {
+                    toldAt = asked;
                 }
                 looked.forEach(Runnable::run);
             } catch (InterruptedException e) {
@@ -324,14 +346,29 @@ public final class RedisWatch {
         }
     }
 
+    /** Whether it is the server that was there before. */
+    private boolean isTheSame() {
+        String before = server;
+        try {
+            server = await(watched(() -> client.getRedisNodes(RedisNodes.SINGLE).getInstance().infoAsync(RedisNode.InfoSection.SERVER), LOOK_SLICES, null))
+                    .get("run_id");
+        } catch (RedisAway e) {
+            // it does not answer, or does not say
+            server = null;
+        }
+        return server != null && server.equals(before);
+    }
+
     private void look() {
         if (last == null) {
+            isTheSame();
             Map<StreamMessageId, Map<String, String>> newest =
                     await(watched(() -> changes.rangeReversedAsync(1, StreamMessageId.MAX, StreamMessageId.MIN), LOOK_SLICES, null));
             last = newest.isEmpty() ? new StreamMessageId(0) : newest.keySet().iterator().next();
             // what was cached before this moment may be old
             gaps.forEach(Runnable::run);
         }
+        int all = 0;
         Map<StreamMessageId, Map<String, String>> read;
         do {
             long asked = System.nanoTime();
@@ -341,7 +378,12 @@ public final class RedisWatch {
                 last = at;
                 change.forEach((kind, id) -> listeners.forEach(l -> l.accept(kind, id)));
             });
+            all += read.size();
         } while (read.size() == MAX_READ);
+        if (all >= MAX_KEPT) {
+            // there may have been more, which it no longer keeps
+            gaps.forEach(Runnable::run);
+        }
     }
 
     private void away(String why) {
