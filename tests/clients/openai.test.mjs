@@ -254,3 +254,27 @@ test('an idempotency key with another body is an UnprocessableEntityError', asyn
   const again = client.chat.completions.create(chat('openai/sdk-text', { temperature: 1 }), { headers });
   await errorOf(again, OpenAI.UnprocessableEntityError);
 });
+
+fromBoth('a response has its text, usage and status', async (at) => {
+  const response = await client.responses.create({ model: at('sdk-text'), input: 'Hi', store: false });
+  assert.equal(response.status, 'completed');
+  assert.equal(response.output_text, 'Hello there');
+  assert.deepEqual([response.usage.input_tokens, response.usage.output_tokens], [3, 2]);
+});
+
+fromBoth('a streamed response is put together by the SDK as the whole one', async (at) => {
+  const stream = client.responses.stream({ model: at('sdk-text'), input: 'Hi', store: false });
+  const deltas = [];
+  stream.on('response.output_text.delta', (event) => deltas.push(event.delta));
+  const response = await stream.finalResponse();
+  assert.equal(deltas.join(''), 'Hello there');
+  assert.equal(response.output_text, 'Hello there');
+});
+
+fromBoth('a streamed response calls a tool', async (at) => {
+  const tool = { type: 'function', strict: false, ...weatherTool.function };
+  const response = await client.responses.stream({ model: at('sdk-tool'), input: 'Hi', store: false, tools: [tool] }).finalResponse();
+  const call = response.output.find((item) => item.type === 'function_call');
+  assert.equal(call.name, 'weather');
+  assert.deepEqual(JSON.parse(call.arguments), { city: 'Oslo' });
+});

@@ -64,6 +64,30 @@ class IdempotencyTest {
         return answer.headers().firstValue("idempotent-replayed").isPresent();
     }
 
+    /** A question in the dialect of a path. */
+    private String question(String path, boolean stream) {
+        return "{\"" + (path.startsWith("/api") ? "agentId" : "model") + "\":\"openai/" + model + "\",\"stream\":" + stream + ","
+                + (path.endsWith("responses") ? "\"input\"" : "\"max_tokens\":9,\"messages\"") + ":[{\"role\":\"user\",\"content\":\"Hi\"}]}";
+    }
+
+    @ParameterizedTest
+    @CsvSource({"/v1/chat/completions,data: [DONE]", "/v1/messages,event: message_stop", "/v1/responses,event: response.completed",
+        "/api/chat/completions,event: end"})
+    void everyChatIsRepeatedAsItWas(String path, String end) throws Exception {
+        HttpResponse<String> whole = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "0");
+        HttpResponse<String> retried = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "1");
+        assertEquals(200, whole.statusCode(), whole.body());
+        assertEquals(whole.body(), retried.body(), "an SDK's own retry");
+        assertTrue(replayed(retried));
+        assertEquals(1, provider.calls(model).size());
+        HttpResponse<String> first = ask(path, question(path, true));
+        HttpResponse<String> again = ask(path, question(path, true));
+        assertTrue(first.body().contains(end), first.body());
+        assertEquals(first.body(), again.body());
+        assertTrue(replayed(again) && !replayed(first));
+        assertEquals(2, provider.calls(model).size());
+    }
+
     @Test
     void aRepeatedRequestGetsTheFirstAnswerWithoutACall() throws Exception {
         HttpResponse<String> first = ask(PATH, chat("openai/" + model, false));

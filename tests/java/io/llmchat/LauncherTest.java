@@ -46,7 +46,6 @@ class LauncherTest {
     /** The gateway as a build leaves it, with its launcher, in a folder of its own. */
     @BeforeEach
     void build() throws IOException {
-        assumeTrue(Runtime.version().feature() >= 25, "earlier ones have no such cache");
         home = Files.createDirectory(folder.resolve("R&D"));
         Files.copy(Path.of("llmchat"), home.resolve("llmchat"));
         jar = home.resolve("target/llmchat.jar");
@@ -76,6 +75,7 @@ class LauncherTest {
 
     @Test
     void whatTheJvmLearntIsUsedUntilTheJarIsAnotherOneAndIsNeverInTheWay() throws Exception {
+        assumeTrue(Runtime.version().feature() >= 25, "earlier ones have no such cache");
         Files.createDirectories(caches);
         Files.writeString(caches.resolve("1.aot"), "of an earlier jar");
         List<String> before = trainings();
@@ -101,6 +101,7 @@ class LauncherTest {
 
     @Test
     void whereTheJvmCannotLearnItIsSaidAndNothingIsLeft() throws Exception {
+        assumeTrue(Runtime.version().feature() >= 25, "earlier ones have no such cache");
         Files.writeString(jar, "no jar");
         List<String> said = train();
         assertEquals(2, said.size(), said::toString);

@@ -62,7 +62,7 @@ class LimitsWithoutRedisTest {
                     assertEquals("\"default\";q=10;w=60", answer.headers().firstValue("ratelimit-policy").orElseThrow());
                 }
                 Arrays.sort(millis);
-                assertTrue(millis[8] < 80, () -> "only one has waited for it: " + Arrays.toString(millis));
+                assertTrue(millis[4] < 80, () -> "not each has waited for it: " + Arrays.toString(millis));
                 assertEquals(429, ask(gateway).statusCode());
                 assertEquals(11, gateway.metric("llmchat_limiter_local_total"));
             } finally {

@@ -221,9 +221,9 @@ class LoadFaultsTest {
 
     @Test
     void stallsAndSilenceOpenABreaker() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "camel.component.llm.first-token-timeout", "100",
-                "camel.component.llm.idle-timeout", "100", "camel.resilience4j.minimum-number-of-calls", "2",
-                "camel.resilience4j.sliding-window-size", "2")) {
+        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "camel.component.llm.first-token-timeout", "1000",
+                "camel.component.llm.idle-timeout", "1000", "camel.resilience4j.minimum-number-of-calls", "2",
+                "camel.resilience4j.sliding-window-size", "2").warm()) {
             gateway.provider().on("s" + model, Call::hang).on("t" + model, FakeProvider.breaks(List.of("Half"), Call::hang));
             for (String of : new String[] {"s" + model, "t" + model}) {
                 for (int i = 0; i < 2; i++) {

@@ -61,7 +61,7 @@ class MetricsTest {
     void whatTheGatewayAddsIsTheTimeWithoutTheProviders() throws Exception {
         TestGateway gateway = TestGateway.shared();
         gateway.provider().on(model, call -> {
-            Thread.sleep(400);
+            Thread.sleep(1_500);
             call.json(200, FakeProvider.completion("Hi"));
         });
         double before = gateway.metric("llmchat_gateway_overhead_seconds_sum");
@@ -69,7 +69,7 @@ class MetricsTest {
         gateway.post("/v1/chat/completions", chat("openai/" + model, false));
         until("it is measured", () -> gateway.metric("llmchat_gateway_overhead_seconds_count") == count + 1);
         double added = gateway.metric("llmchat_gateway_overhead_seconds_sum") - before;
-        assertTrue(added > 0 && added < 0.4, "added " + added);
+        assertTrue(added > 0 && added < 1.5, "added " + added);
     }
 
     @Test

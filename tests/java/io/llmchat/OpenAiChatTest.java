@@ -125,7 +125,7 @@ class OpenAiChatTest {
 
     @Test
     void aStreamHasTheHeadOfServerSentEvents() throws Exception {
-        HttpResponse<String> response = ask(true);
+        HttpResponse<String> response = gateway.post(PATH, chat("openai/" + model, true), "Accept-Encoding", "gzip");
         assertEquals(200, response.statusCode());
         assertEquals("text/event-stream; charset=utf-8", response.headers().firstValue("content-type").orElseThrow());
         assertEquals("no-cache, no-transform", response.headers().firstValue("cache-control").orElseThrow());

@@ -339,7 +339,7 @@ class ResumeTest {
                 id = answerId(client.lineWith("id: "));
                 client.lineWith("one ");
             }
-            assertTrue(own.provider().call(model).leftWithin(3_000));
+            assertTrue(own.provider().call(model).leftWithin(10_000));
             TestGateway.until("what there is of it is kept", () -> own.get("/api/chat/completions/" + id).body().contains("one "));
             assertTrue(own.get("/api/chat/completions/" + id).body().contains("CLIENT_CLOSED"), "who comes back later is told that it broke off");
         }

@@ -580,7 +580,7 @@ class SessionsTest {
             for (Sse stream : streams) {
                 stream.close();
             }
-            gateway.execute("DROP TRIGGER " + sizes + " ON chat_messages");
+            gateway.execute("DROP FUNCTION " + sizes + " CASCADE");
             gateway.execute("DROP TABLE " + sizes);
         }
     }

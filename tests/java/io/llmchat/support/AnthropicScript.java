@@ -128,12 +128,6 @@ public final class AnthropicScript {
         call.end();
     }
 
-    /** An error in the stream, and the end of the response. */
-    public static void errorEvent(Call call, String type, String message) throws IOException {
-        call.bytes(bytes("event: error\ndata: " + error(type, message) + "\n\n"));
-        call.end();
-    }
-
     private static void event(Call call, String type, String members) throws IOException {
         call.bytes(bytes(event(type, members)));
     }
