@@ -504,6 +504,22 @@ class ProvidersTest {
     }
 
     @Test
+    void whatDifyTakesBackReachesNeitherWhoWantsAWholeAnswerNorItsSession() throws Exception {
+        provider.on("", call -> {
+            call.sse();
+            call.event("{\"event\":\"message\",\"conversation_id\":\"c\",\"answer\":\"Something bad\"}");
+            call.event("{\"event\":\"message_replace\",\"conversation_id\":\"c\",\"answer\":\"Something else\"}");
+            call.event("{\"event\":\"message_end\",\"conversation_id\":\"c\",\"metadata\":{}}");
+            call.end();
+        });
+        JsonNode answer = json(gateway.post("/api/chat/completions", nativeChat("dify/app", false)).body()).path("data");
+        assertEquals("Something else", answer.at("/choices/0/message/content").asText());
+        String history = "/api/chat/history/" + answer.path("chatId").asText();
+        TestGateway.until("it is kept", () -> gateway.get(history).body().contains("Something else"));
+        assertFalse(gateway.get(history).body().contains("Something bad"), gateway.get(history).body());
+    }
+
+    @Test
     void aConversationThatDifyHasForgottenIsBegunAnew() throws Exception {
         AtomicReference<Call> asked = new AtomicReference<>();
         difySays(asked, "gone");

@@ -36,6 +36,18 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
                 otherChoice, token, textLength, finishReason, usage, usageOnly);
     }
 
+    /** Adds what it says to an answer of which nothing was sent: what was sent could not be taken back. */
+    public void addTo(List<AnswerPart> answer) {
+        for (AnswerPart part : parts) {
+            if (part instanceof AnswerPart.Status status && status.replacement() != null) {
+                answer.removeIf(AnswerPart.Text.class::isInstance);
+                answer.add(new AnswerPart.Text(0, status.replacement()));
+            } else {
+                answer.add(part);
+            }
+        }
+    }
+
     /**
      * An event in bytes and parts.
      *

@@ -344,7 +344,7 @@ final class Relay implements Upstream.Receiver {
             if (length > limits.maxAnswer()) {
                 throw tooLong(limits.maxAnswer());
             }
-            collected.addAll(event.parts());
+            event.addTo(collected);
         } else if (client.committed()) {
             send(event);
         } else {
