@@ -769,6 +769,17 @@ class ProvidersTest {
         assertEquals(1, gateway.provider().calls(model).size());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"openai", "acme"})
+    void anAnswerInOnePieceIsWholeThoughItDoesNotSayWhyItEnds(String whom) throws Exception {
+        FakeProvider of = whom.equals("acme") ? provider : gateway.provider();
+        of.on(model, call -> call.json(200, whom.equals("acme") ? "{\"output\":{\"text\":\"Hello\"}}"
+                : FakeProvider.completion("Hello").replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null")));
+        String body = gateway.post("/v1/chat/completions", chat(whom + "/" + model, true)).body();
+        assertTrue(body.contains("\"Hello\"") && body.contains("\"finish_reason\":\"stop\"") && body.endsWith("data: [DONE]\n\n"), body);
+        assertEquals(1, of.calls(model).size());
+    }
+
     @Test
     void eventsUnderAnotherMediaTypeAreEvents() throws Exception {
         gateway.provider().on(model, call -> call.json(200, "data: " + Call.chunk("{\"content\":\"Hello\"}", null) + "\n\ndata: "
