@@ -695,6 +695,19 @@ class ProvidersTest {
         assertEquals("Bearer key-of-acme", provider.calls(model).get(0).header("Authorization"));
     }
 
+    @Test
+    void aKeyIsShownWhereAndAsTheFileSays(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/acme.camel.yaml", Files.readString(Path.of("tests/resources/routes/providers/acme.camel.yaml"))
+                .replace("key-of-acme", "key-of-acme\n                    keyHeader: X-API-Key\n                    keyPrefix: \"\""));
+        provider.on(model, call -> call.json(200, "{\"output\":{\"text\":\"Hello\"}}"));
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.test.acme-url", provider.url() + "/v2")) {
+            own.post("/v1/chat/completions", chat("acme/" + model, false));
+            assertEquals("key-of-acme", provider.call(model).header("X-API-Key"));
+            assertNull(provider.call(model).header("Authorization"));
+        }
+    }
+
     // --- streams that are not quite right
 
     @Test
