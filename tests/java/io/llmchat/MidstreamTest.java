@@ -510,6 +510,20 @@ class MidstreamTest {
     }
 
     @ParameterizedTest
+    @CsvSource({"openai", "anthropic", "native"})
+    void norIsARefusal(String dialect) throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, call -> {
+            call.begin();
+            call.event(Call.chunk("{\"refusal\":\"I cannot\"}", "null"));
+            call.cut();
+        });
+        Answer answer = stream(gateway, dialect);
+        assertEquals(1, answer.errors(), answer.body());
+        assertEquals(0, spare.calls(second).size());
+    }
+
+    @ParameterizedTest
     @CsvSource({"server_tool_use", "mcp_tool_use"})
     void norIsOneThatTheProviderMakesItself(String block) throws Exception {
         asks(gateway, "anthropic/" + first, "ollama/" + second);

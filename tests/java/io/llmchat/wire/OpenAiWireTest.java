@@ -256,11 +256,12 @@ class OpenAiWireTest {
     }
 
     @Test
-    void anotherProviderCanGoOnBehindThoughtsAndSourcesButNotBehindAPicture() {
+    void anotherProviderCanGoOnBehindThoughtsAndSourcesButNotBehindAPictureOrARefusal() {
         for (String beside : List.of("reasoning_details", "thinking_blocks", "annotations")) {
             assertFalse(delta("{\"content\":\"\",\"" + beside + "\":[{\"type\":\"x\"}]}").toolCall(), beside);
         }
         assertTrue(delta("{\"content\":\"\",\"images\":[{\"type\":\"image_url\"}]}").toolCall());
+        assertTrue(delta("{\"refusal\":\"No\"}").toolCall());
     }
 
     @Test
