@@ -220,6 +220,17 @@ class MidstreamTest {
         assertEquals("w0", spare.call(second).prefill(), "blanks at the end are not taken everywhere");
     }
 
+    @ParameterizedTest
+    @CsvSource({"anthropic", "ollama"})
+    void nothingButBlanksIsGoneOnWithByAnyAnswer(String other) throws Exception {
+        asks(gateway, "openai/" + first, other + "/" + second);
+        on("openai/" + first, breaks(List.of("\n"), Call::cut));
+        on(other + "/" + second, says(TOKENS));
+        Answer answer = stream();
+        assertEquals("\n" + FaultsTest.TEXT, answer.text(), answer.body());
+        assertEquals(1, answer.ends(), answer.body());
+    }
+
     @Test
     void aThoughtOfWhoGoesOnStandsBehindTheTextOfBoth() throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second);
