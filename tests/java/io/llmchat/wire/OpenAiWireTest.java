@@ -507,6 +507,7 @@ class OpenAiWireTest {
     @Test
     void aRateLimitSaysWhenToComeBack() {
         assertEquals(7, failure(429, "7").retryAfterSeconds());
+        assertEquals(999_999, failure(429, "31536000").retryAfterSeconds());
         assertEquals(-1, failure(429, null).retryAfterSeconds());
         assertEquals(0, failure(429, "Wed, 21 Oct 2020 07:28:00 GMT").retryAfterSeconds());
         String soon = DateTimeFormatter.RFC_1123_DATE_TIME.format(ZonedDateTime.now(ZoneOffset.UTC).plusSeconds(30));
