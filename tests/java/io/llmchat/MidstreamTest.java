@@ -220,6 +220,17 @@ class MidstreamTest {
         assertEquals("w0", spare.call(second).prefill(), "blanks at the end are not taken everywhere");
     }
 
+    @ParameterizedTest
+    @CsvSource({"anthropic", "ollama"})
+    void nothingButBlanksIsGoneOnWithByAnyAnswer(String other) throws Exception {
+        asks(gateway, "openai/" + first, other + "/" + second);
+        on("openai/" + first, breaks(List.of("\n"), Call::cut));
+        on(other + "/" + second, says(TOKENS));
+        Answer answer = stream();
+        assertEquals("\n" + FaultsTest.TEXT, answer.text(), answer.body());
+        assertEquals(1, answer.ends(), answer.body());
+    }
+
     @Test
     void aThoughtOfWhoGoesOnStandsBehindTheTextOfBoth() throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second);
@@ -506,6 +517,20 @@ class MidstreamTest {
             call.cut();
         });
         assertBroken(stream(gateway, dialect), 1, "connection to the provider 'openai' broke");
+        assertEquals(0, spare.calls(second).size());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"openai", "anthropic", "native"})
+    void norIsARefusal(String dialect) throws Exception {
+        asks(gateway, "openai/" + first, "anthropic/" + second);
+        on("openai/" + first, call -> {
+            call.begin();
+            call.event(Call.chunk("{\"refusal\":\"I cannot\"}", "null"));
+            call.cut();
+        });
+        Answer answer = stream(gateway, dialect);
+        assertEquals(1, answer.errors(), answer.body());
         assertEquals(0, spare.calls(second).size());
     }
 

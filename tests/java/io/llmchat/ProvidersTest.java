@@ -504,6 +504,22 @@ class ProvidersTest {
     }
 
     @Test
+    void whatDifyTakesBackReachesNeitherWhoWantsAWholeAnswerNorItsSession() throws Exception {
+        provider.on("", call -> {
+            call.sse();
+            call.event("{\"event\":\"message\",\"conversation_id\":\"c\",\"answer\":\"Something bad\"}");
+            call.event("{\"event\":\"message_replace\",\"conversation_id\":\"c\",\"answer\":\"Something else\"}");
+            call.event("{\"event\":\"message_end\",\"conversation_id\":\"c\",\"metadata\":{}}");
+            call.end();
+        });
+        JsonNode answer = json(gateway.post("/api/chat/completions", nativeChat("dify/app", false)).body()).path("data");
+        assertEquals("Something else", answer.at("/choices/0/message/content").asText());
+        String history = "/api/chat/history/" + answer.path("chatId").asText();
+        TestGateway.until("it is kept", () -> gateway.get(history).body().contains("Something else"));
+        assertFalse(gateway.get(history).body().contains("Something bad"), gateway.get(history).body());
+    }
+
+    @Test
     void aConversationThatDifyHasForgottenIsBegunAnew() throws Exception {
         AtomicReference<Call> asked = new AtomicReference<>();
         difySays(asked, "gone");
@@ -679,6 +695,19 @@ class ProvidersTest {
         assertEquals("Bearer key-of-acme", provider.calls(model).get(0).header("Authorization"));
     }
 
+    @Test
+    void aKeyIsShownWhereAndAsTheFileSays(@TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/acme.camel.yaml", Files.readString(Path.of("tests/resources/routes/providers/acme.camel.yaml"))
+                .replace("key-of-acme", "key-of-acme\n                    keyHeader: X-API-Key\n                    keyPrefix: \"\""));
+        provider.on(model, call -> call.json(200, "{\"output\":{\"text\":\"Hello\"}}"));
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.test.acme-url", provider.url() + "/v2")) {
+            own.post("/v1/chat/completions", chat("acme/" + model, false));
+            assertEquals("key-of-acme", provider.call(model).header("X-API-Key"));
+            assertNull(provider.call(model).header("Authorization"));
+        }
+    }
+
     // --- streams that are not quite right
 
     @Test
@@ -751,6 +780,17 @@ class ProvidersTest {
                 : path.endsWith("responses") ? "event: response.completed" : "data: [DONE]";
         assertTrue(body.contains("Hello") && body.contains(end), body);
         assertEquals(1, gateway.provider().calls(model).size());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"openai", "acme"})
+    void anAnswerInOnePieceIsWholeThoughItDoesNotSayWhyItEnds(String whom) throws Exception {
+        FakeProvider of = whom.equals("acme") ? provider : gateway.provider();
+        of.on(model, call -> call.json(200, whom.equals("acme") ? "{\"output\":{\"text\":\"Hello\"}}"
+                : FakeProvider.completion("Hello").replace("\"finish_reason\":\"stop\"", "\"finish_reason\":null")));
+        String body = gateway.post("/v1/chat/completions", chat(whom + "/" + model, true)).body();
+        assertTrue(body.contains("\"Hello\"") && body.contains("\"finish_reason\":\"stop\"") && body.endsWith("data: [DONE]\n\n"), body);
+        assertEquals(1, of.calls(model).size());
     }
 
     @Test

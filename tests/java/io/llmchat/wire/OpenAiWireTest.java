@@ -256,11 +256,12 @@ class OpenAiWireTest {
     }
 
     @Test
-    void anotherProviderCanGoOnBehindThoughtsAndSourcesButNotBehindAPicture() {
+    void anotherProviderCanGoOnBehindThoughtsAndSourcesButNotBehindAPictureOrARefusal() {
         for (String beside : List.of("reasoning_details", "thinking_blocks", "annotations")) {
             assertFalse(delta("{\"content\":\"\",\"" + beside + "\":[{\"type\":\"x\"}]}").toolCall(), beside);
         }
         assertTrue(delta("{\"content\":\"\",\"images\":[{\"type\":\"image_url\"}]}").toolCall());
+        assertTrue(delta("{\"refusal\":\"No\"}").toolCall());
     }
 
     @Test
@@ -506,6 +507,7 @@ class OpenAiWireTest {
     @Test
     void aRateLimitSaysWhenToComeBack() {
         assertEquals(7, failure(429, "7").retryAfterSeconds());
+        assertEquals(999_999, failure(429, "31536000").retryAfterSeconds());
         assertEquals(-1, failure(429, null).retryAfterSeconds());
         assertEquals(0, failure(429, "Wed, 21 Oct 2020 07:28:00 GMT").retryAfterSeconds());
         String soon = DateTimeFormatter.RFC_1123_DATE_TIME.format(ZonedDateTime.now(ZoneOffset.UTC).plusSeconds(30));

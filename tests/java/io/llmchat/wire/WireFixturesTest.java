@@ -279,7 +279,7 @@ class WireFixturesTest {
                 List<AnswerPart> parts = new ArrayList<>();
                 Usage[] usage = {new Usage(1, 2, 3, 0, 0, 0, true)};
                 run(wire.reader(false), event -> {
-                    parts.addAll(event.parts());
+                    event.addTo(parts);
                     usage[0] = event.usage() != null ? event.usage() : usage[0];
                 }, bytes("stream.txt"), 7);
                 answer = new WholeAnswer(null, parts, 0, "stop", usage[0]);

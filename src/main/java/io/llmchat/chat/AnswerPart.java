@@ -51,7 +51,8 @@ public sealed interface AnswerPart {
      *
      * @param type the provider's name of the event
      * @param moduleName the step of the workflow, or null
+     * @param replacement what stands from now on in place of all text before it, or null
      */
-    record Status(String type, String status, String moduleName) implements AnswerPart {
+    record Status(String type, String status, String moduleName, String replacement) implements AnswerPart {
     }
 }

@@ -13,7 +13,7 @@ import java.util.List;
  * @param to where it ends
  * @param parts what it says; may be empty where {@code bytes} are there
  * @param content text of the first choice, or null
- * @param toolCall whether it is part of a tool call
+ * @param toolCall whether it is part of a tool call, or of a refusal: of what nobody else can go on with
  * @param otherChoice whether it is part of another choice than the first
  * @param token whether there is anything of the answer in it: the role alone is not
  * @param textLength how many characters of the answer are in it, about
@@ -34,6 +34,18 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
     public ChatEvent kept() {
         return bytes == null ? this : new ChatEvent(type, Arrays.copyOfRange(bytes, from, to), 0, to - from, parts, content, toolCall,
                 otherChoice, token, textLength, finishReason, usage, usageOnly);
+    }
+
+    /** Adds what it says to an answer of which nothing was sent: what was sent could not be taken back. */
+    public void addTo(List<AnswerPart> answer) {
+        for (AnswerPart part : parts) {
+            if (part instanceof AnswerPart.Status status && status.replacement() != null) {
+                answer.removeIf(AnswerPart.Text.class::isInstance);
+                answer.add(new AnswerPart.Text(0, status.replacement()));
+            } else {
+                answer.add(part);
+            }
+        }
     }
 
     /**
@@ -64,7 +76,10 @@ public record ChatEvent(String type, byte[] bytes, int from, int to, List<Answer
                     }
                 }
                 case AnswerPart.Reasoning r -> length += r.text().length();
-                case AnswerPart.Refusal r -> length += r.text().length();
+                case AnswerPart.Refusal r -> {
+                    tool = true;
+                    length += r.text().length();
+                }
                 case AnswerPart.ToolStart t -> tool = true;
                 case AnswerPart.ToolArguments a -> {
                     tool = true;

@@ -61,7 +61,6 @@ public final class LlmComponent extends DefaultComponent {
     @Override
     protected Endpoint createEndpoint(String uri, String remaining, Map<String, Object> parameters) throws Exception {
         Map<String, Object> options = PropertiesHelper.extractProperties(parameters, "wire.");
-        options.values().removeIf(value -> value.toString().isEmpty());
         LlmEndpoint endpoint = new LlmEndpoint(uri, this, remaining, Wires.of(remaining, options));
         setProperties(endpoint, parameters);
         return endpoint;

@@ -28,11 +28,12 @@ final class LlmProducer extends DefaultAsyncProducer {
         Consumer<RuntimeException> done = failure -> end(exchange, chat, failure, callback);
         String said = chat.client().committed() ? chat.said() : "";
         if (said.isBlank() || !endpoint.isPrefill() || !endpoint.wire().goesOn(chat.target().model())) {
-            ask(exchange, chat, null, new Continuation(said, true), failure -> {
+            // behind nothing but blanks any answer will do
+            ask(exchange, chat, null, new Continuation(said, !said.isBlank()), failure -> {
                 if (failure instanceof RequestRejected rejected && exchange.getProperty(LlmComponent.CONVERSATION) != null
                         && endpoint.wire().forgot(rejected)) {
                     exchange.removeProperty(LlmComponent.CONVERSATION);
-                    ask(exchange, chat, null, new Continuation(said, true), done);
+                    ask(exchange, chat, null, new Continuation(said, !said.isBlank()), done);
                 } else {
                     done.accept(failure);
                 }

@@ -236,7 +236,12 @@ final class Relay implements Upstream.Receiver {
             } else if (streamed) {
                 // it does not stream: its answer is paid for, and comes at once
                 WholeAnswer all = wire.reader(false).answer(Bytes.of(whole));
-                say(ChatEvent.of(all.parts(), all.usage()));
+                ChatEvent said = ChatEvent.of(all.parts(), all.usage());
+                say(said);
+                if (said.token() && said.finishReason() == null) {
+                    // all of it is there, whatever it says
+                    say(ChatEvent.of(List.of(new AnswerPart.Finish(0, "stop")), null));
+                }
                 complete();
             } else {
                 answer(reader.answer(Bytes.of(whole)));
@@ -344,7 +349,7 @@ final class Relay implements Upstream.Receiver {
             if (length > limits.maxAnswer()) {
                 throw tooLong(limits.maxAnswer());
             }
-            collected.addAll(event.parts());
+            event.addTo(collected);
         } else if (client.committed()) {
             send(event);
         } else {

@@ -145,10 +145,10 @@ public final class DifyWire implements Wire {
                 }
                 // an agent says all of its answer once more at the end
                 case "message" -> text(agent ? "" : json.path("answer").asText(), parts);
-                // content that moderation puts in place of all before it; what was sent cannot be taken back
+                // content that moderation puts in place of all before it
                 case "message_replace" -> {
                     if (told) {
-                        parts.add(new AnswerPart.Status(event, "replaced", null));
+                        parts.add(new AnswerPart.Status(event, "replaced", null, json.path("answer").asText()));
                     } else {
                         text(json.path("answer").asText(), parts);
                     }
@@ -200,7 +200,7 @@ public final class DifyWire implements Wire {
         }
 
         private static AnswerPart.Status status(String event, String status, JsonNode json) {
-            return new AnswerPart.Status(event, status, json.path("data").path("title").textValue());
+            return new AnswerPart.Status(event, status, json.path("data").path("title").textValue(), null);
         }
 
         private static Usage usage(JsonNode json) {

@@ -103,10 +103,10 @@ public final class FastGptWire extends OpenAiWire {
                     case "flowNodeStatus" -> {
                         JsonNode json = ProviderErrors.event(bytes, from, to);
                         sink.accept(ChatEvent.of(List.of(new AnswerPart.Status("flowNodeStatus",
-                                json.path("status").asText("running"), json.path("name").asText(null))), null));
+                                json.path("status").asText("running"), json.path("name").asText(null), null)), null));
                     }
                     case "flowResponses" -> sink.accept(ChatEvent.of(
-                            List.of(new AnswerPart.Status("flowResponses", "finished", null)), null));
+                            List.of(new AnswerPart.Status("flowResponses", "finished", null, null)), null));
                     default -> { }
                 }
                 return true;

@@ -17,6 +17,7 @@ import io.llmchat.json.Json;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -76,6 +77,9 @@ public final class MappedWire implements Wire {
         for (String p : new String[] {options.answerText(), options.reasoning(), options.finishReason(), options.promptTokens(),
             options.completionTokens(), options.error()}) {
             pointer(p);
+        }
+        if (options.end().isBlank() && options.finishReason().isBlank() && options.template().contains("${stream}")) {
+            throw new IllegalArgumentException("nothing ends a stream; endEvent or finishReasonPointer says what does");
         }
     }
 
@@ -239,13 +243,16 @@ public final class MappedWire implements Wire {
                 finish(sink);
                 return false;
             }
+            boolean last = named && options.end().equals(type);
             List<AnswerPart> parts = new ArrayList<>(2);
-            Usage usage = read(ProviderErrors.event(bytes, from, to), options.text(), parts);
+            // the data of the one that ends it may be anything
+            Usage usage = read(last ? ProviderErrors.json(Arrays.copyOfRange(bytes, from, to)) : ProviderErrors.event(bytes, from, to),
+                    options.text(), parts);
             if (!parts.isEmpty() || usage != null) {
                 sink.accept(ChatEvent.of(parts, usage));
             }
             finished |= parts.stream().anyMatch(AnswerPart.Finish.class::isInstance);
-            boolean last = named ? options.end().equals(type) : finished;
+            last |= !named && finished;
             if (last) {
                 finish(sink);
             }

@@ -352,6 +352,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 return;
             }
             token = true;
+            toolCall |= name.equals("refusal");
             texts++;
             if (name.startsWith("reasoning")) {
                 String before = thoughts;

@@ -125,8 +125,8 @@ final class ProviderErrors {
         if (retryAfter == null) {
             return -1;
         }
-        if (retryAfter.matches("\\d{1,6}")) {
-            return Integer.parseInt(retryAfter);
+        if (retryAfter.matches("\\d+")) {
+            return retryAfter.length() > 6 ? 999_999 : Integer.parseInt(retryAfter);
         }
         try {
             long seconds = Duration.between(ZonedDateTime.now(ZoneOffset.UTC),

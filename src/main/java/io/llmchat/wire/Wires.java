@@ -16,7 +16,7 @@ public final class Wires {
     /**
      * Makes a wire.
      *
-     * @param given its options by name; one that is absent has its default
+     * @param given its options by name; one that is absent or empty has its default
      * @throws IllegalArgumentException if there is no such wire, or an option cannot be used
      */
     public static Wire of(String name, Map<String, Object> given) {
@@ -33,7 +33,8 @@ public final class Wires {
                     text(options, "reasoningPointer", ""), text(options, "finishReasonPointer", ""),
                     text(options, "promptTokensPointer", ""), text(options, "completionTokensPointer", ""),
                     text(options, "errorPointer", ""), text(options, "endEvent", ""), text(options, "keyHeader", "Authorization"),
-                    text(options, "keyPrefix", "Bearer ")));
+                    // that there is none has to be said
+                    text(options, "keyPrefix", options.containsKey("keyPrefix") ? "" : "Bearer ")));
             default -> throw new IllegalArgumentException("llm:" + name + " is no wire; there are " + NAMES);
         };
         if (!options.isEmpty()) {
@@ -44,7 +45,7 @@ public final class Wires {
 
     private static String text(Map<String, Object> options, String name, String otherwise) {
         Object value = options.remove(name);
-        return value == null ? otherwise : value.toString();
+        return value == null || value.toString().isEmpty() ? otherwise : value.toString();
     }
 
     private static int number(Map<String, Object> options, String name, String otherwise) {
