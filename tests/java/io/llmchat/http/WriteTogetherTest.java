@@ -13,14 +13,19 @@ import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.ChannelPromise;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.handler.codec.http.DefaultFullHttpResponse;
 import io.netty.handler.codec.http.DefaultHttpContent;
+import io.netty.handler.codec.http.DefaultHttpHeaders;
 import io.netty.handler.codec.http.DefaultHttpResponse;
+import io.netty.handler.codec.http.FullHttpResponse;
+import io.netty.handler.codec.http.HttpHeaders;
 import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpResponseEncoder;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpUtil;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.LastHttpContent;
+import io.vertx.core.http.impl.headers.HeadersMultiMap;
 import java.io.IOException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.charset.StandardCharsets;
@@ -156,6 +161,49 @@ class WriteTogetherTest {
             http.runPendingTasks();
             assertEquals("0\r\n\r\n", sent(http));
             bytes.release();
+        }
+        nothingIsHeld();
+    }
+
+    private static FullHttpResponse answer(int status, String body, HttpHeaders lines) {
+        return new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.valueOf(status), Unpooled.copiedBuffer(body, StandardCharsets.UTF_8),
+                lines.set("Content-Length", Integer.toString(body.length())), new DefaultHttpHeaders());
+    }
+
+    private static HttpHeaders lines() {
+        return HeadersMultiMap.httpHeaders().set("X-Request-Id", "a b").add("Set-Cookie", "a=1").add("set-cookie", "b=2").set("Empty", "")
+                .set("Accented", "caf\u00e9");
+    }
+
+    @Test
+    void aWholeAnswerIsWhatTheCodecMakesOfIt() {
+        WriteTogether together = new WriteTogether();
+        EmbeddedChannel http = new EmbeddedChannel(together, new HttpResponseEncoder());
+        for (int status : new int[] {200, 299, 404, 500, 599}) {
+            for (String body : List.of("", "{}", "x".repeat(8_192))) {
+                http.pipeline().writeAndFlush(answer(status, body, new DefaultHttpHeaders().add(lines())));
+                http.runPendingTasks();
+                String expected = sent(http);
+                FullHttpResponse answer = answer(status, body, lines());
+                ChannelPromise asked = http.newPromise();
+                assertTrue(together.whole(answer, asked));
+                assertEquals(0, answer.refCnt());
+                together.flush(http.pipeline().firstContext());
+                http.runPendingTasks();
+                assertEquals(expected, sent(http));
+                assertTrue(asked.isSuccess());
+            }
+        }
+    }
+
+    @Test
+    void anAnswerThatIsLongOrHasNoContentOrGoesInChunksIsLeftToTheCodec() {
+        WriteTogether together = channel.pipeline().get(WriteTogether.class);
+        for (FullHttpResponse left : List.of(answer(200, "x".repeat(8_193), lines()), answer(100, "", lines()), answer(204, "", lines()),
+                answer(304, "", lines()), answer(200, "{}", lines().set("Transfer-Encoding", "chunked")), answer(200, "{}", new DefaultHttpHeaders()),
+                answer(200, "{}", lines()).setProtocolVersion(HttpVersion.HTTP_1_0))) {
+            assertFalse(together.whole(left, channel.voidPromise()));
+            left.release();
         }
         nothingIsHeld();
     }

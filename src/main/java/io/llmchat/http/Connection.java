@@ -11,6 +11,7 @@ import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaderValues;
+import io.netty.handler.codec.http.HttpMethod;
 import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpUtil;
@@ -52,6 +53,8 @@ final class Connection extends ChannelDuplexHandler {
     private final BiFunction<String, String, FullHttpResponse> timedOut;
     /** What is written and closed here passes Vert.x by: it would close only when all is sent. */
     private ChannelHandlerContext context;
+    /** The one of this connection, or null. */
+    private WriteTogether together;
     private volatile Waiting waiting = Waiting.HEAD;
     private volatile long since = System.nanoTime();
     /** Requests whose answers are not complete. */
@@ -66,6 +69,8 @@ final class Connection extends ChannelDuplexHandler {
     /** Whether the bytes that were read last have made a message. */
     private boolean made;
     private int messages;
+    /** Whether the request that was read last asks for a head only. */
+    private boolean headOnly;
     /** Whether the request at hand is the last one of its connection. */
     private boolean last;
     /** Whether the answer at hand, or the last one, says that the connection closes after it. */
@@ -92,6 +97,7 @@ final class Connection extends ChannelDuplexHandler {
     @Override
     public void handlerAdded(ChannelHandlerContext ctx) {
         context = ctx;
+        together = ctx.pipeline().get(WriteTogether.class);
     }
 
     @Override
@@ -169,6 +175,7 @@ final class Connection extends ChannelDuplexHandler {
                 // Vert.x reads no lists: where it came to another end than we do, it would drop what follows, and never release it
                 request.headers().set(HttpHeaderNames.CONNECTION, last ? HttpHeaderValues.CLOSE : HttpHeaderValues.KEEP_ALIVE);
             }
+            headOnly = request.method() == HttpMethod.HEAD;
             path = request.uri();
             requestId = request.headers().get(ClientStream.REQUEST_ID);
         }
@@ -227,7 +234,10 @@ final class Connection extends ChannelDuplexHandler {
         boolean interim = message instanceof HttpResponse head && head.status().code() < 200;
         begun |= message instanceof HttpResponse && !interim;
         // Vert.x has a void promise of its own: for any but the pipeline's the codec makes one for each piece of a message
-        super.write(ctx, message, promise.isVoid() ? ctx.voidPromise() : promise);
+        ChannelPromise asked = promise.isVoid() ? ctx.voidPromise() : promise;
+        if (together == null || headOnly || unanswered != 1 || !(message instanceof FullHttpResponse answer) || !together.whole(answer, asked)) {
+            super.write(ctx, message, asked);
+        }
         if (message instanceof LastHttpContent && !interim) {
             unanswered--;
             if (!behind.isEmpty()) {

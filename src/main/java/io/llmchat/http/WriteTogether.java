@@ -2,17 +2,24 @@ package io.llmchat.http;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
+import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandler;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.ChannelPipeline;
 import io.netty.channel.ChannelPromise;
+import io.netty.handler.codec.http.FullHttpResponse;
+import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.ssl.SslHandler;
+import io.netty.util.concurrent.FastThreadLocal;
 import io.netty.util.concurrent.PromiseNotifier;
 import io.vertx.core.http.HttpConnection;
+import io.vertx.core.http.impl.headers.HeadersMultiMap;
 import io.vertx.core.net.impl.ConnectionBase;
 import java.nio.channels.ClosedChannelException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -30,6 +37,13 @@ public final class WriteTogether extends ChannelOutboundHandlerAdapter {
     private static final int MAX = 8_192;
     private static final int LEAST = 512;
     private static final int CRLF = '\r' << 8 | '\n';
+    private static final byte[] VERSION = "HTTP/1.1 ".getBytes(StandardCharsets.US_ASCII);
+    private static final FastThreadLocal<ByteBuf> HEAD = new FastThreadLocal<>() {
+        @Override
+        protected ByteBuf initialValue() {
+            return Unpooled.buffer(1_024);
+        }
+    };
 
     private ChannelHandlerContext context;
     private final Runnable flush = this::flushNow;
@@ -79,12 +93,7 @@ public final class WriteTogether extends ChannelOutboundHandlerAdapter {
         }
         room(bytes.readableBytes()).writeBytes(bytes);
         bytes.release();
-        if (!promise.isVoid()) {
-            asked.add(promise);
-        }
-        if (small.readableBytes() > MAX) {
-            passOn();
-        }
+        written(promise);
     }
 
     /**
@@ -110,6 +119,44 @@ public final class WriteTogether extends ChannelOutboundHandlerAdapter {
         }
         flush(context);
         return true;
+    }
+
+    /**
+     * Sends a short answer in one piece, as the codec would write it: its lines into an array first, from which a copy is
+     * one, while the codec writes each name and each value into memory outside of the heap by itself.
+     *
+     * @param answer to a request that wants its content too; is released
+     * @param promise is told what became of it
+     * @return false if it has to go the usual way: a long one, one whose status has no content, or from another thread
+     */
+    boolean whole(FullHttpResponse answer, ChannelPromise promise) {
+        int status = answer.status().code();
+        ByteBuf content = answer.content();
+        if (!(answer.headers() instanceof HeadersMultiMap lines) || answer.protocolVersion() != HttpVersion.HTTP_1_1
+                || lines.contains(HttpHeaderNames.TRANSFER_ENCODING) || !answer.trailingHeaders().isEmpty() || content.readableBytes() > SMALL
+                || status < 200 || status == 204 || status == 205 || status == 304 || context.isRemoved()
+                || !context.executor().inEventLoop()) {
+            return false;
+        }
+        ByteBuf head = HEAD.get().clear();
+        head.writeBytes(VERSION).writeBytes(answer.status().codeAsText().array()).writeByte(' ');
+        head.writeCharSequence(answer.status().reasonPhrase(), StandardCharsets.US_ASCII);
+        ByteBufUtil.writeShortBE(head, CRLF);
+        lines.encode(head);
+        ByteBufUtil.writeShortBE(head, CRLF);
+        room(head.readableBytes() + content.readableBytes()).writeBytes(head).writeBytes(content);
+        answer.release();
+        written(promise);
+        return true;
+    }
+
+    private void written(ChannelPromise promise) {
+        if (!promise.isVoid()) {
+            asked.add(promise);
+        }
+        if (small.readableBytes() > MAX) {
+            passOn();
+        }
     }
 
     private ByteBuf room(int length) {
