@@ -417,6 +417,35 @@ class LiveEditingTest {
     }
 
     @Test
+    void openBreakersAndAnswersInProgressOutliveAVersion() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.retry.max", "0")) {
+            String broken = "broken-" + model;
+            gateway.provider().on(broken, call -> call.error(500, "oops"));
+            for (int i = 0; i < 5; i++) {
+                assertEquals(502, gateway.post("/v1/chat/completions", chat("openai/" + broken, false)).statusCode());
+            }
+            CountDownLatch end = new CountDownLatch(1);
+            gateway.provider().on(model, FakeProvider.waits("one ", end, "two "));
+            String key = "\r\nIdempotency-Key: " + model;
+            try (Sse first = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true), key)) {
+                first.lineWith("one ");
+                routes.edit("admit.camel.yaml", "Who gets in", "Who may get in");
+                untilLoaded(gateway, 2);
+                assertEquals("openai=open", new Answer(gateway.post("/v1/chat/completions", chat("openai/" + broken, false))).header("x-llmchat-attempts"));
+                assertEquals(5, gateway.provider().calls(broken).size());
+                try (Sse joined = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true), key)) {
+                    joined.lineWith("one ");
+                    end.countDown();
+                    joined.lineWith("[DONE]");
+                }
+                first.lineWith("[DONE]");
+            }
+            assertEquals(1, gateway.provider().calls(model).size());
+        }
+    }
+
+    @Test
     void theCheckSaysWhatIsWrongWithoutServing() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "ref: readChat", "ref: nobody");
