@@ -4,7 +4,7 @@
 -- Several requests can ask in one call: each is decided on by itself, in their order.
 --
 -- KEYS  a hash for each limit of each request: n what is used, e when its window ends, b until when it is blocked (ms of
---       Unix time)
+--       Unix time), m how much there was in a window then
 -- ARGV  1: the time in ms, 0 for Redis's clock; 2 to 4: when the last, this and the next month of UTC end; then for each
 --       request: how many limits it has; how much more is wanted ahead of each of them, for later requests; and for each
 --       of them: how much there is in a window; its length in ms (from the
@@ -39,14 +39,25 @@ local function take(count, ahead, key, arg)
     local at = arg + 4 * (i - 1)
     local max, window, block, need = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local name = KEYS[key + i - 1]
-    local kept = redis.call('hmget', name, 'n', 'e', 'b')
+    local kept = redis.call('hmget', name, 'n', 'e', 'b', 'm')
     local used, ends, blocked = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
+    -- the limit may be another one by now: no window and no block is longer than it says, and who was over it before it
+    -- was raised is let in
+    if blocked > now + math.max(window, block) or max > tonumber(kept[4] or max) then
+      blocked = 0
+      redis.call('hdel', name, 'b', 'm')
+    end
+    if window > 0 and ends > now + window then
+      ends = now + window
+      redis.call('hset', name, 'e', whole(ends))
+      redis.call('pexpire', name, whole(math.max(ends, blocked) - now))
+    end
     if ends <= now then used, ends = 0, endOf(window) end
     if need > 0 and (blocked > now or used + need > max) then
       if blocked <= now and block > 0 then
         -- never shorter than the window: or a limit could be had several times in it
         blocked = math.max(ends, now + block)
-        redis.call('hset', name, 'b', whole(blocked))
+        redis.call('hset', name, 'b', whole(blocked), 'm', whole(max))
         redis.call('pexpire', name, whole(blocked - now))
       end
       if blocked > now then used, ends = max, math.max(ends, blocked) end

@@ -270,6 +270,7 @@ class KeysTest {
         "limits.blockDuration | {'name':'n','userId':'u','limits':{'points':1,'duration':1,'blockDuration':31536001}}",
         "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':1e-10}}",
         "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':1e200}}",
+        "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':9000000.01}}",
         "limits.rpm       | {'name':'n','userId':'u','limits':{'rpm':1}}",
         "expires_at       | {'name':'n','userId':'u','expires_at':'2999-01-01T00:00:00Z'}",
         "body             | []",

@@ -185,7 +185,8 @@ class RequestLogTest {
     void aLevelIsChangedWhileTheGatewayRuns() throws Exception {
         TestGateway gateway = TestGateway.shared();
         try (LogLines log = LogLines.text()) {
-            JsonNode off = json(gateway.send("PUT", "/api/loglevel", "{\"level\":\"warn\"}").body());
+            JsonNode off = json(gateway.send("PUT", "/api/loglevel", "{\"level\":\"warn\",\"logger\":null}").body());
+            assertEquals("io.llmchat", off.path("data").path("logger").asText());
             assertEquals("warn", off.path("data").path("level").asText());
             gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", id + "-quiet");
             gateway.send("PUT", "/api/loglevel", "{\"level\":\"info\"}");

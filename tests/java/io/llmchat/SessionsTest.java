@@ -162,6 +162,17 @@ class SessionsTest {
     }
 
     @Test
+    void whatTheUserSaysIsKeptWhateverTheSystemSaysBetweenAndBehindIt() throws Exception {
+        String session = UUID.randomUUID().toString();
+        String body = openAi(session, "One?");
+        gateway.post("/v1/chat/completions", body.replace("\"messages\":[", "\"messages\":[" + message("system", "A") + ",")
+                .replace("]}", "," + message("system", "B") + "," + message("user", "Two?") + "," + message("developer", "C") + "]}"));
+        assertEquals(List.of("user: One?\n\nTwo?", "assistant: Hello there"), told(session));
+        gateway.post("/v1/chat/completions", openAi(session, "Three?"));
+        assertEquals(List.of("user: One?\n\nTwo?", "assistant: Hello there", "user: Three?"), sent());
+    }
+
+    @Test
     void aRequestWithAHistoryOfItsOwnGetsNone() throws Exception {
         String chatId = begin("One?");
         gateway.post(PATH, "{\"agentId\":\"openai/" + model + "\",\"chatId\":\"" + chatId + "\",\"messages\":[" + message("user", "Zero?") + ","
@@ -521,6 +532,113 @@ class SessionsTest {
         gateway.post(PATH, ask(chatId, "Two?", false));
         assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?"), sent(), "the half is not told");
         assertEquals(List.of("user: One?", "assistant: Hello there", "user: Two?", "assistant: Whole"), told(chatId));
+    }
+
+    /** A stream whose caller leaves after its first words, which are kept; it says the rest when it may. */
+    private void stopped(String path, String body, CountDownLatch rest, String chatId, List<String> kept) throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            rest.await(20, TimeUnit.SECONDS);
+            call.text(" and half");
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = new Sse(gateway.port(), path, body)) {
+            until("its part is kept", () -> told(chatId).equals(kept));
+        }
+    }
+
+    private void untilUsed(int answers) throws Exception {
+        until("it has ended", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == answers);
+    }
+
+    @Test
+    void aStoppedAnswerDoesNotComeBackWhileItsQuestionIsAnsweredAgain() throws Exception {
+        String chatId = begin("One?");
+        CountDownLatch rest = new CountDownLatch(1);
+        CountDownLatch end = new CountDownLatch(1);
+        List<String> before = List.of("user: One?", "assistant: Hello there", "user: Two?");
+        stopped(PATH, ask(chatId, "Two?", true), rest, chatId, plus(before, "assistant: Half (interrupted)"));
+        provider.on(model, call -> {
+            rest.countDown();
+            call.sse();
+            call.text("Other");
+            end.await(20, TimeUnit.SECONDS);
+            call.finish("stop");
+            call.done();
+        });
+        try (Sse stream = new Sse(gateway.port(), PATH, ask(chatId, "Two?", true))) {
+            untilUsed(2);
+            until("the other is kept", () -> told(chatId).contains("assistant: Other (interrupted)"));
+            assertEquals(plus(before, "assistant: Other (interrupted)"), told(chatId));
+            end.countDown();
+            stream.lineWith("event: end");
+        }
+        assertEquals(plus(before, "assistant: Other"), told(chatId));
+    }
+
+    @Test
+    void aStoppedAnswerDoesNotTakeThePlaceOfTheOneThatWasMadeInItsPlace() throws Exception {
+        String chatId = begin("One?");
+        String retry = "/api/chat/history/" + chatId + "/retry";
+        String body = "{\"messageId\":\"" + history(chatId).path("messages").path(0).path("id").asText() + "\",\"stream\":";
+        CountDownLatch rest = new CountDownLatch(1);
+        stopped(retry, body + "true}", rest, chatId, List.of("user: One?", "assistant: Hello there", "assistant: Half (interrupted)"));
+        provider.on(model, call -> call.json(200, FakeProvider.completion("Better")));
+        assertEquals(200, gateway.post(retry, body + "false}").statusCode());
+        assertEquals(List.of("user: One?", "assistant: Better"), told(chatId));
+        rest.countDown();
+        untilUsed(3);
+        assertEquals(List.of("user: One?", "assistant: Better"), told(chatId));
+    }
+
+    private static List<String> plus(List<String> before, String last) {
+        return Stream.concat(before.stream(), Stream.of(last)).toList();
+    }
+
+    @Test
+    void ofAnAnswerWhoseFirstPartCouldNotBeStoredTheRestIs() throws Exception {
+        String refusal = "refuse_" + model.replace("-", "");
+        gateway.execute("CREATE SEQUENCE " + refusal);
+        gateway.execute("CREATE FUNCTION " + refusal + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('" + refusal
+                + "'); RAISE EXCEPTION 'refused'; END $$");
+        gateway.execute("CREATE TRIGGER " + refusal + " BEFORE INSERT ON chat_messages FOR EACH ROW WHEN (NEW.role = 'assistant' AND NEW.content = '"
+                + model + "') EXECUTE FUNCTION " + refusal + "()");
+        CountDownLatch rest = new CountDownLatch(1);
+        try {
+            provider.on(model, call -> {
+                call.sse();
+                call.text(model);
+                rest.await(20, TimeUnit.SECONDS);
+                call.text(" and the rest");
+                call.hang();
+            });
+            try (Sse stream = new Sse(gateway.port(), PATH, ask(null, "One?", true))) {
+                String chatId = json(stream.lineWith("data: {\"chatId\"").substring(6)).path("chatId").asText();
+                until("it was refused", () -> gateway.count("SELECT count(*) FROM " + refusal + " WHERE is_called") == 1);
+                rest.countDown();
+                until("all of it is kept", () -> told(chatId).contains("assistant: " + model + " and the rest (interrupted)"));
+            }
+        } finally {
+            gateway.execute("DROP FUNCTION " + refusal + " CASCADE");
+            gateway.execute("DROP SEQUENCE " + refusal);
+        }
+    }
+
+    @Test
+    void theWordsOfARefusalAreKept() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.event(Call.chunk("{\"refusal\":\"I can\"}", "null"));
+            call.event(Call.chunk("{\"refusal\":\"not.\"}", "null"));
+            call.finish("stop");
+            call.done();
+        });
+        String session = UUID.randomUUID().toString();
+        gateway.post("/v1/chat/completions", openAi(session, "One?").replaceFirst("\\{", "{\"stream\":true,"));
+        assertEquals(List.of("user: One?", "assistant: I cannot."), told(session), "as the provider sends it");
+        assertEquals(List.of("user: One?", "assistant: I cannot."), told(first(gateway.post(PATH, ask(null, "One?", true)).body(), "chatId")));
     }
 
     @Test

@@ -22,6 +22,14 @@ class WholeAnswerTest {
     }
 
     @Test
+    void theWordsOfARefusalAreItsText() {
+        byte[] json = Json.utf8("{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":\"I cannot.\"}}]}");
+        assertEquals("I cannot.", new WholeAnswer(json, List.of(), 0, "stop", null).text());
+        assertEquals("I cannot.", new WholeAnswer(null, List.of(new AnswerPart.Refusal(0, "I cannot."), new AnswerPart.Refusal(1, "Nor I.")), 0,
+                "stop", null).text());
+    }
+
+    @Test
     void itsTextIsFoundHoweverManyPiecesStandBesideIt() {
         String json = "{\"choices\":[{\"logprobs\":{\"content\":[" + "{\"token\":\"a\",\"logprob\":-1},".repeat(100_000)
                 + "{}]},\"message\":{\"content\":\"Hello\"}}]}";

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BiFunction;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -112,6 +113,35 @@ class LocalLimitsTest {
     }
 
     @Test
+    void aLimitThatIsChangedHoldsAsItIsNow() throws Exception {
+        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
+        changedLimitsHoldAsTheyAre((limit, now) -> redis.take(List.of(limit), Need.REQUEST, 0, now).join());
+        changedLimitsHoldAsTheyAre((limit, now) -> take(now, Need.REQUEST, limit));
+    }
+
+    private void changedLimitsHoldAsTheyAre(BiFunction<Limit, Long, Decision> take) {
+        // beginning in the future, so that Redis keeps it
+        long now = System.currentTimeMillis() + 1_000_000;
+        Limit days = limit(Kind.REQUESTS, 1, 1_000, 86_400_000);
+        assertTrue(take.apply(days, now).allowed());
+        assertFalse(take.apply(days, now).allowed());
+        assertTrue(take.apply(limit(Kind.REQUESTS, 2, 1_000, 86_400_000), now).allowed(), "there is more than before");
+        assertFalse(take.apply(limit(Kind.REQUESTS, 2, 1_000, 86_400_000), now).allowed());
+        assertFalse(take.apply(days, now + 1_000).allowed(), "less than before lets nobody in");
+        assertTrue(take.apply(limit(Kind.REQUESTS, 2, 1_000, 500), now + 1_001).allowed(), "the block is shorter than before");
+
+        Limit year = limit(Kind.REQUESTS, 2, 31_536_000_000L, 0);
+        now += 10_000;
+        assertTrue(take.apply(year, now).allowed());
+        assertTrue(take.apply(year, now).allowed());
+        assertFalse(take.apply(year, now).allowed());
+        Limit minute = limit(Kind.REQUESTS, 2, 60_000, 0);
+        assertEquals(now + 60_001, take.apply(minute, now + 1).resets()[0], "the window is shorter than before");
+        assertEquals(now + 60_001, take.apply(minute, now + 60_000).resets()[0], "and ends, though it is asked for meanwhile");
+        assertTrue(take.apply(minute, now + 60_001).allowed());
+    }
+
+    @Test
     void whoNeedsMoreThanThereIsGetsAWholeWindow() {
         Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 100, 60_000, 0);
         assertTrue(take(0, new Need(1, 5_000, 0), tokens).allowed());
@@ -153,6 +183,13 @@ class LocalLimitsTest {
         assertArrayEquals(new long[] {300}, take(1, new Need(1, 100, 0), tokens.share(3)).used());
         assertFalse(take(8_999, new Need(1, 1, 0), tokens.share(3)).allowed());
         assertTrue(take(9_000, new Need(1, 1, 0), tokens.share(3)).allowed());
+    }
+
+    @Test
+    void aBlockThatRedisHasToldIsNotCutToTheWindow() {
+        Limit requests = limit(Kind.REQUESTS, 10, 1_000, 60_000);
+        local.goOn(new Decision(List.of(requests), new long[] {1}, new long[] {10}, new long[] {50_000}, 0, 0, 0, false), 1, 0);
+        assertFalse(take(49_999, Need.REQUEST, requests).allowed());
     }
 
     @Test

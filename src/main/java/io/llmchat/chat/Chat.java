@@ -289,14 +289,23 @@ public final class Chat {
             continuable = false;
         }
         if (event.content() != null && !event.otherChoice()) {
-            if (said.length() > MAX_SAID) {
-                saidMore = true;
-                return;
+            say(event.content());
+        }
+        for (AnswerPart part : event.parts()) {
+            if (part instanceof AnswerPart.Refusal refusal && refusal.choice() == 0) {
+                say(refusal.text());
             }
-            // what there is of it is stored now and then by another thread
-            synchronized (said) {
-                said.append(event.content());
-            }
+        }
+    }
+
+    private void say(String text) {
+        if (said.length() > MAX_SAID) {
+            saidMore = true;
+            return;
+        }
+        // what there is of it is stored now and then by another thread
+        synchronized (said) {
+            said.append(text);
         }
     }
 

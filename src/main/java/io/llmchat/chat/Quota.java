@@ -23,7 +23,8 @@ public record Quota(long points, long duration, long blockDuration, long tokensP
     public static final long MOST_SECONDS = 31_536_000;
 
     private static final BigDecimal LEAST_DOLLARS = BigDecimal.valueOf(1, 9);
-    private static final BigDecimal MOST_DOLLARS = BigDecimal.valueOf(1_000_000_000);
+    /** As many as are counted exactly, about. */
+    private static final BigDecimal MOST_DOLLARS = BigDecimal.valueOf(9_000_000);
     private static final Set<String> SECONDS = Set.of("duration", "blockDuration");
     private static final Set<String> WHOLE = Set.of("points", "duration", "blockDuration", "tokensPerMinute", "tokensPerDay");
     private static final Set<String> MONEY = Set.of("budgetPerDay", "budgetPerMonth");
@@ -43,7 +44,7 @@ public record Quota(long points, long duration, long blockDuration, long tokensP
             if (money ? value.signum() > 0 && (value.compareTo(LEAST_DOLLARS) < 0 || value.compareTo(MOST_DOLLARS) > 0)
                     : SECONDS.contains(member.getKey()) && value.longValue() > MOST_SECONDS) {
                 throw ChatException.invalid(where + "." + member.getKey(), where + "." + member.getKey() + " must be "
-                        + (money ? "0, or from 0.000000001 to 1000000000 US dollars." : "at most " + MOST_SECONDS + " seconds, which are a year."));
+                        + (money ? "0, or from 0.000000001 to 9000000 US dollars." : "at most " + MOST_SECONDS + " seconds, which are a year."));
             }
         }
         return quota;

@@ -16,17 +16,17 @@ import java.util.List;
  */
 public record WholeAnswer(byte[] json, List<AnswerPart> parts, int textLength, String finishReason, Usage usage) {
 
-    /** The text of the first choice. */
+    /** The text of the first choice, or the words in which it refuses. */
     public String text() {
         StringBuilder text = new StringBuilder();
         if (json != null) {
             try {
                 // as it was read before: that it has many pieces, such as probabilities, is no reason to lose it
-                JsonNode content = Json.readAgain(json, 0, json.length).path("choices").path(0).path("message").path("content");
-                text.append(content.asText(""));
+                JsonNode message = Json.readAgain(json, 0, json.length).path("choices").path(0).path("message");
+                text.append(message.path("content").asText(""));
                 // Mistral's reasoning models say it in pieces
-                content.forEach(piece -> text.append(piece.path("text").asText("")));
-                return text.toString();
+                message.path("content").forEach(piece -> text.append(piece.path("text").asText("")));
+                return text.append(message.path("refusal").asText("")).toString();
             } catch (IOException e) {
                 throw new IllegalStateException("an answer that was read before cannot be read again", e);
             }
@@ -34,6 +34,8 @@ public record WholeAnswer(byte[] json, List<AnswerPart> parts, int textLength, S
         for (AnswerPart part : parts) {
             if (part instanceof AnswerPart.Text t && t.choice() == 0) {
                 text.append(t.text());
+            } else if (part instanceof AnswerPart.Refusal r && r.choice() == 0) {
+                text.append(r.text());
             }
         }
         return text.toString();

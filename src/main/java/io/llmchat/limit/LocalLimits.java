@@ -23,6 +23,8 @@ final class LocalLimits {
         /** When it ends by Redis's clock, if it is one of which Redis has told; else 0. */
         private long told;
         private long blocked;
+        /** How much there was in a window when it was. */
+        private long max;
     }
 
     private final Map<String, Window> windows = new LinkedHashMap<>(16, 0.75f, true) {
@@ -46,12 +48,21 @@ final class LocalLimits {
             Window w = windows.computeIfAbsent(limit.key(), k -> new Window());
             of[i] = w;
             taken[i] = limit.taken(need);
+            // the limit may be another one by now; what Redis has told as a window may be a block
+            long longer = now + Math.max(limit.window(), limit.block());
+            if (w.blocked > longer || limit.max() > w.max) {
+                w.blocked = 0;
+            }
+            if (limit.window() > 0) {
+                w.ends = Math.min(w.ends, longer);
+            }
             boolean over = w.ends <= now;
             used[i] = over ? 0 : w.used;
             resets[i] = over ? end(limit.window(), now) : w.ends;
             if (taken[i] > 0 && (w.blocked > now || used[i] + taken[i] > limit.max())) {
                 if (w.blocked <= now && limit.block() > 0) {
                     w.blocked = Math.max(resets[i], now + limit.block());
+                    w.max = limit.max();
                 }
                 if (w.blocked > now) {
                     used[i] = limit.max();

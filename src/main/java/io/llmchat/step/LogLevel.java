@@ -38,7 +38,7 @@ public final class LogLevel implements Processor {
             throw ChatException.invalid("level", "level takes trace, debug, info, warn, error or off.");
         }
         JsonNode named = body.path("logger");
-        String logger = named.isMissingNode() ? OURS : named.asText();
+        String logger = named.isMissingNode() || named.isNull() ? OURS : named.asText();
         if (!logger.matches(LOGGER)) {
             throw ChatException.invalid("logger", "logger takes the name of a logger, such as io.llmchat.requests.");
         }

@@ -4,11 +4,15 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ChatRequest;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import java.util.HashSet;
 import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
+import java.util.Set;
 import java.util.StringJoiner;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.Exchange;
@@ -23,9 +27,14 @@ public final class Sessions {
     private static final String CLOCK = "clock";
     /** Characters of answers under way that are stored in one statement, and one answer more. */
     private static final int MAX_TOGETHER = 1 << 19;
+    private static final Given NOTHING = new Given(0, false);
 
-    /** Streams whose answers will be messages of sessions, and how much of their text is stored. */
-    private final Map<Chat, Integer> open = new ConcurrentHashMap<>();
+    /** How many characters of an answer were given to be stored, and whether it has become a message. */
+    private record Given(int characters, boolean stored) {
+    }
+
+    /** Streams whose answers will be messages of sessions. */
+    private final Map<Chat, Given> open = new ConcurrentHashMap<>();
 
     private final boolean texts;
 
@@ -58,24 +67,32 @@ public final class Sessions {
 
     private static String first(JsonNode messages) {
         for (JsonNode message : messages) {
-            if (message.path("role").asText().equals("user")) {
+            if (isUser(message)) {
                 return text(message.path("content"));
             }
         }
         return "";
     }
 
-    /** What the user has said since the last answer; null where the request ends with something else. */
+    /** What the user has said since the last answer, with or without words of the system among it; null: nothing. */
     private static String last(JsonNode messages) {
         int first = messages.size();
-        while (first > 0 && messages.get(first - 1).path("role").asText().equals("user")) {
+        while (first > 0 && (isUser(messages.get(first - 1)) || ChatRequest.isSystem(messages.get(first - 1)))) {
             first--;
         }
+        boolean asked = false;
         StringJoiner said = new StringJoiner("\n\n");
         for (int i = first; i < messages.size(); i++) {
-            said.add(text(messages.get(i).path("content")));
+            if (isUser(messages.get(i))) {
+                said.add(text(messages.get(i).path("content")));
+                asked = true;
+            }
         }
-        return first == messages.size() ? null : said.toString();
+        return asked ? said.toString() : null;
+    }
+
+    private static boolean isUser(JsonNode message) {
+        return message.path("role").asText().equals("user");
     }
 
     private static String text(JsonNode content) {
@@ -120,7 +137,7 @@ public final class Sessions {
                 history.remove(0);
             }
             if (chat.request().stream() && texts) {
-                open.put(chat, 0);
+                open.put(chat, NOTHING);
                 exchange.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
                     @Override
                     public void onDone(Exchange done) {
@@ -140,7 +157,7 @@ public final class Sessions {
      */
     public Processor partial() {
         return exchange -> exchange.getMessage().setBody(new Iterator<String>() {
-            private final Iterator<Map.Entry<Chat, Integer>> all = open.entrySet().iterator();
+            private final Iterator<Map.Entry<Chat, Given>> all = open.entrySet().iterator();
             private ArrayNode next = grown(all);
 
             @Override
@@ -160,18 +177,27 @@ public final class Sessions {
         });
     }
 
-    private ArrayNode grown(Iterator<Map.Entry<Chat, Integer>> all) {
+    /** A step: the body is the rows of the answers of which a part was stored. */
+    public Processor partialStored() {
+        return exchange -> {
+            Set<Object> ids = new HashSet<>();
+            exchange.getMessage().getBody(List.class).forEach(row -> ids.add(((Map<?, ?>) row).get("id")));
+            open.replaceAll((chat, given) -> ids.contains(chat.answerId()) ? new Given(given.characters, true) : given);
+        };
+    }
+
+    private ArrayNode grown(Iterator<Map.Entry<Chat, Given>> all) {
         ArrayNode grown = Json.MAPPER.createArrayNode();
         int characters = 0;
         while (characters < MAX_TOGETHER && all.hasNext()) {
-            Map.Entry<Chat, Integer> one = all.next();
+            Map.Entry<Chat, Given> one = all.next();
             Chat chat = one.getKey();
-            int stored = one.getValue();
+            Given before = one.getValue();
             String text = chat.outcome() == null ? chat.said() : "";
-            if (text.length() > stored) {
+            if (text.length() > before.characters) {
                 grown.addObject().put("id", chat.answerId()).put("session", chat.request().chatId()).put("user", chat.userId())
-                        .put("text", storable(text));
-                open.replace(chat, stored, text.length());
+                        .put("text", storable(text)).put("again", before.stored);
+                open.replace(chat, new Given(text.length(), before.stored));
                 characters += text.length();
             }
         }
@@ -187,6 +213,7 @@ public final class Sessions {
                     .put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() && chat.isTextWhole() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
+                    .put("again", open.getOrDefault(chat, NOTHING).stored)
                     .put("asked", exchange.getProperty("askedId", String.class))
                     .put("ended", exchange.getProperty(CLOCK, Double.class) + seconds()).toString());
         };

@@ -100,7 +100,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private final class Pass {
         /** Of a completion, whose tool calls are whole, each one at its place; of a chunk they are fragments. */
         private final boolean whole;
-        private final List<AnswerPart> parts = raw ? List.of() : new ArrayList<>(4);
+        private List<AnswerPart> parts = raw ? List.of() : new ArrayList<>(4);
         private String finishReason;
         /** What is said of a choice that broke off; an error beside the choices says more. */
         private JsonNode broken;
@@ -370,6 +370,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 add(text);
             }
             if (raw) {
+                if (name.equals("refusal")) {
+                    // a session keeps its words
+                    parts = List.of(new AnswerPart.Refusal(choice, p.getText()));
+                }
                 return;
             }
             switch (name) {
