@@ -140,6 +140,7 @@ class ConnectionTest {
             }
             caller.writeInbound(head);
             assertFalse(caller.isOpen());
+            assertEquals(2, caller.inboundMessages().size(), "nothing of it is handed on, nor its end");
         }
     }
 }

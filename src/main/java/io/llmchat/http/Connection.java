@@ -62,6 +62,8 @@ final class Connection extends ChannelDuplexHandler {
     /** How many bytes each of them has, but for the first: Vert.x keeps them until it is their turn. */
     private final ArrayDeque<Integer> behind = new ArrayDeque<>(0);
     private boolean reading;
+    /** Whether Vert.x has a request whose end it has not got. */
+    private boolean open;
     /** Since when the body at hand is read, and how much of it has come. */
     private long bodySince;
     private long bodyBytes;
@@ -138,6 +140,11 @@ final class Connection extends ChannelDuplexHandler {
         return of != null && of.closing;
     }
 
+    /** Whether it is closed. */
+    static boolean isClosed(HttpConnection connection) {
+        return !((ConnectionBase) connection).channel().isActive();
+    }
+
     /** What the request that this connection was closed for was told here, or null. */
     static HttpResponse told(HttpConnection connection) {
         Connection of = of(connection);
@@ -185,6 +192,7 @@ final class Connection extends ChannelDuplexHandler {
             ctx.close();
             return;
         }
+        open = message instanceof HttpRequest || open && !(message instanceof LastHttpContent end && end.decoderResult().isSuccess());
         if (message instanceof HttpContent content) {
             bodyBytes += content.content().readableBytes();
             reading &= !(message instanceof LastHttpContent);
@@ -193,6 +201,15 @@ final class Connection extends ChannelDuplexHandler {
         settle();
         super.channelRead(ctx, message);
         closeIfSaid(unanswered == 0);
+    }
+
+    /** Vert.x forgets the request in progress over one that has not come whole, and waits: that one gets its end before. */
+    @Override
+    public void channelInactive(ChannelHandlerContext ctx) throws Exception {
+        if (open && unanswered > 1) {
+            ctx.fireChannelRead(LastHttpContent.EMPTY_LAST_CONTENT);
+        }
+        super.channelInactive(ctx);
     }
 
     /** Whether there is room for what waits behind another request. */
