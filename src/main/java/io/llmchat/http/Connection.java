@@ -212,6 +212,17 @@ final class Connection extends ChannelDuplexHandler {
         super.channelInactive(ctx);
     }
 
+    /** Nor does it close the connection then. */
+    @Override
+    public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) throws Exception {
+        if (unanswered > 1) {
+            deaf = true;
+            ctx.close();
+        } else {
+            super.exceptionCaught(ctx, cause);
+        }
+    }
+
     /** Whether there is room for what waits behind another request. */
     private boolean mayWait(Object message) {
         if (unanswered > MAX_UNANSWERED) {
