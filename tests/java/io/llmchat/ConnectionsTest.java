@@ -3,6 +3,7 @@ package io.llmchat;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
@@ -197,12 +198,12 @@ class ConnectionsTest {
     void aConnectionIsKeptBetweenTwoRequestsButNotForEver() throws Exception {
         try (RawHttp http = new RawHttp(gateway.port())) {
             for (int i = 0; i < 2; i++) {
-                http.send(RawHttp.head("GET", "/health/live"));
+                http.send(RawHttp.head("GET", "/v1/models", "X-Request-Id: before"));
                 assertEquals(200, http.read().status());
                 Thread.sleep(1_200);
             }
             http.send("GET /hea");
-            timedOut(http, "REQUEST_TIMEOUT");
+            assertNotEquals("before", timedOut(http, "\"code\":\"REQUEST_TIMEOUT\"").header("X-Request-Id"));
         }
         try (RawHttp http = new RawHttp(gateway.port())) {
             http.send(RawHttp.head("GET", "/health/live"));

@@ -9,6 +9,7 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.handler.codec.http.DefaultHttpContent;
 import io.netty.handler.codec.http.DefaultHttpRequest;
 import io.netty.handler.codec.http.DefaultHttpResponse;
 import io.netty.handler.codec.http.DefaultLastHttpContent;
@@ -141,6 +142,19 @@ class ConnectionTest {
             caller.writeInbound(head);
             assertFalse(caller.isOpen());
             assertEquals(2, caller.inboundMessages().size(), "nothing of it is handed on, nor its end");
+        }
+    }
+
+    @Test
+    void soDoPiecesOfABody() {
+        caller.pipeline().addLast(connection);
+        try (FullMemory left = new FullMemory(Memory.BEHIND, 64_000)) {
+            request(1);
+            caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+            for (int i = 0; i < 1_000 && caller.isOpen(); i++) {
+                caller.writeInbound(new DefaultHttpContent(Unpooled.buffer(1).writeZero(1)));
+            }
+            assertFalse(caller.isOpen());
         }
     }
 }

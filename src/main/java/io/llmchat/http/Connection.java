@@ -59,7 +59,7 @@ final class Connection extends ChannelDuplexHandler {
     private volatile long since = System.nanoTime();
     /** Requests whose answers are not complete. */
     private int unanswered;
-    /** How many bytes each of them has, but for the first: Vert.x keeps them until it is their turn. */
+    /** How many bytes each of them takes, but for the first: Vert.x keeps them until it is their turn. */
     private final ArrayDeque<Integer> behind = new ArrayDeque<>(0);
     private boolean reading;
     /** Whether Vert.x has a request whose end it has not got. */
@@ -228,7 +228,9 @@ final class Connection extends ChannelDuplexHandler {
         if (unanswered > MAX_UNANSWERED) {
             return false;
         }
-        int bytes = message instanceof HttpRequest head ? size(head) : ((HttpContent) message).content().readableBytes();
+        // a piece is kept as some objects, however short it is
+        int bytes = message instanceof HttpRequest head ? size(head)
+                : message == LastHttpContent.EMPTY_LAST_CONTENT ? 0 : 100 + ((HttpContent) message).content().readableBytes();
         if (!Memory.BEHIND.take(bytes, 0)) {
             return false;
         }
@@ -252,6 +254,8 @@ final class Connection extends ChannelDuplexHandler {
             // bytes have come, and made nothing yet
             since = System.nanoTime();
             waiting = Waiting.HEAD;
+            path = "";
+            requestId = null;
         }
         made = false;
         super.channelReadComplete(ctx);
