@@ -106,6 +106,35 @@ class ConnectionTest {
     }
 
     @Test
+    void whoDoesNotTakeHisAnswersIsReadAgainWhenHeDoes() {
+        caller.pipeline().addLast(connection);
+        for (int answers = 0; caller.config().isAutoRead(); answers++) {
+            assertTrue(answers < 200, "they are kept without end");
+            request(0);
+            caller.writeAndFlush(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK));
+            caller.writeAndFlush(new DefaultHttpContent(Unpooled.buffer(1_000).writeZero(1_000)));
+            caller.writeAndFlush(LastHttpContent.EMPTY_LAST_CONTENT);
+        }
+        caller.takes = true;
+        caller.flush();
+        assertTrue(caller.config().isAutoRead());
+    }
+
+    @Test
+    void aBodyIsNotLateWhileItIsNotRead() {
+        caller.pipeline().addLast(connection);
+        caller.bytes = 1_000;
+        caller.writeAndFlush(Unpooled.buffer(100_000).writeZero(100_000));
+        caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+        caller.writeAndFlush(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK));
+        for (int times = 1; times <= 4; times++) {
+            look(times * PATIENCE);
+            caller.flush();
+        }
+        assertTrue(caller.isOpen());
+    }
+
+    @Test
     void whatWaitsBehindAnotherRequestHasItsPlaceInMemoryUntilItIsItsTurn() {
         caller.takes = true;
         caller.pipeline().addLast(connection);

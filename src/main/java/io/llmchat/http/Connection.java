@@ -64,6 +64,8 @@ final class Connection extends ChannelDuplexHandler {
     private boolean reading;
     /** Whether Vert.x has a request whose end it has not got. */
     private boolean open;
+    /** Whether nothing is read until what is to be sent is taken. */
+    private boolean held;
     /** Since when the body at hand is read, and how much of it has come. */
     private long bodySince;
     private long bodyBytes;
@@ -170,6 +172,11 @@ final class Connection extends ChannelDuplexHandler {
             return;
         }
         if (message instanceof HttpRequest request) {
+            if (!channel.isWritable()) {
+                // one that is answered at once waits for nothing: the answers of who takes none would fill the memory
+                held = true;
+                channel.config().setAutoRead(false);
+            }
             unanswered++;
             reading = true;
             bodySince = System.nanoTime();
@@ -201,6 +208,15 @@ final class Connection extends ChannelDuplexHandler {
         settle();
         super.channelRead(ctx, message);
         closeIfSaid(unanswered == 0);
+    }
+
+    @Override
+    public void channelWritabilityChanged(ChannelHandlerContext ctx) throws Exception {
+        if (held && channel.isWritable()) {
+            held = false;
+            channel.config().setAutoRead(true);
+        }
+        super.channelWritabilityChanged(ctx);
     }
 
     /** Vert.x forgets the request in progress over one that has not come whole, and waits: that one gets its end before. */
@@ -353,8 +369,9 @@ final class Connection extends ChannelDuplexHandler {
             // short ones may be another one each time
             stuckSince = first instanceof ByteBuf left && left.readableBytes() > Memory.SMALL
                     ? slowest(now, firstSince + SLOW_PIECES * patience.write(), taken) : now;
-            if (waiting == Waiting.IDLE) {
+            if (waiting == Waiting.IDLE || held) {
                 since = now;
+                bodySince = now;
             }
         }
         if (now - stuckSince > patience.write()) {
