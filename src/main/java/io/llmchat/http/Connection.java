@@ -26,7 +26,7 @@ import java.util.function.BiFunction;
 
 /**
  * What one connection waits for, and since when; it stands between the HTTP codec and Vert.x. Used on the event loop of
- * the connection, but for {@link #look}.
+ * the connection, but for {@link #look} and {@link #isSending}.
  */
 final class Connection extends ChannelDuplexHandler {
 
@@ -321,11 +321,16 @@ final class Connection extends ChannelDuplexHandler {
         return Math.min(now, begin + bytes * NANOS_PER_BYTE);
     }
 
+    /** Whether the caller has not taken all that was sent. Called on any thread. */
+    boolean isSending() {
+        ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
+        return queue != null && queue.totalPendingWriteBytes() > 0;
+    }
+
     /** Closes the connection if it has waited too long. Called on any thread, with the time. */
     void look(long now) {
         Waiting what = waiting;
-        ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
-        boolean sending = queue != null && queue.totalPendingWriteBytes() > 0;
+        boolean sending = isSending();
         // what was sent is forgotten too: Netty may take its object for what is sent next
         if (sending || stuck != null) {
             channel.eventLoop().execute(() -> lookAtWrites(now));
