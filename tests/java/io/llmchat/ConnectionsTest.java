@@ -3,6 +3,7 @@ package io.llmchat;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
@@ -197,12 +198,12 @@ class ConnectionsTest {
     void aConnectionIsKeptBetweenTwoRequestsButNotForEver() throws Exception {
         try (RawHttp http = new RawHttp(gateway.port())) {
             for (int i = 0; i < 2; i++) {
-                http.send(RawHttp.head("GET", "/health/live"));
+                http.send(RawHttp.head("GET", "/v1/models", "X-Request-Id: before"));
                 assertEquals(200, http.read().status());
                 Thread.sleep(1_200);
             }
             http.send("GET /hea");
-            timedOut(http, "REQUEST_TIMEOUT");
+            assertNotEquals("before", timedOut(http, "\"code\":\"REQUEST_TIMEOUT\"").header("X-Request-Id"));
         }
         try (RawHttp http = new RawHttp(gateway.port())) {
             http.send(RawHttp.head("GET", "/health/live"));
@@ -309,6 +310,57 @@ class ConnectionsTest {
         } finally {
             go.countDown();
         }
+    }
+
+    /** A stream without end. */
+    private static void streamsUntilLeft(FakeProvider.Call call) throws Exception {
+        call.sse();
+        while (true) {
+            call.text("more");
+            Thread.sleep(20);
+        }
+    }
+
+    @Test
+    void whoLeavesWithHalfARequestBehindAStreamLeavesBoth() throws Exception {
+        gateway.provider().on("left", ConnectionsTest::streamsUntilLeft);
+        List<String> halves = List.of(POST + "Content-Length: 65536\r\n\r\n" + "x".repeat(60_000), "GET /hea", "GET / x HTTP/1.1\r\n\r\n");
+        for (int i = 0; i < halves.size(); i++) {
+            int streams = i + 1;
+            try (FullMemory left = new FullMemory(Memory.SMALL_BODIES, 100_000)) {
+                try (RawHttp http = new RawHttp(gateway.port())) {
+                    http.send(RawHttp.post("/v1/chat/completions", chat("openai/left", true)));
+                    until("it has begun", http::answered);
+                    http.send(halves.get(i));
+                }
+                until("it was asked", () -> gateway.provider().calls("left").size() == streams);
+                assertTrue(gateway.provider().calls("left").getLast().leftWithin(10_000), halves.get(i).substring(0, 8));
+                until("nothing has a place any more", () -> {
+                    boolean free = Memory.SMALL_BODIES.take(99_000, 0);
+                    if (free) {
+                        Memory.SMALL_BODIES.give(99_000);
+                    }
+                    return free;
+                });
+            }
+        }
+    }
+
+    @Test
+    void whatWaitsBehindAStreamIsNotDoneForWhoHasLeft() throws Exception {
+        gateway.provider().on("first-left", ConnectionsTest::streamsUntilLeft);
+        String agent = "left-" + System.nanoTime();
+        String body = "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"demo\",\"model\":\"demo\"}";
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.post("/v1/chat/completions", chat("openai/first-left", true)));
+            until("it has begun", http::answered);
+            http.send(RawHttp.post("/api/agents", body));
+        }
+        until("it was asked", () -> gateway.provider().calls("first-left").size() == 1);
+        assertTrue(gateway.provider().call("first-left").leftWithin(10_000));
+        // what was done would be done by now
+        assertEquals(201, gateway.post("/api/agents", body.replace("left-", "asked-")).statusCode());
+        assertEquals(404, gateway.get("/api/agents/" + agent).statusCode());
     }
 
     @Test

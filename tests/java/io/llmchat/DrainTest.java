@@ -169,6 +169,20 @@ class DrainTest {
     }
 
     @Test
+    void anAnswerThatItsCallerHasNotTakenIsWaitedForToo() throws Exception {
+        provider.on(model, call -> call.json(200, FakeProvider.completion("x".repeat(16_000_000))));
+        start(Map.of());
+        try (RawHttp slow = new RawHttp(port)) {
+            slow.send(RawHttp.post("/v1/chat/completions", chat("openai/" + model, false)));
+            until("it is being sent", slow::answered);
+            signal("TERM");
+            assertFalse(gateway.waitFor(12, TimeUnit.SECONDS), "longer than the server waits for what it closes");
+            assertEquals(16_000_000, slow.read().json().at("/choices/0/message/content").asText().length());
+        }
+        itEndsWell();
+    }
+
+    @Test
     void whatStillRunsAfterTheGraceIsToldSoAndKept() throws Exception {
         start(Map.of("DRAIN_GRACE", "300"));
         CompletableFuture<HttpResponse<String>> stream = ask("/api/chat/completions", nativeChat("openai/" + model, true));

@@ -6,12 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.RawHttp.Response;
 import io.llmchat.support.TestGateway;
 import java.util.List;
 import java.util.Locale;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -100,6 +103,21 @@ class SmugglingTest {
     @MethodSource("brokenChunks")
     void aBrokenChunkClosesTheConnectionWithoutAWord(String what, String rest) throws Exception {
         assertEquals("", all(POST + rest + SMUGGLED));
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("brokenChunks")
+    void alsoWhereItIsBehindAnotherRequest(String what, String rest) throws Exception {
+        CountDownLatch go = new CountDownLatch(1);
+        gateway.provider().on("before-chunks", call -> {
+            go.await(20, TimeUnit.SECONDS);
+            call.json(200, FakeProvider.completion("Hi"));
+        });
+        try {
+            assertEquals("", all(RawHttp.post("/v1/chat/completions", chat("openai/before-chunks", false)) + POST + rest + SMUGGLED));
+        } finally {
+            go.countDown();
+        }
     }
 
     @Test

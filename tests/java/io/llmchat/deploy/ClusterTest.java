@@ -113,10 +113,16 @@ class ClusterTest {
         HttpResponse<String> large = cluster.post("/v1/chat/completions", " ".repeat(11 << 20));
         assertEquals(413, large.statusCode());
         assertTrue(large.body().startsWith("{\"code\":\"PAYLOAD_TOO_LARGE\""), large.body());
+        assertTrue(large.headers().firstValue("x-request-id").isPresent());
         try (RawHttp http = new RawHttp(cluster.port())) {
-            for (String path : List.of("/metrics", "/health/detailed")) {
-                http.send(RawHttp.head("GET", path));
-                assertEquals(404, http.read().status(), path);
+            for (String path : List.of("/metrics", "/health/detailed", "/nothing", "/nothing.html", "/assets/nothing.js")) {
+                http.send(RawHttp.head("GET", path, "X-Request-Id: of \"the\" caller"));
+                RawHttp.Response nothing = http.read();
+                assertEquals(404, nothing.status(), path);
+                assertEquals("application/json", nothing.header("Content-Type"), path);
+                assertEquals("NOT_FOUND", nothing.json().path("code").asText(), path);
+                assertTrue(nothing.header("X-Request-Id").matches("[0-9a-f]{32}"), nothing.head());
+                assertEquals(nothing.header("X-Request-Id"), nothing.json().path("requestId").asText());
             }
             http.send(RawHttp.head("GET", "/health"));
             assertEquals("healthy", http.read().json().path("status").asText());

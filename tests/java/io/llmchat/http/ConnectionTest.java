@@ -9,6 +9,7 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.handler.codec.http.DefaultHttpContent;
 import io.netty.handler.codec.http.DefaultHttpRequest;
 import io.netty.handler.codec.http.DefaultHttpResponse;
 import io.netty.handler.codec.http.DefaultLastHttpContent;
@@ -105,6 +106,35 @@ class ConnectionTest {
     }
 
     @Test
+    void whoDoesNotTakeHisAnswersIsReadAgainWhenHeDoes() {
+        caller.pipeline().addLast(connection);
+        for (int answers = 0; caller.config().isAutoRead(); answers++) {
+            assertTrue(answers < 200, "they are kept without end");
+            request(0);
+            caller.writeAndFlush(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK));
+            caller.writeAndFlush(new DefaultHttpContent(Unpooled.buffer(1_000).writeZero(1_000)));
+            caller.writeAndFlush(LastHttpContent.EMPTY_LAST_CONTENT);
+        }
+        caller.takes = true;
+        caller.flush();
+        assertTrue(caller.config().isAutoRead());
+    }
+
+    @Test
+    void aBodyIsNotLateWhileItIsNotRead() {
+        caller.pipeline().addLast(connection);
+        caller.bytes = 1_000;
+        caller.writeAndFlush(Unpooled.buffer(100_000).writeZero(100_000));
+        caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+        caller.writeAndFlush(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK));
+        for (int times = 1; times <= 4; times++) {
+            look(times * PATIENCE);
+            caller.flush();
+        }
+        assertTrue(caller.isOpen());
+    }
+
+    @Test
     void whatWaitsBehindAnotherRequestHasItsPlaceInMemoryUntilItIsItsTurn() {
         caller.takes = true;
         caller.pipeline().addLast(connection);
@@ -139,6 +169,20 @@ class ConnectionTest {
                 head.headers().add("a", "b");
             }
             caller.writeInbound(head);
+            assertFalse(caller.isOpen());
+            assertEquals(2, caller.inboundMessages().size(), "nothing of it is handed on, nor its end");
+        }
+    }
+
+    @Test
+    void soDoPiecesOfABody() {
+        caller.pipeline().addLast(connection);
+        try (FullMemory left = new FullMemory(Memory.BEHIND, 64_000)) {
+            request(1);
+            caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+            for (int i = 0; i < 1_000 && caller.isOpen(); i++) {
+                caller.writeInbound(new DefaultHttpContent(Unpooled.buffer(1).writeZero(1)));
+            }
             assertFalse(caller.isOpen());
         }
     }

@@ -256,8 +256,8 @@ public final class Gateway {
 
     /**
      * Lets what runs come to its end: it is not ready any more, but takes requests for a while, for who has not noticed;
-     * then it takes no new connections and waits for the requests; then it ends those that are left, with an error in
-     * their dialect. To be followed by {@link #stop}.
+     * then it takes no new connections and waits for the requests, and until their answers are taken; then it ends those
+     * that are left, with an error in their dialect. To be followed by {@link #stop}.
      *
      * @param announce false: nobody has to notice
      */
@@ -272,7 +272,9 @@ public final class Gateway {
         if (requests() > 0) {
             LOG.info("Waiting for {} requests to end", requests());
         }
-        await(millis("llmchat.drain.grace"), () -> requests() == 0);
+        // a request has ended when nothing is left of it but what its caller has not taken
+        Connections connections = bean(Connections.class);
+        await(millis("llmchat.drain.grace"), () -> requests() == 0 && !connections.areSending());
         drain.end();
         hurried = false;
         await(END_MILLIS, () -> requests() == 0);

@@ -26,7 +26,7 @@ import java.util.function.BiFunction;
 
 /**
  * What one connection waits for, and since when; it stands between the HTTP codec and Vert.x. Used on the event loop of
- * the connection, but for {@link #look}.
+ * the connection, but for {@link #look} and {@link #isSending}.
  */
 final class Connection extends ChannelDuplexHandler {
 
@@ -59,9 +59,13 @@ final class Connection extends ChannelDuplexHandler {
     private volatile long since = System.nanoTime();
     /** Requests whose answers are not complete. */
     private int unanswered;
-    /** How many bytes each of them has, but for the first: Vert.x keeps them until it is their turn. */
+    /** How many bytes each of them takes, but for the first: Vert.x keeps them until it is their turn. */
     private final ArrayDeque<Integer> behind = new ArrayDeque<>(0);
     private boolean reading;
+    /** Whether Vert.x has a request whose end it has not got. */
+    private boolean open;
+    /** Whether nothing is read until what is to be sent is taken. */
+    private boolean held;
     /** Since when the body at hand is read, and how much of it has come. */
     private long bodySince;
     private long bodyBytes;
@@ -138,6 +142,11 @@ final class Connection extends ChannelDuplexHandler {
         return of != null && of.closing;
     }
 
+    /** Whether it is closed. */
+    static boolean isClosed(HttpConnection connection) {
+        return !((ConnectionBase) connection).channel().isActive();
+    }
+
     /** What the request that this connection was closed for was told here, or null. */
     static HttpResponse told(HttpConnection connection) {
         Connection of = of(connection);
@@ -163,6 +172,11 @@ final class Connection extends ChannelDuplexHandler {
             return;
         }
         if (message instanceof HttpRequest request) {
+            if (!channel.isWritable()) {
+                // one that is answered at once waits for nothing: the answers of who takes none would fill the memory
+                held = true;
+                channel.config().setAutoRead(false);
+            }
             unanswered++;
             reading = true;
             bodySince = System.nanoTime();
@@ -185,6 +199,7 @@ final class Connection extends ChannelDuplexHandler {
             ctx.close();
             return;
         }
+        open = message instanceof HttpRequest || open && !(message instanceof LastHttpContent end && end.decoderResult().isSuccess());
         if (message instanceof HttpContent content) {
             bodyBytes += content.content().readableBytes();
             reading &= !(message instanceof LastHttpContent);
@@ -195,12 +210,43 @@ final class Connection extends ChannelDuplexHandler {
         closeIfSaid(unanswered == 0);
     }
 
+    @Override
+    public void channelWritabilityChanged(ChannelHandlerContext ctx) throws Exception {
+        if (held && channel.isWritable()) {
+            held = false;
+            channel.config().setAutoRead(true);
+        }
+        super.channelWritabilityChanged(ctx);
+    }
+
+    /** Vert.x forgets the request in progress over one that has not come whole, and waits: that one gets its end before. */
+    @Override
+    public void channelInactive(ChannelHandlerContext ctx) throws Exception {
+        if (open && unanswered > 1) {
+            ctx.fireChannelRead(LastHttpContent.EMPTY_LAST_CONTENT);
+        }
+        super.channelInactive(ctx);
+    }
+
+    /** Nor does it close the connection then. */
+    @Override
+    public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) throws Exception {
+        if (unanswered > 1) {
+            deaf = true;
+            ctx.close();
+        } else {
+            super.exceptionCaught(ctx, cause);
+        }
+    }
+
     /** Whether there is room for what waits behind another request. */
     private boolean mayWait(Object message) {
         if (unanswered > MAX_UNANSWERED) {
             return false;
         }
-        int bytes = message instanceof HttpRequest head ? size(head) : ((HttpContent) message).content().readableBytes();
+        // a piece is kept as some objects, however short it is
+        int bytes = message instanceof HttpRequest head ? size(head)
+                : message == LastHttpContent.EMPTY_LAST_CONTENT ? 0 : 100 + ((HttpContent) message).content().readableBytes();
         if (!Memory.BEHIND.take(bytes, 0)) {
             return false;
         }
@@ -224,6 +270,8 @@ final class Connection extends ChannelDuplexHandler {
             // bytes have come, and made nothing yet
             since = System.nanoTime();
             waiting = Waiting.HEAD;
+            path = "";
+            requestId = null;
         }
         made = false;
         super.channelReadComplete(ctx);
@@ -273,11 +321,16 @@ final class Connection extends ChannelDuplexHandler {
         return Math.min(now, begin + bytes * NANOS_PER_BYTE);
     }
 
+    /** Whether the caller has not taken all that was sent. Called on any thread. */
+    boolean isSending() {
+        ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
+        return queue != null && queue.totalPendingWriteBytes() > 0;
+    }
+
     /** Closes the connection if it has waited too long. Called on any thread, with the time. */
     void look(long now) {
         Waiting what = waiting;
-        ChannelOutboundBuffer queue = channel.unsafe().outboundBuffer();
-        boolean sending = queue != null && queue.totalPendingWriteBytes() > 0;
+        boolean sending = isSending();
         // what was sent is forgotten too: Netty may take its object for what is sent next
         if (sending || stuck != null) {
             channel.eventLoop().execute(() -> lookAtWrites(now));
@@ -321,8 +374,9 @@ final class Connection extends ChannelDuplexHandler {
             // short ones may be another one each time
             stuckSince = first instanceof ByteBuf left && left.readableBytes() > Memory.SMALL
                     ? slowest(now, firstSince + SLOW_PIECES * patience.write(), taken) : now;
-            if (waiting == Waiting.IDLE) {
+            if (waiting == Waiting.IDLE || held) {
                 since = now;
+                bodySince = now;
             }
         }
         if (now - stuckSince > patience.write()) {

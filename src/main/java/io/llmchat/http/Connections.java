@@ -64,6 +64,11 @@ public final class Connections {
         });
     }
 
+    /** Whether there is a caller who has not taken all that was sent. */
+    public boolean areSending() {
+        return connections.stream().anyMatch(Connection::isSending);
+    }
+
     /** A connection has come. */
     public void accept(HttpConnection accepted) {
         var channel = ((HttpServerConnection) accepted).channel();

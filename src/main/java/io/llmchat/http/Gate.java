@@ -67,9 +67,9 @@ public final class Gate {
         };
     }
 
-    /** Whether it stood behind one whose answer was the last of its connection: nobody will get another one, so nothing is done. */
+    /** Whether it stood behind the last one of its connection, or its caller has left: nobody will get another answer, so nothing is done. */
     private boolean isTooLate(HttpServerRequest request) {
-        return drain.isClosing() && Connection.isClosing(request.connection());
+        return Connection.isClosed(request.connection()) || drain.isClosing() && Connection.isClosing(request.connection());
     }
 
     /** What is done with each request first; false if it is answered with that. */
