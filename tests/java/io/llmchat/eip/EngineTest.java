@@ -444,6 +444,8 @@ class EngineTest {
                         .to("direct:inner");
                 from("direct:throttled").errorHandler(noErrorHandler()).process(note).throttle(1).process(note);
                 from("direct:delayed").errorHandler(noErrorHandler()).process(note).delay(1).syncDelayed().process(note);
+                from("direct:polled").errorHandler(noErrorHandler()).process(note).poll("direct:nobody", 1).process(note);
+                from("direct:enriched").errorHandler(noErrorHandler()).process(note).pollEnrich("direct:nobody-else", 1).process(note);
                 from("direct:after").errorHandler(noErrorHandler()).onCompletion().process(e -> after.complete(Context.isOnEventLoopThread())).end().process(note);
             }
         });
@@ -454,6 +456,8 @@ class EngineTest {
             assertEquals(List.of("loop", "loop", "virtual", "virtual", "virtual", "virtual", "virtual"), onLoop(ours, vertx, "direct:nested"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:throttled"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:delayed"));
+            assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:polled"));
+            assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:enriched"));
             assertEquals(List.of("loop"), onLoop(ours, vertx, "direct:after"));
             assertFalse(after.get(10, TimeUnit.SECONDS), "what follows a request may wait");
         } finally {

@@ -12,6 +12,7 @@ import org.apache.camel.Processor;
 import org.apache.camel.RuntimeCamelException;
 import org.apache.camel.impl.engine.DefaultChannel;
 import org.apache.camel.processor.DelayProcessorSupport;
+import org.apache.camel.processor.PollEnricher;
 import org.apache.camel.processor.Throttler;
 import org.apache.camel.processor.errorhandler.NoErrorHandler;
 import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
@@ -28,8 +29,8 @@ import org.apache.camel.support.processor.DelegateSyncProcessor;
  * and notes which step it is. What fails names it still when it is over: Camel's forgets it. An error handler that does
  * not redeliver is called for what has failed, not around what may.
  *
- * <p>An event loop must not wait. A step that ends there with {@link MustWait}, or a throttle or delay that keeps waiting, is run
- * on a virtual thread, and what follows goes on there.
+ * <p>An event loop must not wait. A step that ends there with {@link MustWait}, a throttle or delay that keeps waiting, or one that
+ * polls, is run on a virtual thread, and what follows goes on there.
  */
 final class StepChannel extends DefaultChannel {
 
@@ -76,7 +77,8 @@ final class StepChannel extends DefaultChannel {
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
         if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
-                || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()) {
+                || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()
+                || getNextProcessor() instanceof PollEnricher) {
             step = new OffLoop(step);
         }
     }
