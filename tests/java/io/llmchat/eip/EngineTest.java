@@ -112,6 +112,12 @@ class EngineTest {
         public void configure() {
             route("plain", "none").process(say("a")).process(elsewhere()).process(say("b")).setBody(constant("y"));
             route("fails", "none").process(say("a")).process(fail("one")).process(say("never"));
+            // an exception that is none of the runtime's
+            route("checked", "handled").doTry().process(e -> {
+                throw new java.io.IOException("checked");
+            }).doCatch(java.io.IOException.class).process(say("caught")).end().process(e -> {
+                throw new java.io.IOException("once more");
+            }).process(say("never"));
             route("handled", "handled").process(say("a")).process(fail("two")).process(say("never"));
             route("continued", "continued").process(say("a")).process(fail("three")).process(say("b"));
             route("again", "again").process(say("a")).process(fail("four")).process(say("never"));
@@ -205,7 +211,7 @@ class EngineTest {
     }
 
     static Stream<String> routes() {
-        return Stream.of("plain", "fails", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
+        return Stream.of("plain", "fails", "checked", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
                 "stops-in-try", "rolls-back", "try", "try-well", "try-in-try", "try-in-catch", "catch-fails", "catch-once", "finally", "dynamic", "dynamic-nobody",
                 "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "left-out-throttle", "left-out-kamelet",
                 "left-out-breaker", "completes", "receives");

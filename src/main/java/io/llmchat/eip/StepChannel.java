@@ -40,6 +40,8 @@ final class StepChannel extends DefaultChannel {
     private NodeHistoryAdvice which;
     /** Null: Camel's way. */
     private AsyncProcessor step;
+    /** What the step does, if it has done it when it returns; else null. */
+    private Processor plain;
     /** Who is called for what has failed; null: nobody, or it is around the step. */
     private AsyncProcessor handler;
     /** Null: it is never left out. */
@@ -76,6 +78,7 @@ final class StepChannel extends DefaultChannel {
         }
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
+        plain = inner.getClass() == DelegateSyncProcessor.class ? ((DelegateSyncProcessor) inner).getProcessor() : null;
         if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
                 || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()
                 || getNextProcessor() instanceof PollEnricher) {
@@ -97,6 +100,21 @@ final class StepChannel extends DefaultChannel {
             which.before(exchange);
         } catch (Exception e) {
             throw RuntimeCamelException.wrapRuntimeException(e);
+        }
+        if (plain != null) {
+            try {
+                plain.process(exchange);
+            } catch (Exception e) {
+                exchange.setException(e);
+            } finally {
+                // after an error too, as Camel's
+                if (handler == null && callback instanceof Steps.Run) {
+                    callback.done(true);
+                } else {
+                    ended(exchange, callback, true);
+                }
+            }
+            return true;
         }
         try {
             // a run of steps looks itself at what each has ended with
