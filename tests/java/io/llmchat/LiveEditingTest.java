@@ -209,10 +209,12 @@ class LiveEditingTest {
             try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true), "\r\nIdempotency-Key: " + model)) {
                 until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
                 String lease = "SELECT (extract(epoch FROM max(claimed_until)) * 1000000)::bigint FROM answers WHERE key LIKE '%" + model + "'";
-                long before = gateway.count(lease);
-                for (int version = 2; version < 7; version++) {
+                long before = 0;
+                for (int version = 2; version < 5; version++) {
                     routes.save("more.camel.yaml", more("more" + version, "direct:admit"));
                     untilLoaded(gateway, version);
+                    // the first one's timer may have come to it
+                    before = version == 2 ? gateway.count(lease) : before;
                 }
                 assertTrue(gateway.count(lease) > before);
             }
