@@ -188,6 +188,40 @@ class LiveEditingTest {
     }
 
     @Test
+    void aProviderMayBeNamedAsTheBeans() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String provider = routes.read("providers/openai.camel.yaml")
+                .replace("provider-openai", "provider-extra").replace("id: openai", "id: extra").replace("provider: openai", "provider: extra");
+        routes.save("providers/beans.camel.yaml", provider);
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
+            routes.save("providers/beans.camel.yaml", provider + "- beans:\n    - {name: prices, type: java.lang.Object}\n");
+            until("it is refused", () -> routes(gateway).path("lastError").path("reason").asText().startsWith("The bean 'prices' is there twice."));
+            assertEquals(List.of(), log.with("that takes a restart"));
+        }
+    }
+
+    @Test
+    void aClaimIsRenewedWhileOneVersionFollowsTheOther() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.deduplicate.renew", "3600000")) {
+            gateway.provider().on(model, FakeProvider.Call::hang);
+            try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true), "\r\nIdempotency-Key: " + model)) {
+                until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
+                String lease = "SELECT (extract(epoch FROM max(claimed_until)) * 1000000)::bigint FROM answers WHERE key LIKE '%" + model + "'";
+                long before = 0;
+                for (int version = 2; version < 5; version++) {
+                    routes.save("more.camel.yaml", more("more" + version, "direct:admit"));
+                    untilLoaded(gateway, version);
+                    // the first one's timer may have come to it
+                    before = version == 2 ? gateway.count(lease) : before;
+                }
+                assertTrue(gateway.count(lease) > before);
+            }
+        }
+    }
+
+    @Test
     void whatIsSavedWaitsWhereManyOldVersionsHaveStreamsStill() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         CountDownLatch go = new CountDownLatch(1);
@@ -289,6 +323,10 @@ class LiveEditingTest {
                             lines + 6, "Route 'provider-more': it asks the provider 'openai'."),
                     new Broken(good + more("more", "direct:admit").replace("- to: direct:admit", "- circuitBreaker: {steps: [{stop: {}}], onFallback: {steps: [{to: direct:nowhere}]}}"),
                             lines + 6, "there is no route from direct:nowhere"),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"platform-http:/more?useStreaming=true\", steps: [{stop: {}}]}\n",
+                            0, "useStreaming=true and useBodyHandler=false of '/more' cannot be used"),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"platform-http:/more?useBodyHandler=false\", steps: [{stop: {}}]}\n",
+                            0, "useStreaming=true and useBodyHandler=false of '/more' cannot be used"),
                     new Broken(good + "- beans:\n    - {name: prices, type: java.lang.Object}\n", 0, "The bean 'prices' is there twice. The other place is chat.camel.yaml:" + (lines + 2) + "."),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);

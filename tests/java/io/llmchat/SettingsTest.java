@@ -18,13 +18,13 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What the environment may say, and that the three places which know its variables know the same ones. */
 class SettingsTest {
 
     /** Variables that take any text: whether it is right only the store, the provider or the disk can say. */
-    private static final Set<String> FREE_TEXT = Set.of("DEFAULT_MODEL", "KEYS_FILE",
-            "DB_HOST", "DB_USER", "DB_PASSWORD", "REDIS_HOST", "REDIS_PASSWORD", "ROUTES_DIR");
+    private static final Set<String> FREE_TEXT = Set.of("DB_HOST", "DB_USER", "DB_PASSWORD", "REDIS_HOST", "REDIS_PASSWORD", "ROUTES_DIR");
 
     private static List<String> faults(String name, String value) {
         return Settings.faults(Map.of(name, value));
@@ -47,6 +47,7 @@ class SettingsTest {
         "LOG_FORMAT                    | xml                 | text or json",
         "LOG_LEVEL                     | loud                | trace, debug, info, warn or error",
         "HOST                          | a b                 | a host name or address",
+        "HOST                          | 0                   | a host name or address",
         "OPENAI_BASE_URL               | ftp://host/v1       | an http or https URL",
         "OPENAI_BASE_URL               | http://me:it@host/v1 | an http or https URL",
         "OPENAI_BASE_URL               | api.openai.com/v1   | an http or https URL",
@@ -72,6 +73,17 @@ class SettingsTest {
         "FRONTEND_URL | app://localhost, tauri://localhost,capacitor://localhost, chrome-extension://abcdefghijklmnop"})
     void whatCanBeUsedIsNoFault(String name, String value) {
         assertEquals(List.of(), faults(name, value));
+    }
+
+    /** Camel would take it apart, or for something else, and none of its beans would be made, or with another value. */
+    @ParameterizedTest
+    @ValueSource(strings = {"01234567890123456789012345678901", "0123456789-0123456789-012\"456789-", "0\"23456789-0123456789-012\"456789-",
+        "#bean:789-0123456789-0123456789-", "{{0123456789-0123456789-01234567", "0123456789-0123456789-01234567}}", "${bodies}-0123456789-0123456789-"})
+    void whatDoesNotComeToItsBeanAsItIsIsAFault(String value) {
+        for (String name : List.of("ADMIN_API_KEY", "METRICS_TOKEN", "KEY_HASH_SECRET", "DEFAULT_MODEL", "KEYS_FILE")) {
+            assertEquals(1, faults(name, value).size(), name);
+            assertEquals(List.of(), faults(name, "it's-#{}$-0123456789-0123456789-0123"), name);
+        }
     }
 
     @Test

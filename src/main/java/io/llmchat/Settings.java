@@ -24,19 +24,24 @@ public final class Settings {
     /** With any name that a host may have in the networks of containers, and without a user. */
     private static final String URL = "(?i)https?://([a-z0-9._-]+|\\[[0-9a-f:.]+])(:\\d{1,5})?([/?][^#]*)?";
 
+    /** What comes to its bean as it is: beans.camel.yaml hands it over in a list that Camel takes apart. */
+    private static final String PLAIN = "(?!#|(?i:\\d+|true|false|null)$|.*(\"|\\{\\{|}}|\\$\\{))";
+    private static final String IS_PLAIN = ", no mere number, no # first, and none of \" {{ }} ${";
+
     private static final Map<String, Check> CHECKS = new LinkedHashMap<>();
 
     static {
         number("PORT", 0, 65_535);
-        text("HOST", "[A-Za-z0-9.:_-]+", "a host name or address");
+        text("HOST", "(?!\\d+$)[A-Za-z0-9.:_-]+", "a host name or address");
         text("AUTH_MODE", "|open|keys", "open or keys");
         for (String provider : List.of("OPENAI", "ANTHROPIC", "DIFY", "FASTGPT")) {
             // files and secrets often end with a line end
             text(provider + "_API_KEY", "[\\x21-\\x7e]*", "visible characters only, and no line end");
         }
-        text("ADMIN_API_KEY", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
-        text("METRICS_TOKEN", "|[\\x21-\\x7e]{16,}", "at least 16 visible characters");
-        text("KEY_HASH_SECRET", "|[\\x21-\\x7e]{32,}", "at least 32 visible characters, the same for all instances");
+        text("ADMIN_API_KEY", "|" + PLAIN + "[\\x21-\\x7e]{16,}", "at least 16 visible characters" + IS_PLAIN);
+        text("METRICS_TOKEN", "|" + PLAIN + "[\\x21-\\x7e]{16,}", "at least 16 visible characters" + IS_PLAIN);
+        text("KEY_HASH_SECRET", "|" + PLAIN + "[\\x21-\\x7e]{32,}", "at least 32 visible characters" + IS_PLAIN + "; the same for all instances");
+        text("KEYS_FILE", "|" + PLAIN + "\\P{Cntrl}+", "a file" + IS_PLAIN);
         text("LOG_LEVEL", "(?i)trace|debug|info|warn|error", "trace, debug, info, warn or error");
         text("LOG_FORMAT", "text|json", "text or json");
         number("DRAIN_DELAY", 0, 3_600_000);
@@ -95,6 +100,7 @@ public final class Settings {
         number("REDIS_PORT", 1, 65_535);
         number("REDIS_DB", 0, 1_000);
         number("REDIS_MAX_RETRIES", 0, 100);
+        text("DEFAULT_MODEL", "|" + PLAIN + "\\P{Cntrl}+", "a model" + IS_PLAIN);
         CHECKS.put("DEFAULT_FALLBACKS", v -> {
             for (String name : v.split(",")) {
                 if (!v.isEmpty() && io.llmchat.chat.Target.parse(name.trim()) == null) {

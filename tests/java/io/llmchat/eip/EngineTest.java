@@ -112,6 +112,12 @@ class EngineTest {
         public void configure() {
             route("plain", "none").process(say("a")).process(elsewhere()).process(say("b")).setBody(constant("y"));
             route("fails", "none").process(say("a")).process(fail("one")).process(say("never"));
+            // an exception that is none of the runtime's
+            route("checked", "handled").doTry().process(e -> {
+                throw new java.io.IOException("checked");
+            }).doCatch(java.io.IOException.class).process(say("caught")).end().process(e -> {
+                throw new java.io.IOException("once more");
+            }).process(say("never"));
             route("handled", "handled").process(say("a")).process(fail("two")).process(say("never"));
             route("continued", "continued").process(say("a")).process(fail("three")).process(say("b"));
             route("again", "again").process(say("a")).process(fail("four")).process(say("never"));
@@ -205,7 +211,7 @@ class EngineTest {
     }
 
     static Stream<String> routes() {
-        return Stream.of("plain", "fails", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
+        return Stream.of("plain", "fails", "checked", "handled", "continued", "again", "outer", "outer-own", "outer-middle-own", "inner-handled", "stops",
                 "stops-in-try", "rolls-back", "try", "try-well", "try-in-try", "try-in-catch", "catch-fails", "catch-once", "finally", "dynamic", "dynamic-nobody",
                 "many", "deep", "deep-handled", "parts", "copies", "chooses", "left-out", "left-out-throttle", "left-out-kamelet",
                 "left-out-breaker", "completes", "receives");
@@ -444,6 +450,8 @@ class EngineTest {
                         .to("direct:inner");
                 from("direct:throttled").errorHandler(noErrorHandler()).process(note).throttle(1).process(note);
                 from("direct:delayed").errorHandler(noErrorHandler()).process(note).delay(1).syncDelayed().process(note);
+                from("direct:polled").errorHandler(noErrorHandler()).process(note).poll("direct:nobody", 1).process(note);
+                from("direct:enriched").errorHandler(noErrorHandler()).process(note).pollEnrich("direct:nobody-else", 1).process(note);
                 from("direct:after").errorHandler(noErrorHandler()).onCompletion().process(e -> after.complete(Context.isOnEventLoopThread())).end().process(note);
             }
         });
@@ -454,6 +462,8 @@ class EngineTest {
             assertEquals(List.of("loop", "loop", "virtual", "virtual", "virtual", "virtual", "virtual"), onLoop(ours, vertx, "direct:nested"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:throttled"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:delayed"));
+            assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:polled"));
+            assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:enriched"));
             assertEquals(List.of("loop"), onLoop(ours, vertx, "direct:after"));
             assertFalse(after.get(10, TimeUnit.SECONDS), "what follows a request may wait");
         } finally {

@@ -1,13 +1,17 @@
 package io.llmchat.host;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -38,6 +42,16 @@ class RouteWatchTest {
         } finally {
             watch.stop();
         }
+    }
+
+    @Test
+    void aFileThatCannotBeReadIsAnotherVersionThanOneThatCan() throws Exception {
+        Map<Path, String> before = files.versions();
+        Files.setPosixFilePermissions(file, Set.of());
+        assumeFalse(Files.isReadable(file), "who may do everything reads everything");
+        assertNotEquals(before, files.versions());
+        Files.setPosixFilePermissions(file, Set.of(PosixFilePermission.OWNER_READ));
+        assertEquals(before, files.versions());
     }
 
     @Test

@@ -12,6 +12,7 @@ import org.apache.camel.Processor;
 import org.apache.camel.RuntimeCamelException;
 import org.apache.camel.impl.engine.DefaultChannel;
 import org.apache.camel.processor.DelayProcessorSupport;
+import org.apache.camel.processor.PollEnricher;
 import org.apache.camel.processor.Throttler;
 import org.apache.camel.processor.errorhandler.NoErrorHandler;
 import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
@@ -28,8 +29,8 @@ import org.apache.camel.support.processor.DelegateSyncProcessor;
  * and notes which step it is. What fails names it still when it is over: Camel's forgets it. An error handler that does
  * not redeliver is called for what has failed, not around what may.
  *
- * <p>An event loop must not wait. A step that ends there with {@link MustWait}, or a throttle or delay that keeps waiting, is run
- * on a virtual thread, and what follows goes on there.
+ * <p>An event loop must not wait. A step that ends there with {@link MustWait}, a throttle or delay that keeps waiting, or one that
+ * polls, is run on a virtual thread, and what follows goes on there.
  */
 final class StepChannel extends DefaultChannel {
 
@@ -39,6 +40,8 @@ final class StepChannel extends DefaultChannel {
     private NodeHistoryAdvice which;
     /** Null: Camel's way. */
     private AsyncProcessor step;
+    /** What the step does, if it has done it when it returns; else null. */
+    private Processor plain;
     /** Who is called for what has failed; null: nobody, or it is around the step. */
     private AsyncProcessor handler;
     /** Null: it is never left out. */
@@ -75,8 +78,10 @@ final class StepChannel extends DefaultChannel {
         }
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
+        plain = inner.getClass() == DelegateSyncProcessor.class ? ((DelegateSyncProcessor) inner).getProcessor() : null;
         if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
-                || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()) {
+                || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()
+                || getNextProcessor() instanceof PollEnricher) {
             step = new OffLoop(step);
         }
     }
@@ -95,6 +100,21 @@ final class StepChannel extends DefaultChannel {
             which.before(exchange);
         } catch (Exception e) {
             throw RuntimeCamelException.wrapRuntimeException(e);
+        }
+        if (plain != null) {
+            try {
+                plain.process(exchange);
+            } catch (Exception e) {
+                exchange.setException(e);
+            } finally {
+                // after an error too, as Camel's
+                if (handler == null && callback instanceof Steps.Run) {
+                    callback.done(true);
+                } else {
+                    ended(exchange, callback, true);
+                }
+            }
+            return true;
         }
         try {
             // a run of steps looks itself at what each has ended with

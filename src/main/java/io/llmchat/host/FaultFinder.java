@@ -165,7 +165,7 @@ final class FaultFinder {
     /** Of two beans of one name Camel takes the last, without a word. Not those of beans.camel.yaml: routes may have their own. */
     private Fault beanTwice() throws IOException {
         Set<String> names = new HashSet<>();
-        for (Path file : files.all().stream().filter(f -> !f.endsWith(RouteFiles.BEANS)).toList()) {
+        for (Path file : files.all().stream().filter(f -> !files.isBeans(f)).toList()) {
             for (JsonNode part : YAML.readTree(file.toFile())) {
                 for (JsonNode bean : part.path("beans")) {
                     String name = bean.path("name").asText();

@@ -67,7 +67,10 @@ final class Generation {
         values.putAll(overrides);
         main.setOverrideProperties(values);
         try {
-            main.configure().withRoutesIncludePattern(files.routes()).withRoutesExcludePattern("**/" + RouteFiles.BEANS);
+            main.configure().withRoutesIncludePattern(files.routes());
+            if (!files.editable()) {
+                main.configure().withRoutesExcludePattern("**/" + RouteFiles.BEANS);
+            }
             main.start();
             Fault loose = new FaultFinder(files, main.getCamelContext()).looseEnd();
             errors = main.getCamelContext().getRegistry().findSingleByType(ErrorTable.class);

@@ -47,6 +47,11 @@ final class RouteFiles {
         return folder != null;
     }
 
+    /** Whether it has the beans that all versions share: one of this name in {@code providers} has routes. */
+    boolean isBeans(Path file) {
+        return file.equals(folder.resolve(BEANS));
+    }
+
     /** Where Camel finds the beans that all versions share. */
     String beans() {
         return editable() && Files.exists(folder.resolve(BEANS)) ? location(folder.resolve(BEANS)) : "classpath:routes/" + BEANS;
@@ -62,7 +67,7 @@ final class RouteFiles {
             return PACKAGED;
         }
         List<Path> all = all();
-        List<Path> routes = all.stream().filter(f -> f.toString().endsWith(".camel.yaml") && !f.equals(folder.resolve(BEANS))).toList();
+        List<Path> routes = all.stream().filter(f -> f.toString().endsWith(".camel.yaml") && !isBeans(f)).toList();
         if (routes.stream().noneMatch(f -> f.getParent().equals(folder))) {
             throw new IOException("There are no route files (*.camel.yaml) in " + folder
                     + "; './llmchat routes export' writes the packaged ones.");
@@ -125,7 +130,7 @@ final class RouteFiles {
     private static String version(Path file) {
         try {
             BasicFileAttributes now = Files.readAttributes(file, BasicFileAttributes.class);
-            return now.lastModifiedTime().toMillis() + " " + now.size() + " " + now.fileKey();
+            return Files.isReadable(file) ? now.lastModifiedTime().toMillis() + " " + now.size() + " " + now.fileKey() : UNREADABLE;
         } catch (IOException e) {
             return UNREADABLE;
         }

@@ -60,7 +60,7 @@ final class RouteWatch {
     private void tell(Map<Path, String> before, Map<Path, String> now) {
         List<Path> different = Stream.concat(before.keySet().stream(), now.keySet().stream()).distinct()
                 .filter(f -> !Objects.equals(before.get(f), now.get(f))).toList();
-        if (different.stream().anyMatch(f -> f.endsWith(RouteFiles.BEANS))) {
+        if (different.stream().anyMatch(files::isBeans)) {
             LOG.warn("{} was changed: that takes a restart", RouteFiles.BEANS);
         }
         changed.accept(different);

@@ -47,8 +47,13 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
         this.requests = requests;
     }
 
+    /** @throws IllegalArgumentException if its requests are not to come by way of {@link BodyReader}, which counts them */
     @Override
     public PlatformHttpConsumer createConsumer(PlatformHttpEndpoint endpoint, Processor processor) {
+        if (endpoint.isUseStreaming() || !endpoint.isUseBodyHandler()) {
+            throw new IllegalArgumentException("useStreaming=true and useBodyHandler=false of '" + endpoint.getPath()
+                    + "' cannot be used: a body is read before its route begins.");
+        }
         return new Consumer(endpoint, processor, router, requests,
                 endpoint.getCamelContext().getRegistry().findSingleByType(Tracing.class));
     }
