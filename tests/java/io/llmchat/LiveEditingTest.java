@@ -202,26 +202,6 @@ class LiveEditingTest {
     }
 
     @Test
-    void aClaimIsRenewedWhileOneVersionFollowsTheOther() throws Exception {
-        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.deduplicate.renew", "3600000")) {
-            gateway.provider().on(model, FakeProvider.Call::hang);
-            try (Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true), "\r\nIdempotency-Key: " + model)) {
-                until("it is in progress", () -> gateway.provider().calls(model).size() == 1);
-                String lease = "SELECT (extract(epoch FROM max(claimed_until)) * 1000000)::bigint FROM answers WHERE key LIKE '%" + model + "'";
-                long before = 0;
-                for (int version = 2; version < 5; version++) {
-                    routes.save("more.camel.yaml", more("more" + version, "direct:admit"));
-                    untilLoaded(gateway, version);
-                    // the first one's timer may have come to it
-                    before = version == 2 ? gateway.count(lease) : before;
-                }
-                assertTrue(gateway.count(lease) > before);
-            }
-        }
-    }
-
-    @Test
     void whatIsSavedWaitsWhereManyOldVersionsHaveStreamsStill() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         CountDownLatch go = new CountDownLatch(1);
