@@ -479,3 +479,6 @@ class ResponsesTest {
         assertFalse(ask("\"input\":\"Hi\",\"stream\":true").body().contains("[DONE]"));
     }
 }
+        // OpenAI's SDKs for Python and JavaScript fail by this member alone
+        assertEquals(json("{\"type\":\"api_error\",\"code\":\"api_error\",\"message\":" + error.get("message") + ",\"param\":null}"),
+                error.path("error"));
