@@ -138,7 +138,7 @@ class ResponsesTest {
         assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_completion_tokens\":7,"
                 + "\"temperature\":0.50,\"top_p\":1,\"user\":\"u\",\"reasoning_effort\":\"low\",\"parallel_tool_calls\":false,\"verbosity\":\"low\","
                 + "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"s\",\"strict\":true,\"schema\":{\"type\":\"object\"}}},"
-                + "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"F\",\"parameters\":{\"type\":\"object\"},\"strict\":true}}],"
+                + "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"F\",\"parameters\":{\"type\":\"object\",\"properties\":{}},\"strict\":true}}],"
                 + "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}"), sent);
     }
 
