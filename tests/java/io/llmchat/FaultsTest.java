@@ -207,6 +207,8 @@ class FaultsTest {
             fault(status + ": our key is not taken", fails(status, "bad"), error(502, "openai=" + status, "does not accept the gateway's key"),
                     whole("openai=" + status + ",anthropic=200"));
         }
+        fault("what we have paid is used up", fails(429, "insufficient_quota"), error(502, "openai=unpaid", "does not accept the gateway's key"),
+                whole("openai=unpaid,anthropic=200"));
         fault("the prompt is too long", fails(400, "context_length_exceeded"), error(400, "openai=400", "the provider says 400"),
                 whole("openai=400,anthropic=200"));
         fault("the content is refused", fails(400, "content_policy_violation"), error(400, "openai=400", "the provider says 400"),

@@ -19,6 +19,8 @@ import java.util.List;
 import java.util.UUID;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Chats on the OpenAI dialect with a provider of the same wire: what passes, and that it passes unchanged. */
 class OpenAiChatTest {
@@ -238,6 +240,35 @@ class OpenAiChatTest {
             assertEquals("its_code", error.path("code").asText());
         }
         assertEquals(4, provider.calls(model).size(), "none of them is asked again");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"\"reasoning_content\":\"Hm\"", "\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"Hm\",\"signature\":\"s\"}]"})
+    void thoughtsThatAProviderRefusesItIsAskedWithout(String thoughts) throws Exception {
+        String name = thoughts.substring(1, thoughts.indexOf('"', 1));
+        provider.on(model, call -> {
+            if (call.body().path("messages").path(1).has(name)) {
+                call.json(400, "{\"error\":{\"message\":\"'messages.1' : property '" + name + "' is unsupported\",\"type\":\"invalid_request_error\"}}");
+            } else {
+                FakeProvider.says(List.of("Yes")).play(call);
+            }
+        });
+        String said = "{\"role\":\"assistant\",\"content\":\"So\"";
+        String messages = "[{\"role\":\"user\",\"content\":\"" + name + "?\"}," + said + "," + thoughts + "},{\"role\":\"user\",\"content\":\"And?\"}]";
+        HttpResponse<String> response = gateway.post(PATH, "{\"model\":\"openai/" + model + "\",\"top_p\":0.50,\"messages\":" + messages + "}");
+        assertEquals(200, response.statusCode(), response.body());
+        List<Call> calls = provider.calls(model);
+        assertEquals(2, calls.size());
+        assertEquals(json(messages), calls.get(0).body().path("messages"), "others want them back");
+        assertEquals(json("{\"model\":\"" + model + "\",\"top_p\":0.50,\"messages\":" + messages.replace("," + thoughts, "") + "}"),
+                calls.get(1).body());
+    }
+
+    @Test
+    void aRefusalThatNamesThoughtsWhereThereAreNoneIsTold() throws Exception {
+        provider.on(model, call -> call.json(400, "{\"error\":{\"message\":\"reasoning_content must be passed back\"}}"));
+        assertEquals(400, ask(false).statusCode());
+        assertEquals(1, provider.calls(model).size());
     }
 
     @Test

@@ -387,6 +387,19 @@ class ProvidersTest {
     }
 
     @Test
+    void thatAPromptIsTooLongIsSaidInAnthropicsWords() throws Exception {
+        for (String said : List.of("This model's maximum context length is 5", "prompt is too long: 9 > 5",
+                "input length and `max_tokens` exceed context limit: 4 + 2 > 5")) {
+            gateway.provider().on(model, call -> call.json(400, "{\"error\":{\"message\":\"" + said + "\"}}"));
+            HttpResponse<String> response = gateway.post("/v1/messages", "{\"model\":\"openai/" + model
+                    + "\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}");
+            assertEquals(400, response.statusCode());
+            assertEquals((said.startsWith("This") ? "prompt is too long: " : "") + said,
+                    json(response.body()).path("error").path("message").asText());
+        }
+    }
+
+    @Test
     void tokensAreCountedWhereTheProviderCan() throws Exception {
         provider.on(model, call -> call.json(200, "{\"input_tokens\":14}"));
         String body = "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}";

@@ -138,7 +138,7 @@ class ResponsesTest {
         assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"max_completion_tokens\":7,"
                 + "\"temperature\":0.50,\"top_p\":1,\"user\":\"u\",\"reasoning_effort\":\"low\",\"parallel_tool_calls\":false,\"verbosity\":\"low\","
                 + "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"s\",\"strict\":true,\"schema\":{\"type\":\"object\"}}},"
-                + "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"F\",\"parameters\":{\"type\":\"object\"},\"strict\":true}}],"
+                + "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"F\",\"parameters\":{\"type\":\"object\",\"properties\":{}},\"strict\":true}}],"
                 + "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}}"), sent);
     }
 
@@ -173,9 +173,10 @@ class ResponsesTest {
 
     @Test
     void whatTheProviderIsNotToldIsSaidInAWarning() throws Exception {
-        HttpResponse<String> response = ask("\"input\":\"Hi\",\"truncation\":\"auto\",\"max_tool_calls\":2,\"client_metadata\":{\"a\":\"b\"},"
+        HttpResponse<String> response = ask("\"input\":\"Hi\",\"truncation\":\"auto\",\"max_tool_calls\":2,\"client_metadata\":{\"a\":\"b\"},\"reasoning\":{\"summary\":\"auto\"},"
                 + "\"prompt_cache_key\":\"k\",\"frequency_penalty\":1,\"store\":false,\"include\":[],\"stream_options\":{}");
-        assertEquals("299 llmchat \"The provider does not know, and was not told: truncation (responses), max_tool_calls (responses), client_metadata (responses)\"",
+        assertEquals("299 llmchat \"The provider does not know, and was not told: truncation (responses), max_tool_calls (responses), client_metadata (responses), "
+                        + "reasoning.summary (responses)\"",
                 response.headers().firstValue("warning").orElseThrow());
         assertEquals(json("{\"model\":\"" + model + "\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"prompt_cache_key\":\"k\","
                 + "\"frequency_penalty\":1}"), provider.call(model).body());
@@ -195,6 +196,19 @@ class ResponsesTest {
         assertEquals("tools[1]", json(body).path("error").path("param").asText());
         assertEquals("unsupported_parameter", json(body).path("error").path("code").asText());
         refused("\"input\":\"Hi\",\"tool_choice\":{\"type\":\"web_search\"}", 400, "tool_choice");
+    }
+
+    @Test
+    void aSearchInACacheThatOpenAiAloneHasIsLeftOut() throws Exception {
+        String tools = "\"input\":\"Hi\",\"tools\":[{\"type\":\"web_search\",\"external_web_access\":false},{\"type\":\"function\",\"name\":\"f\"}";
+        HttpResponse<String> response = ask(tools + "],\"tool_choice\":\"auto\"");
+        assertEquals(200, response.statusCode(), response.body());
+        assertEquals("299 llmchat \"The provider does not know, and was not told: web_search (responses)\"",
+                response.headers().firstValue("warning").orElseThrow());
+        assertEquals("[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]", provider.call(model).body().path("tools").toString());
+        refused(tools + "],\"tool_choice\":{\"type\":\"web_search\"}", 400, "tool_choice");
+        refused(tools + ",{\"type\":\"web_search\",\"external_web_access\":true}]", 400, "tools[2]");
+        refused(tools.substring(0, tools.indexOf(",{\"type\":\"function")) + "],\"tool_choice\":\"required\"", 400, "tool_choice");
     }
 
     @Test
@@ -476,6 +490,9 @@ class ResponsesTest {
         assertEquals("api_error", error.path("code").asText());
         assertTrue(error.path("message").asText().contains("openai"), error.toString());
         assertTrue(error.has("param") && error.get("param").isNull());
+        // OpenAI's SDKs for Python and JavaScript fail by this member alone
+        assertEquals(json("{\"type\":\"api_error\",\"code\":\"api_error\",\"message\":" + error.get("message") + ",\"param\":null}"),
+                error.path("error"));
         assertFalse(ask("\"input\":\"Hi\",\"stream\":true").body().contains("[DONE]"));
     }
 }

@@ -552,6 +552,22 @@ class OpenAiWireTest {
         assertTrue(wire.failure("p", 429, null, utf8(body)).getMessage().endsWith("limits our requests: " + message));
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            {"error":{"message":"m","type":"insufficient_quota","code":null}}                        | unpaid
+            {"error":{"message":"m","type":"t","code":"insufficient_quota"}}                         | unpaid
+            {"error":{"message":"m","type":"t","code":"credit_balance_exhausted"}}                   | unpaid
+            {"error":{"message":"m","type":"t","code":"project_spend_limit_exceeded"}}               | unpaid
+            {"error":{"type":"exceeded_current_quota_error"}}                                        | unpaid
+            {"error":{"message":"m","type":"tokens","code":"rate_limit_exceeded"}}                   | 429
+            {"error":{"message":"See https://help.aliyun.com/zh/model-studio/error-code#token-limit","type":"insufficient_quota","code":"insufficient_quota"}} | 429""")
+    void moneyThatIsUsedUpIsNoLimitThatPasses(String body, String outcome) {
+        ChatException failure = wire.failure("p", 429, "5", utf8(body));
+        assertEquals(outcome, failure.getOutcome());
+        assertEquals(outcome.equals("429") ? "UPSTREAM_RATE_LIMITED 5" : "UPSTREAM_UNAUTHORIZED -1", failure.code() + " " + failure.retryAfterSeconds());
+        assertFalse(outcome.equals("unpaid") && failure.getMessage().endsWith("m"), "the words are for who pays");
+    }
+
     @Test
     void theFieldThatTheProviderBlamesIsTold() {
         ChatException failure = wire.failure("p", 400, null, utf8("{\"error\":{\"message\":\"m\",\"param\":\"top_p\"}}"));

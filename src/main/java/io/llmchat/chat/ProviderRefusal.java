@@ -1,8 +1,9 @@
 package io.llmchat.chat;
 
 /**
- * The provider answered, and does not want us: our key is not accepted (401, 403, of some 400), or it has no room for us now
- * (429), or counts an answer that says nothing. Another provider may be asked. Does not count against the circuit breaker.
+ * The provider answered, and does not want us: our key or account is not accepted (401, 403, of some 400 and 429), or it
+ * has no room for us now (429), or counts an answer that says nothing. Another provider may be asked. Does not count
+ * against the circuit breaker.
  */
 public class ProviderRefusal extends ChatException {
 

@@ -15,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.UnaryOperator;
+import java.util.regex.Pattern;
 
 /** The dialect of Anthropic's Messages API (API reference, "Create a message", "Count message tokens", "Errors"). */
 public final class AnthropicDialect implements Dialect {
@@ -24,6 +25,9 @@ public final class AnthropicDialect implements Dialect {
 
     /** Request headers that belong to the wire. */
     private static final List<String> HEADERS = List.of("anthropic-version", "anthropic-beta");
+
+    /** As Anthropic says it, the second of a prompt that would leave too little room for the answer. */
+    private static final Pattern TOO_LONG = Pattern.compile("prompt is too long|exceed context limit");
 
     private final Operation operation;
 
@@ -95,9 +99,15 @@ public final class AnthropicDialect implements Dialect {
     public Buffer error(ChatException error, ErrorTable.Entry entry, String requestId) {
         ObjectNode body = Json.MAPPER.createObjectNode().put("type", "error");
         body.putObject("error").put("type", type(error.status() != 0 ? error.status() : entry.status()))
-                .put("message", error.getMessage());
+                .put("message", message(error));
         body.put("request_id", requestId);
         return Buffer.buffer(Json.write(body));
+    }
+
+    /** That a prompt is too long Anthropic's callers know by the words, and have not those of other providers. */
+    private static String message(ChatException error) {
+        String said = error.getMessage();
+        return "context_length_exceeded".equals(error.openAiCode()) && !TOO_LONG.matcher(said).find() ? "prompt is too long: " + said : said;
     }
 
     /** Anthropic's types of errors go by the status. */

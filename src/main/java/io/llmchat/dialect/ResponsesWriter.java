@@ -256,9 +256,12 @@ final class ResponsesWriter implements AnswerWriter {
     @Override
     public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
         String code = error.openAiCode() != null ? error.openAiCode() : entry.openAiCode();
-        ObjectNode json = Json.MAPPER.createObjectNode().put("type", "error")
-                .put("code", code != null ? code : entry.type()).put("message", error.getMessage())
-                .put("param", error.details().isEmpty() ? null : error.details().get(0).field()).put("sequence_number", number++);
+        String type = error.type() != null ? error.type() : entry.type();
+        ObjectNode told = Json.MAPPER.createObjectNode().put("code", code != null ? code : type).put("message", error.getMessage())
+                .put("param", error.details().isEmpty() ? null : error.details().get(0).field());
+        // as the reference has it, and once more as OpenAI sends it, where its SDKs look
+        ObjectNode json = Json.MAPPER.createObjectNode().put("type", "error").put("sequence_number", number++).setAll(told);
+        json.putObject("error").put("type", type).setAll(told);
         out.appendString("event: error\ndata: ").appendBytes(Json.write(json)).appendString("\n\n");
     }
 }

@@ -2,6 +2,7 @@ package io.llmchat.llm;
 
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
+import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.RequestRejected;
 import io.llmchat.wire.Wire;
 import java.util.function.Consumer;
@@ -74,11 +75,16 @@ final class LlmProducer extends DefaultAsyncProducer {
     }
 
     private void ask(Exchange exchange, Chat chat, String begun, Continuation continuation, Consumer<RuntimeException> done) {
+        ask(exchange, chat, chat.request(), begun, continuation, done);
+    }
+
+    private void ask(Exchange exchange, Chat chat, ChatRequest request, String begun, Continuation continuation,
+                     Consumer<RuntimeException> done) {
         Wire.Call call;
         // of the call before, which no breaker may have guarded
         exchange.removeProperty(Breakers.NOT_ASKED);
         try {
-            call = endpoint.wire().call(new Wire.Asked(chat.request(), chat.agent(), chat.target().model(), chat.answerId(),
+            call = endpoint.wire().call(new Wire.Asked(request, chat.agent(), chat.target().model(), chat.answerId(),
                     exchange.getProperty(LlmComponent.CONVERSATION, String.class), begun));
         } catch (RuntimeException e) {
             // what it cannot be told it is not asked; that we fail at it is no fault of who would have been
@@ -95,7 +101,12 @@ final class LlmProducer extends DefaultAsyncProducer {
                 if (failure == null && relay.conversation() != null) {
                     exchange.setProperty(LlmComponent.CONVERSATION, relay.conversation());
                 }
-                done.accept(failure);
+                ChatRequest rest = failure instanceof RequestRejected rejected ? endpoint.wire().without(request, rejected) : null;
+                if (rest == null) {
+                    done.accept(failure);
+                } else {
+                    ask(exchange, chat, rest, begun, continuation, done);
+                }
             });
         } catch (RuntimeException e) {
             observed.ended(null, e);

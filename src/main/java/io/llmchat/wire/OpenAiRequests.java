@@ -263,7 +263,7 @@ public final class OpenAiRequests {
                     f.put("description", tool.description());
                 }
                 if (tool.parameters() != null) {
-                    f.set("parameters", tool.parameters());
+                    f.set("parameters", schema(tool.parameters()));
                 }
                 if (tool.strict() != null) {
                     f.put("strict", tool.strict());
@@ -285,6 +285,16 @@ public final class OpenAiRequests {
             }
         });
         return json;
+    }
+
+    /** OpenAI refuses an object's schema without properties, as others have it for a tool that takes nothing. */
+    private static JsonNode schema(JsonNode parameters) {
+        if (parameters.has("properties") || !"object".equals(parameters.path("type").textValue())) {
+            return parameters;
+        }
+        ObjectNode schema = Json.MAPPER.createObjectNode().setAll((ObjectNode) parameters);
+        schema.putObject("properties");
+        return schema;
     }
 
     /**

@@ -3,6 +3,7 @@ package io.llmchat.wire;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Agent;
+import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.ChatRequest.Slice;
 import io.llmchat.chat.Operation;
@@ -34,6 +35,9 @@ public class OpenAiWire implements Wire {
     static final String NO_THOUGHTS = "none";
     /** What the option of that name takes. */
     private static final List<String> THOUGHTS = List.of("reasoning_content", "reasoning", "reasoning_details", NO_THOUGHTS);
+
+    /** The names under which callers of OpenAI's dialect are told thoughts. */
+    private static final List<String> TOLD = List.of("reasoning_content", "reasoning_details");
 
     private final boolean embeds;
     private final String tokenLimit;
@@ -202,6 +206,21 @@ public class OpenAiWire implements Wire {
     private static byte[] streamOptions(ChatRequest request) {
         ObjectNode options = request.member("stream_options") instanceof ObjectNode said ? said : Json.MAPPER.createObjectNode();
         return Json.write(options.put("include_usage", true));
+    }
+
+    /** Callers give back the thoughts that they were told. Some need them, others refuse what they do not know, and say what it is. */
+    @Override
+    public ChatRequest without(ChatRequest request, ChatException refused) {
+        if (!same(request) || !request.has("messages") || TOLD.stream().noneMatch(refused.getMessage()::contains)) {
+            return null;
+        }
+        JsonNode messages = request.member("messages");
+        boolean found = false;
+        for (JsonNode message : messages) {
+            found |= TOLD.stream().anyMatch(message::has);
+            ((ObjectNode) message).remove(TOLD);
+        }
+        return found ? request.withMessages(messages) : null;
     }
 
     @Override

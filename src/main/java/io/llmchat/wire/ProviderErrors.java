@@ -26,6 +26,12 @@ final class ProviderErrors {
     private static final Pattern OURS = Pattern.compile("(?i)credit balance is too low|API usage limits|API key (not valid|not found|expired)"
             + "|incorrect API key|account is in good standing");
 
+    /** With a 429 OpenAI, and Moonshot, say by type or code that what we have paid, or may spend, is used up. */
+    private static final Pattern UNPAID = Pattern.compile("insufficient_quota|credit_balance_exhausted"
+            + "|(organization|project)_spend_limit_exceeded|organization_usage_limit_exceeded|exceeded_current_quota_error");
+    /** By its manual DashScope is known, which says {@code insufficient_quota} for a limit by the minute. */
+    private static final String DASHSCOPE = "model-studio";
+
     private ProviderErrors() {
     }
 
@@ -37,7 +43,15 @@ final class ProviderErrors {
      *             Dify the members without it, and what is built on FastAPI a {@code detail}, which may be a list
      */
     static ChatException of(String provider, int status, String retryAfter, JsonNode body) {
-        return kind(provider, status, retryAfter, error(body)).withOutcome(Integer.toString(status));
+        JsonNode error = error(body);
+        return status == 429 && isUnpaid(error) ? kind(provider, 401, null, error).withOutcome("unpaid")
+                : kind(provider, status, retryAfter, error).withOutcome(Integer.toString(status));
+    }
+
+    private static boolean isUnpaid(JsonNode error) {
+        String said = message(error);
+        return (UNPAID.matcher(error.path("code").asText()).matches() || UNPAID.matcher(error.path("type").asText()).matches())
+                && (said == null || !said.contains(DASHSCOPE));
     }
 
     private static JsonNode error(JsonNode body) {

@@ -55,10 +55,14 @@ public final class ResponsesRequests {
 
     private static List<Tool> tools(JsonNode json) {
         List<Tool> tools = new ArrayList<>();
+        int i = 0;
         for (JsonNode tool : json) {
-            String at = "tools[" + tools.size() + "]";
+            String at = "tools[" + i++ + "]";
             if (!tool.isObject()) {
                 throw ChatException.invalid(at, "A tool must be an object.");
+            }
+            if (isCached(tool)) {
+                continue;
             }
             if (!"function".equals(tool.path("type").asText())) {
                 throw Unsayable.field(at);
@@ -67,6 +71,11 @@ public final class ResponsesRequests {
             tools.add(OpenAiRequests.tool(tool));
         }
         return tools;
+    }
+
+    /** Codex always offers a search that may not leave OpenAI's own cache: who is not OpenAI finds nothing by it. */
+    private static boolean isCached(JsonNode tool) {
+        return "web_search".equals(tool.path("type").asText()) && !tool.path("external_web_access").asBoolean(true);
     }
 
     private static ToolChoice toolChoice(JsonNode choice) {
@@ -96,6 +105,8 @@ public final class ResponsesRequests {
         });
         option(options, "max_tokens", json.path("max_output_tokens"));
         option(options, "reasoning_effort", json.path("reasoning").path("effort"));
+        option(options, "reasoning.summary" + ONLY_HERE, json.path("reasoning").path("summary"));
+        json.path("tools").forEach(tool -> option(options, "web_search" + ONLY_HERE, isCached(tool) ? tool : Json.MAPPER.missingNode()));
         option(options, "verbosity", json.path("text").path("verbosity"));
         option(options, "response_format", format(json.path("text").path("format")));
         for (JsonNode included : json.path("include")) {

@@ -66,6 +66,11 @@ public interface Wire {
         return false;
     }
 
+    /** The request without what this provider has just refused, where it can be understood without it; null if it cannot. */
+    default ChatRequest without(ChatRequest request, ChatException refused) {
+        return null;
+    }
+
     /** The request headers that show our key; none if {@code apiKey} is null or blank. */
     default Map<String, String> headers(String apiKey) {
         return apiKey == null || apiKey.isBlank() ? Map.of() : Map.of("Authorization", "Bearer " + apiKey);
