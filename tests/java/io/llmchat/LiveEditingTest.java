@@ -391,7 +391,7 @@ class LiveEditingTest {
     void aThrottleThatKeepsChatsWaitingKeepsNobodyElse() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
-                - log: {message: comes to the throttle, logName: io.llmchat}
+                - log: {message: comes to the throttle}
                 - throttle: {mode: ConcurrentRequests, expression: {constant: {expression: "1"}}}
                 - to: direct:limit
         """.indent(0));
@@ -405,7 +405,7 @@ class LiveEditingTest {
             for (int i = 0; i < 8; i++) {
                 others.add(callers.submit(() -> gateway.post("/v1/chat/completions", chat("demo", false))));
             }
-            until("all have come to it", () -> log.with("comes to the throttle").size() == 9);
+            until("all have come to it", () -> log.with("INFO io.llmchat.routes.chat - comes to the throttle").size() == 9);
             for (int i = 0; i < 8; i++) {
                 assertEquals(200, gateway.get("/health").statusCode());
             }

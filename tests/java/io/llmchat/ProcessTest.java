@@ -131,6 +131,21 @@ class ProcessTest {
     }
 
     @Test
+    void allThatItSaysIsJsonWhereThatIsWantedALibrarysComplaintsToo() throws Exception {
+        int port = freePort();
+        Map<String, String> settings = new HashMap<>(GatewayProcess.sharedStores());
+        settings.putAll(Map.of("PORT", Integer.toString(port), "AUTH_MODE", "keys", "LOG_FORMAT", "json", "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "http://127.0.0.1:" + freePort(), "OTEL_JAVA_EXPORTER_OTLP_RETRY_DISABLED", "true", "OTEL_BSP_SCHEDULE_DELAY", "50"));
+        Process gateway = start(settings);
+        List<String> lines = new ArrayList<>(readTo(gateway, "Its admin key, made for this run and not shown again: llmchat-admin-"));
+        assertEquals(401, ask(port).statusCode());
+        lines.addAll(readTo(gateway, "Failed to export 1 spans"));
+        lines.removeIf(l -> l.startsWith("WARNING"));
+        assertTrue(lines.stream().allMatch(l -> json(l).has("log.level")), lines::toString);
+        assertTrue(lines.stream().anyMatch(l -> l.contains("LLMChat gateway is ready at http://127.0.0.1:" + port)), lines::toString);
+    }
+
+    @Test
     void bodiesThatDoNotEndLeaveMemoryForOthers() throws Exception {
         int port = freePort();
         Process gateway = startOnSharedStores("PORT", Integer.toString(port));

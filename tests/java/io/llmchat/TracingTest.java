@@ -13,23 +13,31 @@ import io.llmchat.ops.Tracing;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Intake;
 import io.llmchat.support.RawHttp;
+import io.llmchat.support.RouteFolder;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import io.opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest;
 import io.opentelemetry.proto.trace.v1.Span;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What a collector of traces gets, over OTLP. */
 class TracingTest {
 
     private static final String TRACE = "0af7651916cd43dd8448eb211c80319c";
     private static final String PARENT = "b7ad6b7169203331";
+
+    @TempDir
+    Path temp;
 
     private final String model = "m-" + UUID.randomUUID();
 
@@ -94,20 +102,29 @@ class TracingTest {
         }
     }
 
-    @Test
-    void anotherProtocolInTheEnvironmentKeepsNothingFromStarting() {
-        System.setProperty("otel.exporter.otlp.protocol", "grpc");
-        System.setProperty("otel.exporter.otlp.traces.protocol", "grpc");
-        Tracing tracing = null;
-        try {
-            tracing = new Tracing("http://127.0.0.1:1", false);
+    @ParameterizedTest
+    @CsvSource({"otel.exporter.otlp.protocol, grpc", "otel.exporter.otlp.traces.protocol, grpc", "otel.metrics.exporter, prometheus", "otel.logs.exporter, console"})
+    void whatIsNotHereKeepsNothingFromStartingIfTheEnvironmentNamesIt(String name, String part) {
+        System.setProperty(name, part);
+        try (Tracing tracing = new Tracing("http://127.0.0.1:1", false)) {
             assertTrue(tracing.isOn());
         } finally {
-            System.clearProperty("otel.exporter.otlp.protocol");
-            System.clearProperty("otel.exporter.otlp.traces.protocol");
-            if (tracing != null) {
-                tracing.close();
+            System.clearProperty(name);
+        }
+    }
+
+    @Test
+    void aRequestThatFailsOutsideItsRouteIsAnErrorThereToo() throws Exception {
+        try (Intake collector = new Intake()) {
+            RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+            routes.edit("chat.camel.yaml", "        - to: direct:admit\n", """
+                    - setHeader: {name: CamelHttpResponseCode, constant: none}
+                    - stop: {}
+            """.indent(0));
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address(), "llmchat.routes.dir", routes.folder().toString())) {
+                assertEquals(500, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
             }
+            assertEquals("500", attribute(only(spans(collector), Span.SpanKind.SPAN_KIND_SERVER), "http.response.status_code"));
         }
     }
 

@@ -11,6 +11,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import org.slf4j.bridge.SLF4JBridgeHandler;
 import sun.misc.Signal;
 
 /**
@@ -26,6 +29,9 @@ public final class Main {
     public static void main(String[] args) {
         long started = System.nanoTime();
         LogOutput.install();
+        // what libraries say through java.util.logging is in the log too, not beside it
+        SLF4JBridgeHandler.removeHandlersForRootLogger();
+        SLF4JBridgeHandler.install();
         List<String> faults = Settings.faults(System.getenv());
         if (!faults.isEmpty()) {
             faults.forEach(System.err::println);
@@ -43,7 +49,7 @@ public final class Main {
         } catch (RoutesRefused e) {
             fail(e.getMessage());
         } catch (Throwable e) {
-            org.slf4j.LoggerFactory.getLogger(Main.class).debug("The start failed", e);
+            LoggerFactory.getLogger(Main.class).debug("The start failed", e);
             fail("The gateway does not start: " + Cause.of(e));
         }
         begun.countDown();
@@ -101,10 +107,21 @@ public final class Main {
         String url = "http://" + (host.contains(":") ? "[" + host + "]" : host) + ":" + gateway.port();
         Authenticate access = gateway.bean(Authenticate.class);
         String adminKey = access.generatedAdminKey();
+        String ready = "LLMChat gateway is ready at " + url + " (after " + millis + " ms).";
+        String key = "Its admin key, made for this run and not shown again: " + adminKey;
+        if (setting("LOG_FORMAT", "text").equals("json")) {
+            Logger log = LoggerFactory.getLogger(Main.class);
+            log.info(ready);
+            if (adminKey != null) {
+                // at no LOG_LEVEL it is missing
+                log.error(key);
+            }
+            return;
+        }
         System.out.println();
-        System.out.println("LLMChat gateway is ready at " + url + " (after " + millis + " ms). Ctrl-C stops it.");
+        System.out.println(ready + " Ctrl-C stops it.");
         if (adminKey != null) {
-            System.out.println("Its admin key, made for this run and not shown again: " + adminKey);
+            System.out.println(key);
         }
         System.out.println("Try it:");
         System.out.println("  curl -N " + url + "/v1/chat/completions -H 'Content-Type: application/json'"

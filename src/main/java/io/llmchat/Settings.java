@@ -33,6 +33,9 @@ public final class Settings {
     static {
         number("PORT", 0, 65_535);
         text("HOST", "(?!\\d+$)[A-Za-z0-9.:_-]+", "a host name or address");
+        // PostgreSQL's driver takes more than one
+        text("DB_HOST", "[A-Za-z0-9.:_,\\[\\]-]*", "a host name or address");
+        text("REDIS_HOST", "[A-Za-z0-9.:_\\[\\]-]*", "a host name or address");
         text("AUTH_MODE", "|open|keys", "open or keys");
         for (String provider : List.of("OPENAI", "ANTHROPIC", "DIFY", "FASTGPT")) {
             // files and secrets often end with a line end
@@ -142,7 +145,7 @@ public final class Settings {
 
     /**
      * A sentence for each variable whose value cannot be used; none if all can. An empty value is one too where the
-     * default is not empty: it would replace the default. Secrets are not repeated.
+     * default is not empty: it would replace the default. Secrets are not repeated, nor URLs that may have one.
      */
     public static List<String> faults(Map<String, String> environment) {
         List<String> faults = new ArrayList<>();
@@ -150,7 +153,8 @@ public final class Settings {
             String value = environment.get(name);
             String takes = value == null ? null : check.refuse(value);
             if (takes != null) {
-                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("DSN") || name.endsWith("SECRET");
+                boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("DSN") || name.endsWith("SECRET")
+                        || value.contains("@") || value.contains("?");
                 faults.add(name + " is " + (secret ? "set to something else" : "'" + value + "'") + "; it takes " + takes + ".");
             }
         });

@@ -123,17 +123,19 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
         }
 
         private void end(Exchange exchange, RoutingContext ctx, ClientStream client) {
+            boolean failed = false;
             try {
                 // a stream whose caller has left is not ended
                 if (!ctx.response().headWritten() && !ctx.response().ended()) {
                     reply(exchange, ctx.response());
                 }
             } catch (Exception e) {
+                failed = true;
                 LOG.error("A request for {} failed outside its route", getEndpoint().getPath(), e);
                 ctx.vertx().runOnContext(v -> ctx.fail(500));
             } finally {
                 if (client.span() != null) {
-                    tracing.responded(client.span(), client.hasLeft() ? RequestLog.CALLER_LEFT : client.status());
+                    tracing.responded(client.span(), client.hasLeft() ? RequestLog.CALLER_LEFT : failed ? 500 : client.status());
                 }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);

@@ -14,9 +14,12 @@ import io.sentry.SpanStatus;
 import io.sentry.TransactionContext;
 import io.sentry.TransactionOptions;
 import io.sentry.protocol.Message;
-import java.util.Collections;
-import java.util.List;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.LongSupplier;
 import org.apache.camel.CamelContext;
 import org.apache.camel.Exchange;
 import org.apache.camel.NamedNode;
@@ -29,16 +32,37 @@ import org.apache.camel.support.RoutePolicySupport;
 /**
  * Tells Sentry of failures that are nobody's input: which code, which kind of exception and where, which routes the
  * request went through, whom it asked. Neither what an exception says goes there, which may quote a text or a provider,
- * nor anything of the request but its id. Off, and free, unless enabled. One per process; safe for all threads.
+ * nor anything of the request but its id. What goes on failing is told once a minute. Off, and free, unless enabled. One
+ * per process; safe for all threads.
  */
 public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
 
     private static final String ROUTES = "routesSoFar";
+    /** Nanoseconds from one report to the next of the same kind. */
+    private static final long PAUSE = 60_000_000_000L;
+
+    private final LongSupplier clock;
+    /** When each kind was reported last. */
+    private final Map<List<String>, Long> reported = new LinkedHashMap<>(16, 0.75f, true) {
+        @Override
+        protected boolean removeEldestEntry(Map.Entry<List<String>, Long> eldest) {
+            return size() > 1_000;
+        }
+    };
 
     private boolean on;
     private String dsn;
     private double tracesRate;
     private double profilesRate;
+
+    public ErrorReports() {
+        this(System::nanoTime);
+    }
+
+    /** @param clock tells nanoseconds */
+    public ErrorReports(LongSupplier clock) {
+        this.clock = clock;
+    }
 
     /** Connects, if it is enabled. */
     public void start() {
@@ -99,6 +123,14 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
                 return;
             }
             String code = exchange.getProperty("toldCode", String.class);
+            Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
+            Throwable broken = code.equals("INTERNAL_ERROR") ? exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class) : null;
+            String provider = broken != null || chat == null || chat.target() == null ? null : chat.target().provider();
+            List<String> kind = broken == null ? List.of(code, String.valueOf(provider))
+                    : List.of(broken.getClass().getName(), String.valueOf(exchange.getProperty(Exchange.FAILURE_ROUTE_ID)));
+            if (!isDue(kind)) {
+                return;
+            }
             SentryEvent event = new SentryEvent();
             Message message = new Message();
             message.setMessage(code);
@@ -107,18 +139,27 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
             ClientStream client = ClientStream.of(exchange);
             event.setTag("request_id", client == null ? "none" : client.requestId());
             event.setTag("code", code);
-            Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
-            if (code.equals("INTERNAL_ERROR")) {
-                event.setThrowable(exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class));
-            } else if (chat != null && chat.target() != null) {
-                event.setTag("provider", chat.target().provider());
+            event.setThrowable(broken);
+            if (provider != null) {
+                event.setTag("provider", provider);
                 event.setTag("attempts", chat.attempts());
                 // one issue for each provider and code
-                event.setFingerprints(List.of(code, chat.target().provider()));
+                event.setFingerprints(kind);
             }
             List.copyOf(routes(exchange)).forEach(route -> event.addBreadcrumb(crumb(route)));
             Sentry.captureEvent(event);
         };
+    }
+
+    /** Whether nothing of this kind was reported within the last minute; then this is. */
+    private synchronized boolean isDue(List<String> kind) {
+        long now = clock.getAsLong();
+        Long last = reported.get(kind);
+        if (last != null && now - last < PAUSE) {
+            return false;
+        }
+        reported.put(kind, now);
+        return true;
     }
 
     private static Breadcrumb crumb(String route) {

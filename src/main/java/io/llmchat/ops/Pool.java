@@ -18,8 +18,8 @@ import org.apache.camel.Processor;
  */
 public final class Pool {
 
-    private static final List<String> COLUMNS =
-            List.of("db_server_connections_active", "db_server_backends", "db_server_commits", "db_server_rollbacks", "db_server_cache_hit_ratio");
+    private static final List<String> COLUMNS = List.of("db_server_connections_active", "db_server_backends", "db_server_commits", "db_server_rollbacks",
+            "db_server_blocks_hit", "db_server_blocks_read");
 
     private final Map<String, Supplier<Number>> connections = new LinkedHashMap<>();
     private volatile Map<String, Object> server = Map.of();

@@ -38,8 +38,6 @@ public final class Tracing implements AutoCloseable {
         }
     };
 
-    private static final String PROTOCOL = "otel.exporter.otlp.traces.protocol";
-
     private final OpenTelemetrySdk sdk;
     private final Tracer tracer;
     private final TextMapPropagator propagator;
@@ -56,11 +54,12 @@ public final class Tracing implements AutoCloseable {
             return;
         }
         sdk = AutoConfiguredOpenTelemetrySdk.builder().disableShutdownHook()
-                // what the environment does not say; metrics are for Prometheus, and logs for whoever collects the output
-                .addPropertiesSupplier(() -> Map.of("otel.exporter.otlp.endpoint", endpoint, "otel.exporter.otlp.protocol", "http/protobuf",
-                        "otel.metrics.exporter", "none", "otel.logs.exporter", "none", "otel.service.name", "llmchat"))
-                // the SDK would look for a part that is not here, and nothing start
-                .addPropertiesCustomizer(said -> Map.of(PROTOCOL, "http/protobuf"))
+                // what the environment does not say
+                .addPropertiesSupplier(() -> Map.of("otel.exporter.otlp.endpoint", endpoint, "otel.service.name", "llmchat"))
+                // whatever it says: the SDK would look for a part that is not here, and nothing start. Metrics are for Prometheus,
+                // and logs for whoever collects the output
+                .addPropertiesCustomizer(said -> Map.of("otel.exporter.otlp.traces.protocol", "http/protobuf",
+                        "otel.metrics.exporter", "none", "otel.logs.exporter", "none"))
                 .build().getOpenTelemetrySdk();
         tracer = sdk.getTracer("io.llmchat");
         propagator = sdk.getPropagators().getTextMapPropagator();
