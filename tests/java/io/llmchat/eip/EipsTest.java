@@ -12,9 +12,11 @@ import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
@@ -45,6 +47,7 @@ class EipsTest {
 
     private final DefaultCamelContext context = context();
     private final List<Long> times = Collections.synchronizedList(new ArrayList<>());
+    private final BlockingQueue<Exchange> batches = new LinkedBlockingQueue<>();
     private final AtomicReference<Exchange> seen = new AtomicReference<>();
 
     /** One whose EIPs are ours. */
@@ -74,6 +77,21 @@ class EipsTest {
             }
         });
         context.getRegistry().bind("note", (Processor) e -> times.add(System.nanoTime()));
+        context.getRegistry().bind("batches", (Processor) batches::add);
+        PluginHelper.getRoutesLoader(context).loadRoutes(ResourceHelper.fromString("rows.camel.yaml", """
+                - route:
+                    from:
+                      uri: direct:rows
+                      steps:
+                        - aggregate:
+                            aggregationStrategy: "#class:io.llmchat.step.Batch"
+                            completionSize: "2"
+                            forceCompletionOnStop: true
+                            correlationExpression:
+                              constant: {expression: all}
+                            steps:
+                              - process: {ref: batches}
+                """));
         load("rejecting", MAX);
         load("nobody", 0);
         context.start();
@@ -161,6 +179,33 @@ class EipsTest {
             assertNull(send("direct:waiting").getException());
         }
         assertEquals(MAX + 1, times.size());
+    }
+
+    @Test
+    void rowsAreGatheredAndWhatIsBesideThemStaysWithTheirExchanges() throws Exception {
+        Exchange first = context.createProducerTemplate().send("direct:rows", e -> {
+            e.setProperty("chat", "its own");
+            e.getMessage().setBody("{1}");
+        });
+        assertEquals("{1}", first.getMessage().getBody());
+        assertEquals("its own", first.getProperty("chat"));
+        context.createProducerTemplate().sendBody("direct:rows", "{2}");
+        Exchange batch = batches.take();
+        assertEquals("[{1},{2}]", batch.getMessage().getBody());
+        assertEquals(2, batch.getProperty(Exchange.AGGREGATED_SIZE));
+        Exchange unread = context.createProducerTemplate().send("direct:rows", e -> e.getMessage().setBody(4));
+        assertInstanceOf(ClassCastException.class, unread.getException().getCause(), "a failure is that of the exchange which was sent");
+        context.createProducerTemplate().sendBody("direct:rows", "{3}");
+        assertEquals(1, context.getRoutes().stream().flatMap(r -> r.filter("*").stream()).filter(BatchProcessor.class::isInstance).count());
+        context.stop();
+        assertEquals("[{3}]", batches.take().getMessage().getBody(), "the last one comes at the end");
+    }
+
+    @Test
+    void groupsThatAreToBeCompletedAreCamelsMatter() throws Exception {
+        context.createProducerTemplate().sendBody("direct:rows", "{1}");
+        context.createProducerTemplate().sendBodyAndHeader("direct:rows", "{2}", Exchange.AGGREGATION_COMPLETE_ALL_GROUPS, true);
+        assertEquals("[{1}]", batches.take().getMessage().getBody());
     }
 
     @Test

@@ -34,6 +34,7 @@ public final class Chat {
     private ChatRequest request;
     private AnswerWriter writer;
     private String name;
+    private Target named;
     private Agent agent;
     private final Deque<Candidate> candidates = new ArrayDeque<>();
     private Target target;
@@ -114,8 +115,14 @@ public final class Chat {
         return name;
     }
 
+    /** The model that is asked for; null: it is an agent. */
+    public Target named() {
+        return named;
+    }
+
     public void name(String name) {
         this.name = name;
+        this.named = Target.parse(name);
     }
 
     public Agent agent() {

@@ -8,6 +8,7 @@ import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.function.Function;
 
@@ -37,7 +38,8 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
 
     /** The same request in this session. */
     public ChatRequest in(String session) {
-        return new ChatRequest(operation, wire, body, model, stream, includeUsage, resumable, session, members, extras, headers, reader);
+        return Objects.equals(session, chatId) ? this
+                : new ChatRequest(operation, wire, body, model, stream, includeUsage, resumable, session, members, extras, headers, reader);
     }
 
     /**

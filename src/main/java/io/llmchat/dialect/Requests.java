@@ -10,7 +10,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import java.util.regex.Pattern;
 
 /**
  * What the dialects share when they read a request: one pass over the JSON that checks the members we know, passes
@@ -35,7 +34,6 @@ final class Requests {
         }
     }
 
-    private static final Pattern NAME = Pattern.compile("[^\\p{Cntrl}\\p{Cs}]*");
     private static final int MAX_SESSION = 128;
     private static final int MAX_MODEL = 512;
 
@@ -148,7 +146,17 @@ final class Requests {
     }
 
     private static boolean isName(String given, int max) {
-        return given.length() <= max && NAME.matcher(given).matches();
+        if (given.length() > max) {
+            return false;
+        }
+        for (int i = 0, c; i < given.length(); i += Character.charCount(c)) {
+            c = given.codePointAt(i);
+            // half of a character is no character
+            if (c < ' ' || c == 0x7f || Character.getType(c) == Character.SURROGATE) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /**
@@ -156,7 +164,11 @@ final class Requests {
      * where we find nothing something else than we took for granted.
      */
     private static void noLookalikes(Map<String, Slice> members) {
-        if (members.keySet().stream().allMatch(Requests::isLowerCase)) {
+        boolean lower = true;
+        for (String name : members.keySet()) {
+            lower &= isLowerCase(name);
+        }
+        if (lower) {
             return;
         }
         // an order, not a loop in a loop: a body may have names by the hundred thousand
@@ -177,7 +189,13 @@ final class Requests {
     }
 
     private static boolean isLowerCase(String name) {
-        return name.chars().allMatch(c -> c < 0x80 && !Character.isUpperCase(c));
+        for (int i = 0; i < name.length(); i++) {
+            char c = name.charAt(i);
+            if (c >= 0x80 || c >= 'A' && c <= 'Z') {
+                return false;
+            }
+        }
+        return true;
     }
 
     static boolean bool(String name, JsonParser p) {

@@ -8,6 +8,7 @@ import org.apache.camel.Processor;
 import org.apache.camel.Route;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.component.resilience4j.ResilienceProcessor;
+import org.apache.camel.model.AggregateDefinition;
 import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.ExpressionNode;
 import org.apache.camel.model.OnCompletionDefinition;
@@ -23,6 +24,7 @@ import org.apache.camel.processor.SendDynamicProcessor;
 import org.apache.camel.processor.SendProcessor;
 import org.apache.camel.processor.TotalRequestsThrottler;
 import org.apache.camel.processor.TryProcessor;
+import org.apache.camel.processor.aggregate.AggregateProcessor;
 import org.apache.camel.reifier.ProcessorReifier;
 import org.apache.camel.spi.InternalProcessorFactory;
 import org.apache.camel.spi.ProcessorFactory;
@@ -68,6 +70,10 @@ public final class Eips extends DefaultProcessorFactory {
             case CircuitBreakerDefinition guard -> {
                 Processor made = super.createProcessor(route, guard);
                 yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, guard, breakers) : made;
+            }
+            case AggregateDefinition gather -> {
+                Processor made = ProcessorReifier.reifier(route, gather).createProcessor();
+                yield made instanceof AggregateProcessor camels && BatchProcessor.does(camels, gather) ? new BatchProcessor(camels) : made;
             }
             default -> super.createProcessor(route, definition);
         };

@@ -69,6 +69,16 @@ public record Limit(Scope scope, String name, Kind kind, long max, long window, 
         }
     }
 
+    /** Whether all of them are limits of requests. */
+    public static boolean ofRequests(List<Limit> limits) {
+        for (Limit limit : limits) {
+            if (limit.kind != Kind.REQUESTS) {
+                return false;
+            }
+        }
+        return true;
+    }
+
     private static long millis(long seconds) {
         return Math.min(seconds, Quota.MOST_SECONDS) * 1_000;
     }

@@ -73,7 +73,7 @@ public final class Limiter {
      * @return never fails; what depends on it runs on an event loop or the calling thread, and must not wait
      */
     public CompletableFuture<Decision> take(List<Limit> limits, Need need) {
-        boolean requests = need.equals(Need.REQUEST) && limits.stream().allMatch(l -> l.kind() == Limit.Kind.REQUESTS);
+        boolean requests = need.equals(Need.REQUEST) && Limit.ofRequests(limits);
         return (requests ? ahead.take(limits) : shared.take(limits, need, 0, 0)).handle((decision, away) -> {
             if (away == null && !(requests && decision.allowed())) {
                 // should Redis be away next, a budget that is spent, or a block, must not be forgotten

@@ -3,10 +3,8 @@ package io.llmchat.limit;
 import io.llmchat.dialect.AnthropicDialect;
 import io.llmchat.http.ClientStream;
 import io.vertx.core.http.HttpHeaders;
-import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.Locale;
 
 /**
  * Tells the caller how near its limits are: {@code RateLimit} and {@code RateLimit-Policy} (the IETF draft
@@ -86,9 +84,22 @@ public final class RateLimitHeaders {
         if (millis < 1_000) {
             return millis + "ms";
         }
-        String iso = Duration.ofMillis(millis).toString().substring(2).toLowerCase(Locale.ROOT);
-        // Go has no part left out after the first
-        return iso.endsWith("m") ? iso + "0s" : iso.endsWith("h") ? iso + "0m0s" : iso.contains("h") && !iso.contains("m")
-                ? iso.replace("h", "h0m") : iso;
+        StringBuilder text = new StringBuilder(16);
+        if (millis >= 3_600_000) {
+            text.append(millis / 3_600_000).append('h');
+        }
+        if (millis >= 60_000) {
+            text.append(millis / 60_000 % 60).append('m');
+        }
+        text.append(millis / 1_000 % 60);
+        if (millis % 1_000 > 0) {
+            int point = text.length();
+            // the leading 1 keeps the zeros behind it
+            text.append(1_000 + millis % 1_000).setCharAt(point, '.');
+            while (text.charAt(text.length() - 1) == '0') {
+                text.setLength(text.length() - 1);
+            }
+        }
+        return text.append('s').toString();
     }
 }

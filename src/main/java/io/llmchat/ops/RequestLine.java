@@ -29,7 +29,7 @@ final class RequestLine extends MapMessage<RequestLine, Object> {
         private final String ecs;
 
         Field(String text, String ecs) {
-            this.text = text;
+            this.text = text + "=";
             this.ecs = ecs;
         }
     }
@@ -51,7 +51,7 @@ final class RequestLine extends MapMessage<RequestLine, Object> {
         for (Field field : FIELDS) {
             Object value = values[field.ordinal()];
             if (value != null) {
-                out.append(gap).append(field.text).append('=');
+                out.append(gap).append(field.text);
                 gap = " ";
                 if (value instanceof Long number) {
                     out.append(field == Field.DURATION ? number / 1_000_000 : number);

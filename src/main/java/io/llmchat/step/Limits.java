@@ -136,7 +136,7 @@ public final class Limits {
             return null;
         }
         boolean more = target != null && chat.request().operation() != Operation.COUNT_TOKENS
-                && limits.stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS);
+                && !Limit.ofRequests(limits);
         return limiter.take(limits, more ? estimate(exchange, chat, target).plus(Need.REQUEST) : Need.REQUEST);
     }
 
@@ -146,7 +146,7 @@ public final class Limits {
             if (!decision.allowed()) {
                 throw refusal(decision);
             }
-            if (quotas.ofModels() || decision.limits().stream().anyMatch(l -> l.kind() != Limit.Kind.REQUESTS)) {
+            if (quotas.ofModels() || !Limit.ofRequests(decision.limits())) {
                 exchange.setProperty(TAKEN, decision);
             }
         } catch (RuntimeException e) {

@@ -6,6 +6,7 @@ import io.llmchat.chat.ChatRequest;
 import io.llmchat.dialect.Dialect;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Ids;
+import io.llmchat.json.Bytes;
 import io.vertx.core.buffer.Buffer;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -42,7 +43,7 @@ public final class ReadChat implements Processor {
             throw ChatException.invalid("body", "The request body is missing: send a JSON object.");
         }
         Dialect dialect = client.dialect();
-        ChatRequest request = dialect.read(body.getBytes(), name -> header(client, name));
+        ChatRequest request = dialect.read(Bytes.of(body), name -> header(client, name));
         String named = request.chatId();
         String chatId = named == null && dialect.sessions() ? Ids.next() : named;
         chat.request(request.in(chatId), dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));

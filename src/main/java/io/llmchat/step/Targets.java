@@ -85,7 +85,7 @@ public final class Targets {
             Chat chat = Chat.of(exchange);
             Agent agent = chat.agent();
             Caller caller = exchange.getProperty(Caller.PROPERTY, Caller.ANONYMOUS, Caller.class);
-            if (!caller.mayAsk(agent == null ? null : agent.id(), agent == null ? Target.parse(chat.name()) : agent.target())) {
+            if (!caller.mayAsk(agent == null ? null : agent.id(), agent == null ? chat.named() : agent.target())) {
                 throw new ChatException("FORBIDDEN", "This key may not ask the " + (agent == null ? "model '" : "agent '") + chat.name() + "'.");
             }
         };
@@ -103,7 +103,7 @@ public final class Targets {
                 chat.agent().fallbacks().forEach(f -> candidates.add(new Candidate(Target.parse(f.path("model").asText()),
                         f.path("weight").asDouble(0), f.path("larger").asBoolean(false))));
             } else {
-                candidates.add(new Candidate(Target.parse(chat.name()), 0, false));
+                candidates.add(new Candidate(chat.named(), 0, false));
             }
             if (candidates.size() == 1) {
                 candidates.addAll(defaultFallbacks);

@@ -363,6 +363,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 }
             }
             textLength += length;
+            if (raw && whole) {
+                // it passes as it is, and whoever wants its text reads it there
+                return;
+            }
             String text = name.equals("content") || !raw ? p.getText() : null;
             if (name.equals("content")) {
                 contentFrom = (int) p.currentTokenLocation().getByteOffset();
@@ -473,14 +477,14 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     // a count may be larger than a long, or have a decimal point
                     long n = (long) p.getDoubleValue();
                     // the sums stand at the top, their parts one level below; Moonshot has one of them at the top
-                    switch (depth + " " + p.currentName()) {
-                        case "1 prompt_tokens" -> prompt = n;
-                        case "1 completion_tokens" -> completion = n;
-                        case "1 total_tokens" -> total = n;
-                        case "1 cached_tokens", "2 cached_tokens" -> cached = n;
-                        case "2 cache_write_tokens" -> written = n;
-                        case "2 reasoning_tokens" -> reasoning = n;
-                        default -> { }
+                    switch (p.currentName()) {
+                        case "prompt_tokens" -> prompt = depth == 1 ? n : prompt;
+                        case "completion_tokens" -> completion = depth == 1 ? n : completion;
+                        case "total_tokens" -> total = depth == 1 ? n : total;
+                        case "cached_tokens" -> cached = depth <= 2 ? n : cached;
+                        case "cache_write_tokens" -> written = depth == 2 ? n : written;
+                        case "reasoning_tokens" -> reasoning = depth == 2 ? n : reasoning;
+                        case null, default -> { }
                     }
                 } else if (token == null) {
                     throw new Wire.MalformedAnswer("an event that is cut");
