@@ -79,6 +79,7 @@ class LiveEditingTest {
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
             assertEquals(1, routes(gateway).path("generation").asInt());
             assertEquals("", new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, false))).header("x-edited"));
+            int connections = gateway.provider().connections();
 
             routes.edit("chat.camel.yaml", "        - to: direct:admit\n", """
                     - setProperty:
@@ -89,6 +90,7 @@ class LiveEditingTest {
             """.indent(0));
             untilLoaded(gateway, 2);
             assertEquals("yes", new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, false))).header("x-edited"));
+            assertEquals(connections, gateway.provider().connections(), "it has those of the version before");
 
             assertEquals(404, gateway.post("/v1/chat/completions", chat("extra/" + model, false)).statusCode());
             routes.save("providers/extra.camel.yaml", routes.read("providers/openai.camel.yaml")

@@ -29,7 +29,7 @@ class ChunkDecoderTest {
 
     /** A connection to a provider, whose client takes what it can. */
     private static final class Connection extends ChannelInboundHandlerAdapter {
-        private final ChunkDecoder decoder = new ChunkDecoder();
+        private final ChunkDecoder decoder = new ChunkDecoder(this::taken);
         private final EmbeddedChannel channel = new EmbeddedChannel(decoder, new HttpResponseDecoder(), this);
         /** All bytes of all bodies, in order; those that came by the codec, alone; what was decoded of heads and ends. */
         private final StringBuilder data = new StringBuilder();
@@ -46,7 +46,7 @@ class ChunkDecoderTest {
         public void channelRead(ChannelHandlerContext ctx, Object message) {
             if (message instanceof HttpResponse head) {
                 boolean chunks = "chunked".equals(head.headers().get("Transfer-Encoding"));
-                boolean taken = chunks && decoder.take(this::taken);
+                boolean taken = chunks && decoder.take();
                 if (!taken && head.status().code() >= 200) {
                     decoder.forget();
                 }
@@ -162,9 +162,17 @@ class ChunkDecoderTest {
     @Test
     void itIsTakenOnlyWhileItsHeadIsReceived() {
         Connection connection = receiving(HEAD + chunk("a"));
-        assertFalse(connection.decoder.take(bytes -> { }));
+        assertFalse(connection.decoder.take());
         connection.receive(chunk("b"));
         assertEquals("ab", connection.data.toString());
+    }
+
+    @Test
+    void whatNobodyHasAskedForIsAnError() {
+        Connection connection = new Connection();
+        connection.decoder.expectNothing();
+        assertThrows(DecoderException.class, () -> connection.receive(HEAD + chunk("a")));
+        assertEquals(List.of(), connection.told);
     }
 
     @Test

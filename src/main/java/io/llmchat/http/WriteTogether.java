@@ -4,7 +4,6 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelFuture;
-import io.netty.channel.ChannelHandler;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
 import io.netty.channel.ChannelPipeline;
@@ -64,18 +63,17 @@ public final class WriteTogether extends ChannelOutboundHandlerAdapter {
     }
 
     /** Of a connection that has just been made. */
-    public static void on(HttpConnection connection) {
-        nextToSocket(connection, "write-together", new WriteTogether());
+    static void on(HttpConnection connection) {
+        on(((ConnectionBase) connection).channel().pipeline());
     }
 
-    /** Puts a handler where the bytes of a connection pass: next to the socket, or to TLS. */
-    public static void nextToSocket(HttpConnection connection, String name, ChannelHandler handler) {
-        ChannelPipeline pipeline = ((ConnectionBase) connection).channel().pipeline();
+    /** Of a connection that has just been made. */
+    public static void on(ChannelPipeline pipeline) {
         ChannelHandlerContext tls = pipeline.context(SslHandler.class);
         if (tls == null) {
-            pipeline.addFirst(name, handler);
+            pipeline.addFirst("write-together", new WriteTogether());
         } else {
-            pipeline.addAfter(tls.name(), name, handler);
+            pipeline.addAfter(tls.name(), "write-together", new WriteTogether());
         }
     }
 

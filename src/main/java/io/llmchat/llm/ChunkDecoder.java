@@ -1,6 +1,5 @@
 package io.llmchat.llm;
 
-import io.llmchat.http.WriteTogether;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelHandlerContext;
@@ -8,8 +7,6 @@ import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.handler.codec.DecoderException;
 import io.netty.util.ByteProcessor;
 import io.netty.util.internal.StringUtil;
-import io.vertx.core.http.HttpConnection;
-import io.vertx.core.net.impl.ConnectionBase;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.function.Consumer;
@@ -26,13 +23,13 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     private static final int MAX_DIGITS = 7;
     private static final byte[] NOTHING = new byte[0];
 
-    private enum Expected { ANYTHING, HEAD, SIZE, END_OF_SIZE, DATA, CR, LF }
+    private enum Expected { NOTHING, ANYTHING, HEAD, SIZE, END_OF_SIZE, DATA, CR, LF }
 
-    private Expected expected = Expected.ANYTHING;
+    private Expected expected = Expected.NOTHING;
     /** Whether the line at hand has nothing in it so far; and whether the bytes being passed on end with a head. */
     private boolean blank;
     private boolean atEndOfHead;
-    private Consumer<byte[]> sink;
+    private final Consumer<byte[]> sink;
     /** Data of what is being read, and how much of it there is: all that is read at once is handed on at once. */
     private byte[] data = NOTHING;
     private int length;
@@ -41,17 +38,9 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     private int left;
     private ChannelHandlerContext context;
 
-    ChunkDecoder() {
-    }
-
-    /** Of a connection that has just been made. */
-    static void on(HttpConnection connection) {
-        WriteTogether.nextToSocket(connection, "chunk-decoder", new ChunkDecoder());
-    }
-
-    /** The one of this connection, or null. */
-    static ChunkDecoder of(HttpConnection connection) {
-        return ((ConnectionBase) connection).channel().pipeline().get(ChunkDecoder.class);
+    /** @param sink takes what is read of a chunk; it is the sink's from then on */
+    ChunkDecoder(Consumer<byte[]> sink) {
+        this.sink = sink;
     }
 
     /** The response that comes next may be a stream: it can be taken when its head is there. */
@@ -60,9 +49,14 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
         blank = false;
     }
 
-    /** The response at hand is not taken. */
+    /** The response at hand, or the next one, is not taken. */
     void forget() {
         expected = Expected.ANYTHING;
+    }
+
+    /** Nothing was asked: what comes is an error. It must not be taken for the answer to what is asked next. */
+    void expectNothing() {
+        expected = Expected.NOTHING;
     }
 
     /**
@@ -71,18 +65,12 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
      *
      * @return false if it cannot be taken, because something of it was passed on with the head
      */
-    boolean take(Consumer<byte[]> data) {
-        if (!isHere() || !atEndOfHead) {
+    boolean take() {
+        if (!atEndOfHead) {
             return false;
         }
-        sink = data;
         begin();
         return true;
-    }
-
-    /** Whether this is the event loop of the connection. */
-    boolean isHere() {
-        return context.executor().inEventLoop();
     }
 
     /** Reads no more from the connection until {@link #resume()}, or until the response ends. */
@@ -108,6 +96,10 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
         try {
             while (bytes.isReadable()) {
                 switch (expected) {
+                    case NOTHING -> {
+                        bytes.skipBytes(bytes.readableBytes());
+                        ctx.fireExceptionCaught(new DecoderException("an answer that nobody has asked for"));
+                    }
                     case ANYTHING -> pass(bytes, bytes.readableBytes());
                     case HEAD -> head(bytes);
                     case DATA -> data(bytes);
@@ -197,7 +189,6 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
         Expected at = expected;
         handOn();
         forget();
-        sink = null;
         resume();
         if (at == Expected.CR || at == Expected.LF) {
             context.fireExceptionCaught(new DecoderException("a chunk is longer than it says"));

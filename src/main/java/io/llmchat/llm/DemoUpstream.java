@@ -4,8 +4,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import io.netty.handler.codec.http.DefaultHttpHeaders;
+import io.netty.handler.codec.http.HttpHeaderNames;
 import io.vertx.core.Context;
-import io.vertx.core.MultiMap;
 import io.vertx.core.Vertx;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
@@ -31,10 +32,10 @@ final class DemoUpstream implements Upstream {
     private boolean paused;
     private boolean waiting;
 
-    DemoUpstream(Buffer body) {
+    DemoUpstream(byte[] body) {
         JsonNode request;
         try {
-            request = Json.read(body.getBytes());
+            request = Json.read(body);
         } catch (IOException e) {
             throw new IllegalStateException("a request of our own cannot be read", e);
         }
@@ -68,8 +69,8 @@ final class DemoUpstream implements Upstream {
     public void start(Receiver to) {
         receiver = to;
         context = Vertx.currentContext();
-        to.head(200, MultiMap.caseInsensitiveMultiMap()
-                .set("Content-Type", streams ? "text/event-stream" : "application/json"));
+        to.head(200, new DefaultHttpHeaders()
+                .set(HttpHeaderNames.CONTENT_TYPE, streams ? "text/event-stream" : "application/json"));
         if (streams) {
             chunk(delta("role", "assistant"), null);
             word();

@@ -1,49 +1,43 @@
 package io.llmchat.llm;
 
-import io.llmchat.json.Bytes;
-import io.vertx.core.MultiMap;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import io.netty.handler.codec.http.HttpHeaders;
+import io.netty.util.concurrent.Future;
+import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
-import io.vertx.core.buffer.Buffer;
-import io.vertx.core.http.HttpClient;
-import io.vertx.core.http.HttpClientRequest;
-import io.vertx.core.http.HttpClientResponse;
-import io.vertx.core.http.HttpHeaders;
-import io.vertx.core.http.HttpVersion;
-import io.vertx.core.http.RequestOptions;
 import io.vertx.core.impl.ContextInternal;
-import java.util.function.Function;
+import java.nio.charset.StandardCharsets;
+import java.util.concurrent.TimeUnit;
 
 /** A call over HTTP. Redirects are not followed: they could carry our key to somebody else. */
 final class HttpUpstream implements Upstream {
 
     /** How long a provider that has said all may take to end its response; then its connection is closed. */
     private static final long LINGER_MILLIS = 1_000;
-    private static final CharSequence KEEP_ALIVE = HttpHeaders.createOptimized("Keep-Alive");
 
-    private final Function<ContextInternal, HttpClient> clients;
-    private final RequestOptions options;
+    private final ProviderConnections connections;
+    private final ProviderAddress address;
+    private final byte[] head;
     /** Until it is sent. */
-    private Buffer body;
+    private byte[] body;
     private final boolean streamed;
-    private Receiver receiver;
-    private HttpClientRequest request;
-    private HttpClientResponse response;
-    /**
-     * Takes the data of a stream, if it comes in chunks, and pauses it. The response itself is not paused: it could end
-     * behind what is not taken yet, and its connection be another call's already. Null: this is no stream.
-     */
-    private ChunkDecoder chunks;
-    private boolean over;
-    private long closing = -1;
     private ContextInternal context;
+    /** Null: nothing is to be heard any more. */
+    private Receiver receiver;
+    /** From when it has sent the request to the end of the response. */
+    private ProviderConnection connection;
+    private boolean sent;
+    private Future<?> closing;
 
     /**
-     * @param clients of the context that asks
+     * @param head of the request, up to the length of the body
      * @param streamed whether a stream is asked for
      */
-    HttpUpstream(Function<ContextInternal, HttpClient> clients, RequestOptions options, Buffer body, boolean streamed) {
-        this.clients = clients;
-        this.options = options;
+    HttpUpstream(ProviderConnections connections, ProviderAddress address, byte[] head, byte[] body, boolean streamed) {
+        this.connections = connections;
+        this.address = address;
+        this.head = head;
         this.body = body;
         this.streamed = streamed;
     }
@@ -52,155 +46,95 @@ final class HttpUpstream implements Upstream {
     public void start(Receiver to) {
         receiver = to;
         context = (ContextInternal) Vertx.currentContext();
-        clients.apply(context).request(options).onComplete(opened -> {
-            if (opened.failed()) {
-                broken(opened.cause());
-                return;
-            }
-            request = opened.result();
-            request.exceptionHandler(this::fails);
-            if (receiver == null) {
-                request.reset();
-                return;
-            }
-            if (streamed) {
-                chunks = ChunkDecoder.of(request.connection());
-                chunks.expect();
-            }
-            request.response().onComplete(answered -> {
-                if (answered.failed()) {
-                    broken(answered.cause());
-                } else {
-                    receive(answered.result());
-                }
-            });
-            request.end(body);
-            body = null;
-        });
+        connections.connect(context.nettyEventLoop(), address, this);
     }
 
-    /** A connection that breaks says so on its own event loop, whatever the context is: here it is that of who asked, after what has come. */
-    private void fails(Throwable cause) {
-        context.emit(cause, this::broken);
-    }
+    // --- what its connection tells it, on the event loop of both
 
-    private void receive(HttpClientResponse answer) {
+    /** @return false if the request is not sent, because it was given up */
+    boolean sendTo(ProviderConnection opened) {
         if (receiver == null) {
-            return;
+            return false;
         }
-        response = answer;
-        answer.exceptionHandler(this::fails);
-        answer.handler(bytes -> data(Bytes.of(bytes)));
-        answer.endHandler(v -> {
-            over = true;
-            if (chunks != null) {
-                // the next call's
-                chunks.resume();
-            }
-            if (closing >= 0) {
-                context.owner().cancelTimer(closing);
-            }
-            Receiver to = receiver;
-            receiver = null;
-            if (to != null) {
-                to.end();
-            }
-        });
-        boolean stream = receiver.head(answer.statusCode(), answer.headers());
-        if (chunks != null && !(stream && inChunks(answer) && take())) {
-            chunks.forget();
-            chunks = stream && chunks.isHere() ? chunks : null;
-        }
-        if (stream) {
-            forget(request.headers());
-            forget(answer.headers());
-        }
+        sent = true;
+        connection = opened;
+        byte[] length = (body.length + "\r\n\r\n").getBytes(StandardCharsets.US_ASCII);
+        ByteBuf all = Unpooled.buffer(head.length + length.length).writeBytes(head).writeBytes(length);
+        opened.send(this, all, Unpooled.wrappedBuffer(body), streamed);
+        body = null;
+        return true;
     }
 
-    private static boolean inChunks(HttpClientResponse answer) {
-        return answer.version() == HttpVersion.HTTP_1_1
-                && HttpHeaders.CHUNKED.toString().equalsIgnoreCase(answer.getHeader(HttpHeaders.TRANSFER_ENCODING));
+    void head(int status, HttpHeaders headers) {
+        tell(to -> to.head(status, headers));
     }
 
-    private boolean take() {
-        return chunks.take(bytes -> context.emit(bytes, this::data));
+    void data(byte[] bytes) {
+        tell(to -> to.data(bytes));
     }
 
-    private void data(byte[] bytes) {
-        if (receiver != null) {
-            receiver.data(bytes);
+    void end() {
+        over(Receiver::end);
+    }
+
+    void broken(Throwable cause) {
+        over(to -> to.broken(cause));
+    }
+
+    private void over(Handler<Receiver> last) {
+        connection = null;
+        if (closing != null) {
+            closing.cancel(false);
         }
-    }
-
-    /** Of a head that was sent or read, only what says whether the connection stays is kept. */
-    private static void forget(MultiMap head) {
-        String connection = head.get(HttpHeaders.CONNECTION);
-        String keepAlive = head.get(KEEP_ALIVE);
-        head.clear();
-        if (connection != null) {
-            head.set(HttpHeaders.CONNECTION, connection);
-        }
-        if (keepAlive != null) {
-            head.set(KEEP_ALIVE, keepAlive);
-        }
-    }
-
-    private void broken(Throwable cause) {
-        over = true;
         Receiver to = receiver;
         receiver = null;
         if (to != null) {
-            to.broken(cause);
+            context.emit(to, last);
         }
     }
 
+    private void tell(Handler<Receiver> what) {
+        if (receiver != null) {
+            context.emit(receiver, what);
+        }
+    }
+
+    // --- what its receiver tells it
+
     @Override
     public boolean sent() {
-        return request != null;
+        return sent;
     }
 
     @Override
     public void pause() {
-        if (receiver == null) {
-            return;
-        }
-        if (chunks == null) {
-            response.pause();
-        } else {
-            chunks.pause();
+        if (connection != null) {
+            connection.pause();
         }
     }
 
     @Override
     public void resume() {
-        if (receiver != null) {
-            goOn();
-        }
-    }
-
-    private void goOn() {
-        if (chunks == null) {
-            response.resume();
-        } else {
-            chunks.resume();
+        if (connection != null) {
+            connection.resume();
         }
     }
 
     @Override
     public void release() {
         receiver = null;
-        if (!over) {
-            goOn();
-            closing = context.owner().setTimer(LINGER_MILLIS, t -> abort());
+        if (connection != null) {
+            connection.resume();
+            closing = context.nettyEventLoop().schedule(this::abort, LINGER_MILLIS, TimeUnit.MILLISECONDS);
         }
     }
 
     @Override
     public void abort() {
         receiver = null;
-        if (request != null && !over) {
-            over = true;
-            request.reset();
+        if (connection != null) {
+            connection.close();
+            connection = null;
         }
     }
 }

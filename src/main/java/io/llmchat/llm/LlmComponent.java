@@ -1,21 +1,13 @@
 package io.llmchat.llm;
 
 import io.llmchat.http.Drain;
-import io.llmchat.http.WriteTogether;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wires;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
-import io.netty.util.concurrent.EventExecutor;
 import io.vertx.core.Vertx;
-import io.vertx.core.buffer.Buffer;
-import io.vertx.core.http.HttpClient;
-import io.vertx.core.http.HttpClientOptions;
-import io.vertx.core.http.PoolOptions;
-import io.vertx.core.http.RequestOptions;
 import java.util.Collection;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.camel.CamelContext;
@@ -33,13 +25,9 @@ public final class LlmComponent extends DefaultComponent {
     /** The exchange property with the provider's own name for the conversation, before and after the call. */
     public static final String CONVERSATION = "conversation";
 
-    /** Of one event loop: more than it serves streams. The number of chats is limited by {@code admit}, not here. */
-    private static final int MAX_CONNECTIONS = 16_384;
-
     private final Map<String, LlmEndpoint> providers = new ConcurrentHashMap<>();
     private final Map<String, Counter> counters = new ConcurrentHashMap<>();
-    private Vertx vertx;
-    private final Map<EventExecutor, HttpClient> clients = new HashMap<>();
+    private ProviderConnections connections;
     private MeterRegistry meters;
     private ChatMeters chatMeters;
     private Tracing tracing;
@@ -69,42 +57,19 @@ public final class LlmComponent extends DefaultComponent {
     @Override
     protected void doStart() throws Exception {
         super.doStart();
-        vertx = CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class);
         meters = CamelContextHelper.findSingleByType(getCamelContext(), MeterRegistry.class);
         chatMeters = CamelContextHelper.findSingleByType(getCamelContext(), ChatMeters.class);
         tracing = CamelContextHelper.findSingleByType(getCamelContext(), Tracing.class);
         drain = CamelContextHelper.findSingleByType(getCamelContext(), Drain.class);
-        for (EventExecutor loop : vertx.nettyEventLoopGroup()) {
-            clients.put(loop, client(clients.size()));
-        }
-    }
-
-    /** One for an event loop: a pool for several would give it connections of the others, and each token would change threads. */
-    private HttpClient client(int loop) {
-        return vertx.httpClientBuilder()
-                // shared: a new version of the routes finds the connections of the one before
-                .with(new HttpClientOptions().setConnectTimeout(connectTimeout).setTcpNoDelay(true).setShared(true).setName("llm " + loop))
-                .with(new PoolOptions().setHttp1MaxSize(MAX_CONNECTIONS))
-                .withConnectHandler(connection -> {
-                    WriteTogether.on(connection);
-                    ChunkDecoder.on(connection);
-                })
-                .build();
-    }
-
-    @Override
-    protected void doStop() throws Exception {
-        clients.values().forEach(HttpClient::close);
-        clients.clear();
-        super.doStop();
+        connections = ProviderConnections.of(CamelContextHelper.findSingleByType(getCamelContext(), Vertx.class), connectTimeout);
     }
 
     boolean isEnding() {
         return drain.isEnding();
     }
 
-    Upstream call(RequestOptions options, Buffer body, boolean streamed) {
-        return new HttpUpstream(context -> clients.get(context.nettyEventLoop()), options, body, streamed);
+    ProviderConnections connections() {
+        return connections;
     }
 
     ChatMeters chatMeters() {

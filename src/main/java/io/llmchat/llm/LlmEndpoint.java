@@ -1,17 +1,15 @@
 package io.llmchat.llm;
 
 import io.llmchat.chat.ChatException;
-import io.llmchat.json.Bytes;
 import io.llmchat.ops.Cause;
 import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.Tracing;
 import io.llmchat.wire.Wire;
 import io.micrometer.core.instrument.Counter;
-import io.vertx.core.buffer.Buffer;
-import io.vertx.core.http.HttpMethod;
-import io.vertx.core.http.RequestOptions;
 import java.net.URI;
 import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -58,9 +56,11 @@ public final class LlmEndpoint extends DefaultEndpoint {
     @UriParam(description = "Whether a model goes on from an assistant's message at the end, so that it can continue an answer that broke off elsewhere")
     private boolean prefill;
 
-    private RequestOptions call;
-    /** By path: a wire has a few. */
-    private final Map<String, RequestOptions> calls = new ConcurrentHashMap<>();
+    private ProviderAddress address;
+    /** Of all calls. */
+    private final SortedMap<String, String> headers = new TreeMap<>(String.CASE_INSENSITIVE_ORDER);
+    /** Those of calls that have no headers of their own, by path: a wire has a few. */
+    private final Map<String, byte[]> heads = new ConcurrentHashMap<>();
     private String basePath;
     private String query;
     private volatile long toldUnreachable = System.nanoTime() - TimeUnit.HOURS.toNanos(1);
@@ -91,7 +91,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
         limits = new Limits(firstTokenTimeout, idleTimeout, streamTimeout, component.getHeartbeat(),
                 component.getMaxAnswer(), component.getMaxEvent());
         if (!isDemo()) {
-            call = call();
+            locate();
         }
         malformed = component.malformed(provider);
         component.started(this);
@@ -109,7 +109,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
         }
     }
 
-    private RequestOptions call() {
+    private void locate() {
         URI url = URI.create(baseUrl);
         boolean ssl = "https".equalsIgnoreCase(url.getScheme());
         // not URI's own: it knows no host with an underscore, which names of containers have
@@ -119,11 +119,15 @@ public final class LlmEndpoint extends DefaultEndpoint {
         }
         basePath = url.getRawPath().replaceFirst("/+$", "");
         query = url.getRawQuery() == null ? "" : "?" + url.getRawQuery();
-        RequestOptions options = new RequestOptions().setMethod(HttpMethod.POST).setHost(authority.group(1)).setSsl(ssl)
-                .setPort(authority.group(2) != null ? Integer.parseInt(authority.group(2)) : ssl ? 443 : 80)
-                .addHeader("Content-Type", "application/json").addHeader("User-Agent", "llmchat");
-        wire.headers(apiKey).forEach(options::addHeader);
-        return options;
+        address = new ProviderAddress(ssl, authority.group(1), authority.group(2) != null ? Integer.parseInt(authority.group(2)) : ssl ? 443 : 80);
+        headers.putAll(Map.of("Content-Type", "application/json", "User-Agent", "llmchat"));
+        headers.putAll(wire.headers(apiKey));
+        // it says at the start what cannot be sent
+        head("", headers);
+    }
+
+    private byte[] head(String path, Map<String, String> all) {
+        return address.post(basePath + path + query, all);
     }
 
     private boolean isDemo() {
@@ -147,17 +151,18 @@ public final class LlmEndpoint extends DefaultEndpoint {
     }
 
     Upstream upstream(Wire.Call asked) {
-        Buffer body = Bytes.buffer(asked.body());
         if (isDemo()) {
-            return new DemoUpstream(body);
+            return new DemoUpstream(asked.body());
         }
-        RequestOptions options = calls.computeIfAbsent(asked.path(), path -> new RequestOptions(call).setURI(basePath + path + query));
-        if (!asked.headers().isEmpty()) {
-            RequestOptions more = new RequestOptions(options);
-            asked.headers().forEach(more::putHeader);
-            options = more;
+        byte[] head;
+        if (asked.headers().isEmpty()) {
+            head = heads.computeIfAbsent(asked.path(), path -> head(path, headers));
+        } else {
+            SortedMap<String, String> all = new TreeMap<>(headers);
+            all.putAll(asked.headers());
+            head = head(asked.path(), all);
         }
-        return component.call(options, body, asked.streamed());
+        return new HttpUpstream(component.connections(), address, head, asked.body(), asked.streamed());
     }
 
     /** It cannot be reached: why is in the log, once a minute, because callers are not told. */

@@ -19,7 +19,8 @@ import io.llmchat.json.Bytes;
 import io.llmchat.wire.Framing;
 import io.llmchat.wire.Wire;
 import io.netty.channel.ConnectTimeoutException;
-import io.vertx.core.MultiMap;
+import io.netty.handler.codec.http.HttpHeaderNames;
+import io.netty.handler.codec.http.HttpHeaders;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.impl.ContextInternal;
 import java.util.ArrayList;
@@ -162,14 +163,13 @@ final class Relay implements Upstream.Receiver {
     }
 
     @Override
-    public boolean head(int code, MultiMap headers) {
+    public void head(int code, HttpHeaders headers) {
         status = code;
-        retryAfter = headers.get("Retry-After");
-        if (code != 200 || !streamed || !wire.streamType(headers.get("Content-Type"))) {
+        retryAfter = headers.get(HttpHeaderNames.RETRY_AFTER);
+        if (code != 200 || !streamed || !wire.streamType(headers.get(HttpHeaderNames.CONTENT_TYPE))) {
             whole = Buffer.buffer();
         }
         pieces = !streams || whole != null;
-        return whole == null;
     }
 
     @Override

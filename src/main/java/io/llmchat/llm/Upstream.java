@@ -1,14 +1,14 @@
 package io.llmchat.llm;
 
-import io.vertx.core.MultiMap;
+import io.netty.handler.codec.http.HttpHeaders;
 
 /** One call of a provider, seen from the relay. All calls, in both directions, are made on the client's context. */
 public interface Upstream {
 
     /** Takes what comes of the call, in this order, until its end or failure. */
     interface Receiver {
-        /** @return whether a stream follows, which may be a long one: until its end its heads need not be kept */
-        boolean head(int status, MultiMap headers);
+        /** The headers are gone after this call. */
+        void head(int status, HttpHeaders headers);
 
         /** The next bytes of the body, which are the receiver's from now on. */
         void data(byte[] bytes);
