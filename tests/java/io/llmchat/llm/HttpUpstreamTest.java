@@ -243,10 +243,15 @@ class HttpUpstreamTest {
         assertEquals("200 ok", ask(to));
         assertEquals("200 ok", ask(to));
         assertEquals(1, sockets.size());
-        Answer one = start(to, false);
-        Answer two = start(to, false);
-        one.get(10, TimeUnit.SECONDS);
-        two.get(10, TimeUnit.SECONDS);
+        List<Answer> both = List.of(new Answer(), new Answer());
+        // in one turn: neither has ended when the other one begins
+        inTurn(() -> both.forEach(answer -> {
+            answer.call = new HttpUpstream(connections, to, to.post("/v1/chat", Map.of()), Json.utf8("{}"), false);
+            answer.call.start(answer);
+        }));
+        for (Answer answer : both) {
+            answer.get(10, TimeUnit.SECONDS);
+        }
         assertEquals(2, sockets.size());
         assertEquals("200 ok", ask(to));
         assertEquals(2, sockets.size());
