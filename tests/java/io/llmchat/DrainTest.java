@@ -119,6 +119,9 @@ class DrainTest {
             stores.killPostgres().again();
             start(settings);
             until("it is written", () -> other.count("SELECT count(*) FROM usage_records") == 2);
+            // with its Redis
+            signal("TERM");
+            itEndsWell();
         } finally {
             stores.stop();
         }
