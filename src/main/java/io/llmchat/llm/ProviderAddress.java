@@ -30,7 +30,7 @@ record ProviderAddress(boolean ssl, String host, int port) {
         head.append("\r\n");
         headers.forEach((name, value) -> {
             if (name.isEmpty() || HttpHeaderValidationUtil.validateToken(name) >= 0
-                    || value.chars().anyMatch(c -> c < ' ' && c != '\t' || c == 127)) {
+                    || value.chars().anyMatch(c -> c < ' ' && c != '\t' || c == 127 || c > 255)) {
                 // the value may be a key
                 throw new IllegalArgumentException("a header cannot be named '" + name + "', or cannot have that value");
             }

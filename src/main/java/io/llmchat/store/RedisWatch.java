@@ -52,6 +52,8 @@ public final class RedisWatch {
     private static final int BUSY = 3;
     private static final long SLICE_MILLIS = 10;
     private static final long MAX_MILLIS = 1_000;
+    /** For so long it may be away and be believed when it is back. */
+    private static final long BRIEF_NANOS = TimeUnit.SECONDS.toNanos(5);
     /** Nobody waits for a look at the changes. */
     private static final int LOOK_SLICES = 50;
 
@@ -314,8 +316,10 @@ public final class RedisWatch {
                     }
                     LOG.info(full ? "Redis is back, and takes nothing new" : "Redis is back");
                     // one that was only slow has forgotten nothing, and all that others told it was read just now: dropping
-                    // what is kept would have PostgreSQL asked for all of it at once, by a machine that has no time as it is
-                    if (!isTheSame() || !took) {
+                    // what is kept would have PostgreSQL asked for all of it at once, by a machine that has no time as it is.
+                    // In a longer absence who could not tell it a change may have ended
+                    boolean brief = asked - toldAt < BRIEF_NANOS;
+                    if (!isTheSame() || !took || !brief) {
                         gaps.forEach(Runnable::run);
                     }
                     available = true;
