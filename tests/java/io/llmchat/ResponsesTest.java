@@ -398,13 +398,7 @@ class ResponsesTest {
 
     @Test
     void aRefusalIsStreamedInItsOwnEvents() throws Exception {
-        provider.on(model, call -> {
-            call.sse();
-            call.event(Call.chunk("{\"refusal\":\"No\"}", "null"));
-            call.event(Call.chunk("{\"refusal\":\".\"}", "null"));
-            call.finish("stop");
-            call.done();
-        });
+        provider.on(model, FakeProvider.refuses("No", "."));
         List<JsonNode> events = events("\"input\":\"Hi\"");
         assertEquals(List.of("created", "in_progress", "output_item.added", "content_part.added", "refusal.delta",
                 "refusal.delta", "refusal.done", "content_part.done", "output_item.done", "completed"), types(events));

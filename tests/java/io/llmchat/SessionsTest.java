@@ -536,14 +536,7 @@ class SessionsTest {
 
     /** A stream whose caller leaves after its first words, which are kept; it says the rest when it may. */
     private void stopped(String path, String body, CountDownLatch rest, String chatId, List<String> kept) throws Exception {
-        provider.on(model, call -> {
-            call.sse();
-            call.text("Half");
-            rest.await(20, TimeUnit.SECONDS);
-            call.text(" and half");
-            call.finish("stop");
-            call.done();
-        });
+        provider.on(model, FakeProvider.waits("Half", rest, " and half"));
         try (Sse stream = new Sse(gateway.port(), path, body)) {
             until("its part is kept", () -> told(chatId).equals(kept));
         }
@@ -628,13 +621,7 @@ class SessionsTest {
 
     @Test
     void theWordsOfARefusalAreKept() throws Exception {
-        provider.on(model, call -> {
-            call.sse();
-            call.event(Call.chunk("{\"refusal\":\"I can\"}", "null"));
-            call.event(Call.chunk("{\"refusal\":\"not.\"}", "null"));
-            call.finish("stop");
-            call.done();
-        });
+        provider.on(model, FakeProvider.refuses("I can", "not."));
         String session = UUID.randomUUID().toString();
         gateway.post("/v1/chat/completions", openAi(session, "One?").replaceFirst("\\{", "{\"stream\":true,"));
         assertEquals(List.of("user: One?", "assistant: I cannot."), told(session), "as the provider sends it");

@@ -194,6 +194,18 @@ public final class FakeProvider implements AutoCloseable {
         };
     }
 
+    /** A stream that refuses in these words. */
+    public static Script refuses(String... words) {
+        return call -> {
+            call.sse();
+            for (String word : words) {
+                call.event(Call.chunk("{\"refusal\":\"" + word + "\"}", "null"));
+            }
+            call.finish("stop");
+            call.done();
+        };
+    }
+
     /** A stream of two texts, the second of which comes when it is told to. */
     public static Script waits(String first, CountDownLatch go, String then) {
         return call -> {

@@ -157,10 +157,8 @@ final class ProviderConnection extends ChannelInboundHandlerAdapter {
         int status = response.status().code();
         if (!response.protocolVersion().equals(HttpVersion.HTTP_1_1) && !response.protocolVersion().equals(HttpVersion.HTTP_1_0)) {
             fail(new DecoderException("not HTTP/1.1 but " + response.protocolVersion()));
-        } else if (HttpStatusClass.INFORMATIONAL.contains(status) && status != SWITCHING) {
-            // the response is still to come
-            return;
-        } else {
+        } else if (status == SWITCHING || !HttpStatusClass.INFORMATIONAL.contains(status)) {
+            // behind an informational one the response is still to come
             begun = true;
             stays = HttpUtil.isKeepAlive(response) && status != SWITCHING;
             String keepAlive = response.headers().get(KEEP_ALIVE);

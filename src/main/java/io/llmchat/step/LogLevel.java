@@ -1,6 +1,5 @@
 package io.llmchat.step;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.json.Json;
@@ -37,8 +36,7 @@ public final class LogLevel implements Processor {
         if (!LEVELS.contains(level)) {
             throw ChatException.invalid("level", "level takes trace, debug, info, warn, error or off.");
         }
-        JsonNode named = body.path("logger");
-        String logger = named.isMissingNode() || named.isNull() ? OURS : named.asText();
+        String logger = body.hasNonNull("logger") ? body.path("logger").asText() : OURS;
         if (!logger.matches(LOGGER)) {
             throw ChatException.invalid("logger", "logger takes the name of a logger, such as io.llmchat.requests.");
         }
