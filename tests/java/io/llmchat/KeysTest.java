@@ -269,6 +269,8 @@ class KeysTest {
         "limits.duration  | {'name':'n','userId':'u','limits':{'points':1,'duration':9223372036854775807}}",
         "limits.blockDuration | {'name':'n','userId':'u','limits':{'points':1,'duration':1,'blockDuration':31536001}}",
         "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':1e-10}}",
+        "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':0e-999999}}",
+        "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':0e2147483648}}",
         "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':1e200}}",
         "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':9000000.01}}",
         "limits.rpm       | {'name':'n','userId':'u','limits':{'rpm':1}}",
