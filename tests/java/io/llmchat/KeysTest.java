@@ -319,6 +319,7 @@ class KeysTest {
         for (String key : List.of(cut, mistyped, gone.path("key").asText(), expired.path("key").asText(), never, "anything", "")) {
             HttpResponse<String> response = gateway.post("/v1/chat/completions", chat("demo", false), bearer(key));
             assertEquals(401, response.statusCode(), key);
+            assertEquals("Bearer", response.headers().firstValue("WWW-Authenticate").orElse(null));
             bodies.add(response.body());
         }
         bodies.add(gateway.post("/v1/chat/completions", chat("demo", false)).body());
