@@ -112,6 +112,14 @@ class EntryTest {
     }
 
     @Test
+    void aNumberOfAModelThatNobodyCanReadIsShownAsItIs() throws Exception {
+        provider.on(model, c -> c.json(200, "{\"choices\":[{\"index\":0,\"finish_reason\":\"tool_calls\",\"message\":{\"role\":\"assistant\",\"tool_calls\":["
+                + "{\"id\":\"t\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"n\\\":1e99999999999}\"}}]}}]}"));
+        HttpResponse<String> answer = gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":9," + HI + "}");
+        assertEquals("{\"n\":1e99999999999}", json(answer.body()).at("/content/0/input/_arguments").asText(), answer.body());
+    }
+
+    @Test
     void sixtyFourLevelsAreReadAndNoMore() throws Exception {
         // the object itself is the first
         String fits = "[".repeat(63) + "]".repeat(63);
