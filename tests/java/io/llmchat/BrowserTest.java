@@ -135,7 +135,8 @@ class BrowserTest {
             assertEquals(OURS, response.header("Access-Control-Allow-Origin"), response.head());
             assertEquals("Origin", response.header("Vary"));
             assertTrue(list(response, "Access-Control-Expose-Headers").containsAll(List.of("x-request-id", "retry-after", "ratelimit",
-                    "ratelimit-policy", "x-ratelimit-remaining-requests", "x-llmchat-attempts", "idempotent-replayed")));
+                    "ratelimit-policy", "x-ratelimit-remaining-requests", "x-llmchat-attempts", "idempotent-replayed",
+                    "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-tokens-reset")));
         }
     }
 

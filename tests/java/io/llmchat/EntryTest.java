@@ -93,6 +93,32 @@ class EntryTest {
         assertEquals(200, gateway.post(OPENAI, chat("demo", false).replace("Hi", "x".repeat(1_000_000))).statusCode());
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '~', value = {
+        "/v1/chat/completions | \"model\":\"demo\",MESSAGES",
+        "/v1/responses        | \"model\":\"demo\",\"input\":\"Hi\"",
+        "/v1/messages         | \"model\":\"demo\",\"max_tokens\":9,MESSAGES",
+        "/api/chat/completions| \"agentId\":\"demo\",MESSAGES",
+        "/api/agents          | \"name\":\"a\",\"provider\":\"demo\",\"model\":\"demo\"",
+        "/api/chat/feedback   | \"chatId\":\"a\",\"messageId\":\"b\",\"rating\":\"up\""})
+    void aNumberThatNobodyCanReadIsTheCallersFault(String path, String members) throws Exception {
+        // more of them than open a breaker
+        for (int i = 0; i < 6; i++) {
+            HttpResponse<String> response = gateway.post(path, "{" + members.replace("MESSAGES", HI) + ",\"temperature\":1e99999999999}");
+            assertEquals(400, response.statusCode(), response.body());
+            assertTrue(response.body().contains("a number whose exponent is too large"), response.body());
+        }
+        assertEquals(200, gateway.post(OPENAI, chat("demo", false)).statusCode());
+    }
+
+    @Test
+    void aNumberOfAModelThatNobodyCanReadIsShownAsItIs() throws Exception {
+        provider.on(model, c -> c.json(200, "{\"choices\":[{\"index\":0,\"finish_reason\":\"tool_calls\",\"message\":{\"role\":\"assistant\",\"tool_calls\":["
+                + "{\"id\":\"t\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"n\\\":1e99999999999}\"}}]}}]}"));
+        HttpResponse<String> answer = gateway.post("/v1/messages", "{\"model\":\"openai/" + model + "\",\"max_tokens\":9," + HI + "}");
+        assertEquals("{\"n\":1e99999999999}", json(answer.body()).at("/content/0/input/_arguments").asText(), answer.body());
+    }
+
     @Test
     void sixtyFourLevelsAreReadAndNoMore() throws Exception {
         // the object itself is the first

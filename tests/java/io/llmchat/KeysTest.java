@@ -269,6 +269,8 @@ class KeysTest {
         "limits.duration  | {'name':'n','userId':'u','limits':{'points':1,'duration':9223372036854775807}}",
         "limits.blockDuration | {'name':'n','userId':'u','limits':{'points':1,'duration':1,'blockDuration':31536001}}",
         "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':1e-10}}",
+        "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':0e-999999}}",
+        "limits.budgetPerDay  | {'name':'n','userId':'u','limits':{'budgetPerDay':0e2147483648}}",
         "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':1e200}}",
         "limits.budgetPerMonth | {'name':'n','userId':'u','limits':{'budgetPerMonth':9000000.01}}",
         "limits.rpm       | {'name':'n','userId':'u','limits':{'rpm':1}}",
@@ -317,6 +319,7 @@ class KeysTest {
         for (String key : List.of(cut, mistyped, gone.path("key").asText(), expired.path("key").asText(), never, "anything", "")) {
             HttpResponse<String> response = gateway.post("/v1/chat/completions", chat("demo", false), bearer(key));
             assertEquals(401, response.statusCode(), key);
+            assertEquals("Bearer", response.headers().firstValue("WWW-Authenticate").orElse(null));
             bodies.add(response.body());
         }
         bodies.add(gateway.post("/v1/chat/completions", chat("demo", false)).body());

@@ -182,6 +182,7 @@ class OperationsTest {
         "fallbacks[0].weight | 'fallbacks':[{'model':'demo','weight':1e400}]",
         "fallbacks[0].weight | 'fallbacks':[{'model':'demo','weight':-1}]",
         "fallbacks[0].weight | 'fallbacks':[{'model':'demo','weight':'much'}]",
+        "fallbacks[0].larger | 'fallbacks':[{'model':'demo','larger':'yes'}]",
         "fallbacks    | 'fallbacks':[{'model':'demo','order':1e1001}]",
         "metadata     | 'metadata':{'a':[{'b':1e1001}]}",
         "metadata     | 'metadata':{'a':1e-1001}",

@@ -71,6 +71,7 @@ class SmugglingTest {
                 Arguments.of("identity and a length", "Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n{}"),
                 Arguments.of("two codings", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n" + chunks),
                 Arguments.of("a coding twice", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks),
+                Arguments.of("a body that somebody could unpack", "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
                 Arguments.of("a space before the colon of a coding", "Transfer-Encoding : chunked\r\n\r\n" + chunks),
                 Arguments.of("a vertical tab before a coding", "Transfer-Encoding: \u000bchunked\r\n\r\n" + chunks),
                 Arguments.of("a coding on the next line", "Transfer-Encoding:\r\n chunked\r\n\r\n" + chunks),

@@ -35,7 +35,7 @@ class RequestsTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"MODEL, model", "Stream, stream", "MAX_TOKENS, max_tokens", "\u017ftream, stream", "Input, input"})
+    @CsvSource({"MODEL, model", "Stream, stream", "MAX_TOKENS, max_tokens", "\u017ftream, stream", "Input, input", "ChatID, chatId"})
     void aNameThatIsKnownInAnotherCaseIsNotPassedOver(String given, String known) {
         ChatException e = assertThrows(ChatException.class, () -> members("{\"" + given + "\":1,\"between\":2}"));
         assertEquals(given + " is not known; it is called " + known + ".", e.getMessage());

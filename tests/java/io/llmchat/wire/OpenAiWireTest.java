@@ -348,7 +348,8 @@ class OpenAiWireTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"", " ", "{", "{\"choices\":[{]}", "Hello", "[]", "\"x\"", "null", "{} {}", "{}x", "{\"choices\":[null]}", "[DONE]x"})
+    @ValueSource(strings = {"", " ", "{", "{\"choices\":[{]}", "Hello", "[]", "\"x\"", "null", "{} {}", "{}x", "{\"choices\":[null]}", "[DONE]x",
+        "{\"error\":{\"n\":1e99999999999}}"})
     void whatIsNotAJsonObjectIsMalformed(String data) {
         assertThrows(Wire.MalformedAnswer.class, () -> event(data));
         assertThrows(Wire.MalformedAnswer.class, () -> wire.reader(true).answer(utf8(data)));

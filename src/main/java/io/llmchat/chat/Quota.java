@@ -25,6 +25,8 @@ public record Quota(long points, long duration, long blockDuration, long tokensP
     private static final BigDecimal LEAST_DOLLARS = BigDecimal.valueOf(1, 9);
     /** As many as are counted exactly, about. */
     private static final BigDecimal MOST_DOLLARS = BigDecimal.valueOf(9_000_000);
+    /** Before the decimal point, or behind it. */
+    private static final int MOST_DIGITS = 300;
     private static final Set<String> SECONDS = Set.of("duration", "blockDuration");
     private static final Set<String> WHOLE = Set.of("points", "duration", "blockDuration", "tokensPerMinute", "tokensPerDay");
     private static final Set<String> MONEY = Set.of("budgetPerDay", "budgetPerMonth");
@@ -41,7 +43,8 @@ public record Quota(long points, long duration, long blockDuration, long tokensP
         for (Map.Entry<String, JsonNode> member : json.properties()) {
             BigDecimal value = member.getValue().decimalValue();
             boolean money = MONEY.contains(member.getKey());
-            if (money ? value.signum() > 0 && (value.compareTo(LEAST_DOLLARS) < 0 || value.compareTo(MOST_DOLLARS) > 0)
+            // the database has no room for an exponent beyond reason, of 0 either
+            if (money ? Math.abs((long) value.scale()) > MOST_DIGITS || value.signum() > 0 && (value.compareTo(LEAST_DOLLARS) < 0 || value.compareTo(MOST_DOLLARS) > 0)
                     : SECONDS.contains(member.getKey()) && value.longValue() > MOST_SECONDS) {
                 throw ChatException.invalid(where + "." + member.getKey(), where + "." + member.getKey() + " must be "
                         + (money ? "0, or from 0.000000001 to 9000000 US dollars." : "at most " + MOST_SECONDS + " seconds, which are a year."));

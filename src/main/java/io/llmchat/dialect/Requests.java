@@ -29,7 +29,7 @@ final class Requests {
                 "max_tokens", "max_completion_tokens", "max_output_tokens", "temperature", "top_p", "top_k", "stop", "stop_sequences",
                 "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format", "reasoning",
                 "reasoning_effort", "thinking", "user", "logprobs", "top_logprobs", "seed", "presence_penalty", "frequency_penalty",
-                "logit_bias", "service_tier")) {
+                "logit_bias", "service_tier", "agentId", "chatId", "maxTokens", "variables")) {
             KNOWN.put(name, name);
         }
     }

@@ -362,6 +362,10 @@ public final class ClientStream {
             if (error.retryAfterSeconds() >= 0) {
                 header("Retry-After", Integer.toString(error.retryAfterSeconds()));
             }
+            if (entry.status() == 401) {
+                // RFC 9110, section 15.5.2
+                header("WWW-Authenticate", "Bearer");
+            }
             json(error.status() != 0 ? error.status() : entry.status(), dialect.error(error, entry, requestId()));
         } else if (!response.ended()) {
             Buffer last = lastEvent(error, entry, writer);

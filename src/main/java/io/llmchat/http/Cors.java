@@ -22,6 +22,8 @@ public final class Cors {
     private static final CharSequence EXPOSED = HttpHeaders.createOptimized("X-Request-Id, Request-Id, Retry-After, RateLimit, "
             + "RateLimit-Policy, X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests, "
             + "X-RateLimit-Limit-Tokens, X-RateLimit-Remaining-Tokens, X-RateLimit-Reset-Tokens, X-LLMChat-Attempts, "
+            + "Anthropic-RateLimit-Requests-Limit, Anthropic-RateLimit-Requests-Remaining, Anthropic-RateLimit-Requests-Reset, "
+            + "Anthropic-RateLimit-Tokens-Limit, Anthropic-RateLimit-Tokens-Remaining, Anthropic-RateLimit-Tokens-Reset, "
             + "Idempotent-Replayed, Warning");
     /** Seconds for which a browser may remember the answer to its question. */
     private static final CharSequence MAX_AGE = HttpHeaders.createOptimized("600");

@@ -5,15 +5,18 @@ import io.netty.handler.codec.http.HttpHeaders;
 import io.netty.util.AsciiString;
 import io.vertx.core.http.HttpServerRequest;
 import io.vertx.core.http.HttpVersion;
+import java.util.regex.Pattern;
 
 /**
  * What is refused in a request head though the parser lets it pass, because somebody before us could read it in
  * another way: paths that say the same as another path (RFC 3986 section 6.2.2), a body in any coding but
- * {@code chunked} (RFC 9112 section 6.1), a second {@code Host}, or none (section 3.2), a header without a name.
+ * {@code chunked} (RFC 9112 section 6.1), one that is compressed, a second {@code Host}, or none (section 3.2), a header without a name.
  */
 final class RequestHead {
 
     static final int MAX_BYTES = 16_384;
+    /** What somebody before us could unpack; who says {@code utf-8} there means something else. */
+    private static final Pattern COMPRESSED = Pattern.compile("gzip|deflate|compress|zstd|\\bbr\\b", Pattern.CASE_INSENSITIVE);
 
     private RequestHead() {
     }
@@ -27,6 +30,10 @@ final class RequestHead {
         String coding = request.headers().get(io.vertx.core.http.HttpHeaders.TRANSFER_ENCODING);
         if (coding != null && !coding.equalsIgnoreCase("chunked")) {
             return new ChatException("VALIDATION_ERROR", "Transfer-Encoding takes chunked only.");
+        }
+        String content = request.headers().get(io.vertx.core.http.HttpHeaders.CONTENT_ENCODING);
+        if (content != null && COMPRESSED.matcher(content).find()) {
+            return new ChatException("VALIDATION_ERROR", "Content-Encoding takes identity only: bodies are sent as they are, and not compressed.");
         }
         return headers(request);
     }

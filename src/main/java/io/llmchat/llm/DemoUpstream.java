@@ -2,6 +2,7 @@ package io.llmchat.llm;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.ChatException;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
 import io.netty.handler.codec.http.DefaultHttpHeaders;
@@ -36,6 +37,8 @@ final class DemoUpstream implements Upstream {
         JsonNode request;
         try {
             request = Json.read(body);
+        } catch (NumberFormatException e) {
+            throw ChatException.unreadable(e);
         } catch (IOException e) {
             throw new IllegalStateException("a request of our own cannot be read", e);
         }

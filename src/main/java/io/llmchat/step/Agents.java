@@ -108,7 +108,7 @@ public final class Agents {
                 : LISTS.contains(name) && !value.isArray() ? "an array"
                 : OBJECTS.contains(name) && !value.isObject() ? "an object"
                 : name.equals("temperature") && !isTemperature(value) ? "a number from 0 to 2"
-                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0) ? "a whole number, 1 or more"
+                : name.equals("maxTokens") && !(value.isIntegralNumber() && value.canConvertToInt() && value.intValue() > 0) ? "a whole number from 1 to " + Integer.MAX_VALUE
                 : name.equals("isActive") && !value.isBoolean() ? "true or false" : null;
         if (takes != null) {
             throw ChatException.invalid(name, name + " must be " + takes + ".");
@@ -122,6 +122,10 @@ public final class Agents {
             JsonNode weight = value.get(i).path("weight");
             if (!(weight.isMissingNode() || weight.isNull() || weight.isNumber() && weight.doubleValue() >= 0 && weight.doubleValue() <= MAX_WEIGHT)) {
                 throw ChatException.invalid("fallbacks[" + i + "].weight", "weight must be a number from 0 to " + MAX_WEIGHT + ".");
+            }
+            JsonNode larger = value.get(i).path("larger");
+            if (!(larger.isMissingNode() || larger.isNull() || larger.isBoolean())) {
+                throw ChatException.invalid("fallbacks[" + i + "].larger", "larger must be true or false.");
             }
         }
         if (isTooLong(value)) {

@@ -50,7 +50,7 @@ public final class Targets {
             boolean unknown = given == null || given.isBlank() || given.indexOf('/') >= 0 && isUnknown(Target.parse(given), LlmComponent.of(exchange.getContext()));
             String name = unknown && !defaultModel.isBlank() ? defaultModel : given;
             if (name == null || name.isBlank()) {
-                throw new ChatException("AGENT_NOT_FOUND", "The request names no model, and there is no default.");
+                throw new ChatException("AGENT_NOT_FOUND", "The request names no agent and no model, and there is no default.");
             }
             Chat chat = Chat.of(exchange);
             chat.name(name);
