@@ -205,8 +205,7 @@ public final class OpenAiRequests {
 
     private static Part document(JsonNode file, JsonNode part) {
         String[] data = DataUrl.split(file.path("file_data").asText());
-        return data == null ? new Part.Other("file", part)
-                : new Part.Document(file.path("filename").textValue(), null, data[0], data[1]);
+        return data == null ? new Part.Other("file", part) : DataUrl.file(file.path("filename").textValue(), data);
     }
 
     // --- write

@@ -161,6 +161,6 @@ final class ResponsesInput {
         if (data == null) {
             throw ChatException.invalid(at + ".file_data", "file_data must be a data URL in base64.");
         }
-        return new Part.Document(name, null, data[0], data[1]);
+        return DataUrl.file(name, data);
     }
 }
