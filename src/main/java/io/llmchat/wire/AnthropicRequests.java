@@ -393,15 +393,20 @@ public final class AnthropicRequests {
     }
 
     private static void tools(ObjectNode json, Prompt prompt, List<String> warnings) {
+        boolean loose = prompt.tools().stream().anyMatch(tool -> Boolean.TRUE.equals(tool.strict()))
+                && ClaudeSchema.areTooMany(prompt.tools(), json.at("/output_config/format/schema"));
+        if (loose) {
+            warnings.add("tools (strict)");
+        }
         for (Tool tool : prompt.tools()) {
             ObjectNode one = json.withArray("tools").addObject().put("name", tool.name());
             if (tool.description() != null) {
                 one.put("description", tool.description());
             }
             JsonNode schema = schema(tool.parameters());
-            boolean strict = Boolean.TRUE.equals(tool.strict());
+            boolean strict = Boolean.TRUE.equals(tool.strict()) && !loose;
             one.set("input_schema", strict ? ClaudeSchema.of(schema, "tools (bounds)", warnings) : schema);
-            if (tool.strict() != null) {
+            if (tool.strict() != null && !loose) {
                 one.put("strict", tool.strict());
             }
         }

@@ -3,7 +3,9 @@ package io.llmchat.wire;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.llmchat.chat.Tool;
 import io.llmchat.json.Json;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.StringJoiner;
@@ -20,7 +22,14 @@ final class ClaudeSchema {
     private static final Set<String> FORMATS = Set.of("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6",
             "uuid");
 
+    /** What all that is strict in a request may have together ("Schema complexity limits"). */
+    private static final int MAX_TOOLS = 20;
+    private static final int MAX_OPTIONAL = 24;
+    private static final int MAX_UNIONS = 16;
+
     private boolean moved;
+    private int optional;
+    private int unions;
 
     private ClaudeSchema() {
     }
@@ -33,6 +42,15 @@ final class ClaudeSchema {
             warnings.add(name);
         }
         return taken;
+    }
+
+    /** Whether Anthropic refuses these tools, of which some are strict, beside an answer that is to keep to a schema. */
+    static boolean areTooMany(List<Tool> tools, JsonNode format) {
+        ClaudeSchema counter = new ClaudeSchema();
+        counter.taken(format);
+        List<Tool> strict = tools.stream().filter(tool -> Boolean.TRUE.equals(tool.strict())).toList();
+        strict.stream().filter(tool -> tool.parameters() != null).forEach(tool -> counter.taken(tool.parameters()));
+        return strict.size() > MAX_TOOLS || counter.optional > MAX_OPTIONAL || counter.unions > MAX_UNIONS;
     }
 
     private JsonNode taken(JsonNode schema) {
@@ -68,11 +86,19 @@ final class ClaudeSchema {
         if (!json.path("properties").isEmpty() && !json.has("additionalProperties")) {
             json.put("additionalProperties", false);
         }
+        count(json);
         if (told.length() > 0) {
             moved = true;
             json.put("description", json.has("description") ? json.path("description").asText() + "\n\n" + told : told.toString());
         }
         return json;
+    }
+
+    private void count(ObjectNode schema) {
+        unions += schema.has("anyOf") || schema.path("type").isArray() ? 1 : 0;
+        Set<String> required = new HashSet<>();
+        schema.path("required").forEach(name -> required.add(name.asText()));
+        schema.path("properties").fieldNames().forEachRemaining(name -> optional += required.contains(name) ? 0 : 1);
     }
 
     private static boolean isRefused(String name, JsonNode value) {

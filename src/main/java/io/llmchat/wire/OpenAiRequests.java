@@ -257,7 +257,8 @@ public final class OpenAiRequests {
         if (!prompt.tools().isEmpty()) {
             ArrayNode tools = json.putArray("tools");
             for (Tool tool : prompt.tools()) {
-                ObjectNode f = tools.addObject().put("type", "function").putObject("function").put("name", tool.name());
+                ObjectNode f = tools.addObject().put("type", "function").putObject("function")
+                        .put("name", ToolCalls.shortName(tool.name()));
                 if (tool.description() != null) {
                     f.put("description", tool.description());
                 }
@@ -275,7 +276,7 @@ public final class OpenAiRequests {
                 case REQUIRED -> json.put("tool_choice", "required");
                 case NONE -> json.put("tool_choice", "none");
                 case TOOL -> json.putObject("tool_choice").put("type", "function").putObject("function")
-                        .put("name", prompt.toolChoice().name());
+                        .put("name", ToolCalls.shortName(prompt.toolChoice().name()));
             }
         }
         prompt.options().forEach((name, value) -> {
@@ -378,8 +379,8 @@ public final class OpenAiRequests {
     }
 
     private static void toolCall(ObjectNode json, Part.ToolCall call, boolean signs) {
-        json.put("id", ToolCalls.plainId(call.id())).put("type", "function").putObject("function").put("name", call.name())
-                .put("arguments", call.arguments());
+        json.put("id", ToolCalls.plainId(call.id())).put("type", "function").putObject("function")
+                .put("name", ToolCalls.shortName(call.name())).put("arguments", call.arguments());
         String signature = ToolCalls.signature(call.id());
         if (signature != null && signs) {
             json.putObject("extra_content").putObject("google").put("thought_signature", signature);

@@ -4,11 +4,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Tool;
-import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.Map;
 
 /**
@@ -18,8 +16,6 @@ import java.util.Map;
  */
 public final class ResponseTools {
 
-    /** OpenAI takes no longer names (API reference, "Create chat completion", {@code tools}). */
-    private static final int MAX_NAME = 64;
     private static final String INPUT = "input";
 
     /**
@@ -93,9 +89,7 @@ public final class ResponseTools {
 
     /** The name of a tool where there are no namespaces. */
     static String elsewhere(String namespace, String name) {
-        String all = namespace == null ? name : namespace + "__" + name;
-        return namespace == null || all.length() <= MAX_NAME ? all
-                : all.substring(0, MAX_NAME - 9) + "_" + HexFormat.of().formatHex(Bytes.sha256(Json.utf8(all)), 0, 4);
+        return ToolCalls.shortName(namespace == null ? name : namespace + "__" + name);
     }
 
     /** A custom tool as a function; by which grammar its text goes stands in the description. */
