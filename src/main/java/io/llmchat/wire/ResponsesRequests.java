@@ -108,9 +108,13 @@ public final class ResponsesRequests {
         option(options, "reasoning_effort", json.path("reasoning").path("effort"));
         option(options, "reasoning.summary" + ONLY_HERE, json.path("reasoning").path("summary"));
         ResponseTools.each(json.path("tools"), json.path("input"), (namespace, tool, at) -> {
-            option(options, "web_search" + ONLY_HERE, isCached(tool) ? tool : Json.MAPPER.missingNode());
+            if (isCached(tool)) {
+                option(options, "web_search" + ONLY_HERE, tool);
+            }
             // it stands in the description, and nobody is held to it
-            option(options, "format" + ONLY_HERE, ResponseTools.isCustom(tool) ? tool.path("format").path("definition") : Json.MAPPER.missingNode());
+            if (ResponseTools.isCustom(tool)) {
+                option(options, "format" + ONLY_HERE, tool.path("format").path("definition"));
+            }
         });
         option(options, "verbosity", json.path("text").path("verbosity"));
         option(options, "response_format", format(json.path("text").path("format")));

@@ -24,7 +24,7 @@ public final class ToolCalls {
 
     private static final String SIGNED = "__sig__";
     private static final String WRAPPED = "call__id__";
-    /** OpenAI takes no longer names (API reference, "Create chat completion", {@code tools}), nor does Gemini; Anthropic takes twice as many characters. */
+    /** OpenAI takes no longer names (API reference, "Create chat completion", {@code tools}), nor does Gemini; Anthropic does. */
     private static final int MAX_NAME = 64;
     private static final Pattern PLAIN = Pattern.compile("[a-zA-Z0-9_-]+");
 
