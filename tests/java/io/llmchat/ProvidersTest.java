@@ -375,6 +375,33 @@ class ProvidersTest {
         assertEquals("system", gateway.provider().call(model).body().path("messages").path(0).path("role").asText());
     }
 
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void aLongNameOfAToolIsShortForOpenAiAndItselfForAnAnthropicCaller(boolean stream) throws Exception {
+        String name = "mcp__plugin_" + "x".repeat(70);
+        provider.on(model, call -> {
+            String asked = call.body().at("/tools/0/function/name").asText();
+            String called = "\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"" + asked + "\",\"arguments\":\"{}\"}}]";
+            if (stream) {
+                call.sse();
+                call.event(Call.chunk("{" + called + "}", "null"));
+                call.finish("tool_calls");
+                call.done();
+            } else {
+                call.json(200, "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"," + called + "},\"finish_reason\":\"tool_calls\"}]}");
+            }
+        });
+        String body = gateway.post("/v1/messages", "{\"model\":\"ollama/" + model + "\",\"max_tokens\":9,\"stream\":" + stream
+                + ",\"tools\":[{\"name\":\"" + name + "\",\"input_schema\":{\"type\":\"object\"}}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"" + name
+                + "\"},\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"c0\","
+                + "\"name\":\"" + name + "\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"c0\"}]}]}").body();
+        assertTrue(body.contains("\"name\":\"" + name + "\""), body);
+        List<String> told = provider.call(model).body().findValuesAsText("name");
+        assertEquals(3, told.size());
+        assertEquals(1, told.stream().distinct().count());
+        assertEquals(64, told.get(0).length());
+    }
+
     @Test
     void errorsOfTheAnthropicDialectAreAnthropics() throws Exception {
         JsonNode error = json(gateway.post("/v1/messages", "{\"model\":\"nobody\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body());

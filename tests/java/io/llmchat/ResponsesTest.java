@@ -199,6 +199,60 @@ class ResponsesTest {
     }
 
     @Test
+    void toolsOfANamespaceAreFunctionsOfALongerName() throws Exception {
+        String longer = "x".repeat(60);
+        provider.on(model, call -> call.json(200, "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c1\","
+                + "\"type\":\"function\",\"function\":" + call.body().at("/tools/1/function") + "},{\"id\":\"c2\",\"type\":\"function\",\"function\":"
+                + "{\"name\":\"mcp__a__f\",\"arguments\":\"{}\"}},{\"id\":\"c3\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+                + "\"finish_reason\":\"tool_calls\"}]}"));
+        JsonNode output = answer("\"input\":[{\"role\":\"user\",\"content\":\"Hi\"},"
+                + "{\"type\":\"function_call\",\"call_id\":\"c0\",\"namespace\":\"mcp__a\",\"name\":\"f\",\"arguments\":\"{}\"},"
+                + "{\"type\":\"function_call_output\",\"call_id\":\"c0\",\"output\":\"4\"}],"
+                + "\"tools\":[{\"type\":\"namespace\",\"name\":\"mcp__a\",\"description\":\"A\",\"tools\":[{\"type\":\"function\",\"name\":\"f\","
+                + "\"description\":\"F\"},{\"type\":\"function\",\"name\":\"" + longer + "\"}]},{\"type\":\"function\",\"name\":\"f\"}]").path("output");
+        JsonNode sent = provider.call(model).body();
+        assertEquals("mcp__a__f F", sent.at("/tools/0/function/name").asText() + " " + sent.at("/tools/0/function/description").asText());
+        assertEquals(64, sent.at("/tools/1/function/name").asText().length());
+        assertEquals("f", sent.at("/tools/2/function/name").asText());
+        assertEquals("mcp__a__f", sent.at("/messages/1/tool_calls/0/function/name").asText());
+        assertEquals("mcp__a " + longer, output.at("/0/namespace").asText() + " " + output.at("/0/name").asText());
+        assertEquals("mcp__a f", output.at("/1/namespace").asText() + " " + output.at("/1/name").asText());
+        assertEquals("f", output.at("/2/name").asText());
+        assertFalse(output.get(2).has("namespace"));
+    }
+
+    @Test
+    void customToolsAreFunctionsOfOneText() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            tool(call, 0, ",\"id\":\"c1\",\"type\":\"function\"", "\"name\":\"g__exec\",\"arguments\":\"\"");
+            tool(call, 0, "", "\"arguments\":\"{\\\"input\\\":\\\"a\\\\n\"");
+            tool(call, 0, "", "\"arguments\":\"b\\\"}\"");
+            call.finish("tool_calls");
+            call.done();
+        });
+        List<JsonNode> events = events("\"input\":[{\"type\":\"additional_tools\",\"role\":\"developer\",\"tools\":[{\"type\":\"namespace\",\"name\":\"g\","
+                + "\"tools\":[{\"type\":\"custom\",\"name\":\"exec\",\"description\":\"Runs.\",\"format\":{\"type\":\"grammar\",\"syntax\":\"lark\","
+                + "\"definition\":\"start: x\"}}]}]},{\"role\":\"user\",\"content\":\"Hi\"},"
+                + "{\"type\":\"custom_tool_call\",\"call_id\":\"c0\",\"namespace\":\"g\",\"name\":\"exec\",\"input\":\"x\\n\"},"
+                + "{\"type\":\"custom_tool_call_output\",\"call_id\":\"c0\",\"output\":\"4\"}]");
+        JsonNode sent = provider.call(model).body();
+        assertEquals("{\"name\":\"g__exec\",\"description\":\"Runs.\\n\\nThe input goes by this grammar (lark):\\nstart: x\",\"parameters\":"
+                + "{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"]}}",
+                sent.at("/tools/0/function").toString());
+        assertEquals("user assistant tool", String.join(" ", sent.path("messages").findValuesAsText("role")));
+        assertEquals("{\"name\":\"g__exec\",\"arguments\":\"{\\\"input\\\":\\\"x\\\\n\\\"}\"}",
+                sent.at("/messages/1/tool_calls/0/function").toString());
+        assertEquals(List.of("created", "in_progress", "output_item.added", "custom_tool_call_input.delta", "custom_tool_call_input.done",
+                "output_item.done", "completed"), types(events));
+        assertEquals("a\nb", the(events, "custom_tool_call_input.delta").path("delta").asText());
+        assertEquals("a\nb", the(events, "custom_tool_call_input.done").path("input").asText());
+        JsonNode item = the(events, "completed").at("/response/output/0");
+        assertEquals("custom_tool_call c1 g exec a\nb", item.path("type").asText() + " " + item.path("call_id").asText() + " "
+                + item.path("namespace").asText() + " " + item.path("name").asText() + " " + item.path("input").asText());
+    }
+
+    @Test
     void aSearchInACacheThatOpenAiAloneHasIsLeftOut() throws Exception {
         String tools = "\"input\":\"Hi\",\"tools\":[{\"type\":\"web_search\",\"external_web_access\":false},{\"type\":\"function\",\"name\":\"f\"}";
         HttpResponse<String> response = ask(tools + "],\"tool_choice\":\"auto\"");

@@ -32,6 +32,7 @@ final class AnthropicWriter implements AnswerWriter {
     private static final String[] PASSED = {"", ""};
     private static final String[] THINKING = {"thinking", "\"thinking\":\"\",\"signature\":\"\""};
 
+    private final ChatRequest request;
     private final String id;
     private final String requestId;
     private String model;
@@ -48,6 +49,7 @@ final class AnthropicWriter implements AnswerWriter {
     private boolean calls;
 
     AnthropicWriter(ChatRequest request, String requestId, String answerId) {
+        this.request = request;
         this.id = "msg_" + answerId;
         this.requestId = requestId;
         this.model = request.model();
@@ -76,8 +78,8 @@ final class AnthropicWriter implements AnswerWriter {
                 case Part.Reasoning r -> content.addObject().put("type", "thinking").put("thinking", r.text())
                         .put("signature", r.signature() == null ? "" : r.signature());
                 case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
-                case Part.ToolCall c -> content.addObject().put("type", "tool_use").put("id", ToolCalls.anthropicId(c.id())).put("name", c.name())
-                        .set("input", input(c.arguments()));
+                case Part.ToolCall c -> content.addObject().put("type", "tool_use").put("id", ToolCalls.anthropicId(c.id()))
+                        .put("name", ToolCalls.fullName(c.name(), request)).set("input", input(c.arguments()));
                 default -> { }
             }
         }
@@ -226,8 +228,8 @@ final class AnthropicWriter implements AnswerWriter {
         if (open != NO_BLOCK) {
             stop(out);
         }
-        Json.quote(Json.quote(block(out, "tool_use").appendString(",\"id\":"), ToolCalls.anthropicId(t.id())).appendString(",\"name\":"), t.name())
-                .appendString(",\"input\":{}}}\n\n");
+        Json.quote(Json.quote(block(out, "tool_use").appendString(",\"id\":"), ToolCalls.anthropicId(t.id())).appendString(",\"name\":"),
+                ToolCalls.fullName(t.name(), request)).appendString(",\"input\":{}}}\n\n");
         openTool = t.index();
     }
 

@@ -8,6 +8,7 @@ import io.llmchat.chat.ChatRequest;
 import io.llmchat.chat.Part;
 import io.llmchat.chat.Usage;
 import io.llmchat.json.Json;
+import io.llmchat.wire.ResponseTools;
 import io.llmchat.wire.ResponsesRequests;
 import java.util.List;
 
@@ -77,7 +78,7 @@ final class ResponseItems {
     }
 
     /** Adds the items of a whole answer. */
-    static void addAll(ArrayNode output, AnswerMessage answer, String answerId) {
+    static void addAll(ArrayNode output, AnswerMessage answer, String answerId, ResponseTools tools) {
         ArrayNode content = null;
         for (Part part : answer.parts()) {
             if (!(part instanceof Part.Text || part instanceof Part.Refusal)) {
@@ -91,7 +92,7 @@ final class ResponseItems {
                 case Part.Refusal r -> content.add(refusal(r.text()));
                 case Part.Reasoning r -> output.add(reasoning(id("rs", answerId, output.size()), COMPLETED, r.text(), r.signature()));
                 case Part.SealedReasoning s -> output.add(reasoning(id("rs", answerId, output.size()), COMPLETED, null, s.data()));
-                case Part.ToolCall c -> output.add(call(id("fc", answerId, output.size()), COMPLETED, c.id(), c.name(), c.arguments()));
+                case Part.ToolCall c -> output.add(call(id("fc", answerId, output.size()), COMPLETED, c.id(), tools.known(c.name()), c.arguments()));
                 default -> { }
             }
         }
@@ -144,8 +145,13 @@ final class ResponseItems {
         return Json.MAPPER.createObjectNode().put("type", "reasoning_text").put("text", text);
     }
 
-    static ObjectNode call(String id, String status, String callId, String name, String arguments) {
-        return Json.MAPPER.createObjectNode().put("id", id).put("type", "function_call").put("status", status)
-                .put("call_id", callId).put("name", name).put("arguments", arguments);
+    static ObjectNode call(String id, String status, String callId, ResponseTools.Known tool, String arguments) {
+        ObjectNode json = Json.MAPPER.createObjectNode().put("id", id).put("type", tool.custom() ? "custom_tool_call" : "function_call")
+                .put("status", status).put("call_id", callId);
+        if (tool.namespace() != null) {
+            json.put("namespace", tool.namespace());
+        }
+        json.put("name", tool.name());
+        return tool.custom() ? json.put("input", ResponseTools.input(arguments)) : json.put("arguments", arguments);
     }
 }

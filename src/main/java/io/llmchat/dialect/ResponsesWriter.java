@@ -11,6 +11,7 @@ import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.json.Json;
+import io.llmchat.wire.ResponseTools;
 import io.vertx.core.buffer.Buffer;
 import java.util.Map;
 import java.util.TreeMap;
@@ -40,14 +41,15 @@ final class ResponsesWriter implements AnswerWriter {
     }
 
     /** A call of a tool that is open. */
-    private record Call(int index, String id, AnswerPart.ToolStart start, StringBuilder arguments) {
+    private record Call(int index, String id, String callId, ResponseTools.Known tool, StringBuilder arguments) {
         private ObjectNode item(String status) {
-            return ResponseItems.call(id, status, start.id(), start.name(), arguments.toString());
+            return ResponseItems.call(id, status, callId, tool, arguments.toString());
         }
     }
 
     private final ChatRequest request;
     private final String answerId;
+    private final ResponseTools tools;
     private final long created = System.currentTimeMillis() / 1000;
     private String model;
     private long number;
@@ -69,6 +71,7 @@ final class ResponsesWriter implements AnswerWriter {
     ResponsesWriter(ChatRequest request, String answerId) {
         this.request = request;
         this.answerId = answerId;
+        this.tools = new ResponseTools(request);
         this.model = request.model();
     }
 
@@ -86,7 +89,7 @@ final class ResponsesWriter implements AnswerWriter {
         this.model = model;
         AnswerMessage m = AnswerMessage.of(answer.parts()).get(0);
         ObjectNode response = response();
-        ResponseItems.addAll(response.withArray("output"), m, answerId);
+        ResponseItems.addAll(response.withArray("output"), m, answerId, tools);
         return Buffer.buffer(Json.write(ResponseItems.end(response, m.finishReason(), answer.usage())));
     }
 
@@ -128,15 +131,18 @@ final class ResponsesWriter implements AnswerWriter {
             case AnswerPart.ToolStart t when t.choice() == 0 -> {
                 close(ResponseItems.COMPLETED, out);
                 int at = items++;
-                Call call = new Call(at, ResponseItems.id("fc", answerId, at), t, new StringBuilder());
+                Call call = new Call(at, ResponseItems.id("fc", answerId, at), t.id(), tools.known(t.name()), new StringBuilder());
                 calls.put(t.index(), call);
                 item("added", at, call.item(ResponseItems.IN_PROGRESS), out);
             }
             case AnswerPart.ToolArguments t when t.choice() == 0 && calls.containsKey(t.index()) -> {
                 Call call = calls.get(t.index());
                 call.arguments().append(t.fragment());
-                Json.quote(about("response.function_call_arguments.delta", call.id(), call.index(), out)
-                        .appendString(",\"delta\":"), t.fragment()).appendString("}\n\n");
+                // the text of a custom tool stands within them: it is told when it is whole
+                if (!call.tool().custom()) {
+                    Json.quote(about("response.function_call_arguments.delta", call.id(), call.index(), out)
+                            .appendString(",\"delta\":"), t.fragment()).appendString("}\n\n");
+                }
             }
             case AnswerPart.Logprobs l when l.choice() == 0 ->
                     l.json().path("content").forEach(logprobs.withArray("content")::add);
@@ -243,14 +249,26 @@ final class ResponsesWriter implements AnswerWriter {
         // only what was being said last can have been cut short
         close(status, out);
         for (Call call : calls.values()) {
-            Json.quote(Json.quote(about("response.function_call_arguments.done", call.id(), call.index(), out)
-                    .appendString(",\"name\":"), call.start().name()).appendString(",\"arguments\":"), call.arguments().toString())
-                    .appendString("}\n\n");
+            told(call, out);
             done(call.index(), call.item(call.index() == items - 1 ? status : ResponseItems.COMPLETED), out);
         }
         ObjectNode response = ResponseItems.end(response(), finishReason, usage);
         output.values().forEach(response.withArray("output")::add);
         say("response." + status, response, out);
+    }
+
+    private void told(Call call, Buffer out) {
+        if (call.tool().custom()) {
+            String input = ResponseTools.input(call.arguments().toString());
+            for (String[] event : new String[][] {{"delta", "delta"}, {"done", "input"}}) {
+                Json.quote(about("response.custom_tool_call_input." + event[0], call.id(), call.index(), out)
+                        .appendString(",\"" + event[1] + "\":"), input).appendString("}\n\n");
+            }
+            return;
+        }
+        Json.quote(Json.quote(about("response.function_call_arguments.done", call.id(), call.index(), out)
+                .appendString(",\"name\":"), call.tool().name()).appendString(",\"arguments\":"), call.arguments().toString())
+                .appendString("}\n\n");
     }
 
     @Override

@@ -34,6 +34,8 @@ public final class AnthropicRequests {
     private static final Set<String> NEEDED = Set.of("n", "response_format", "logprobs", "modalities", "audio",
             "web_search_options");
     private static final List<String> SAMPLING = List.of("temperature", "top_p", "top_k");
+    /** How a line begins that Claude Code puts first: Anthropic's to read, and another one each time, so that no other's cache is of use. */
+    private static final String BILLING = "x-anthropic-billing-header:";
 
     private AnthropicRequests() {
     }
@@ -44,6 +46,7 @@ public final class AnthropicRequests {
     public static Prompt read(ObjectNode json) {
         List<Message> messages = new ArrayList<>();
         List<Part> system = blocks(json.path("system"));
+        system.removeIf(part -> part instanceof Part.Text text && text.text().startsWith(BILLING) && text.text().lines().count() == 1);
         if (!system.isEmpty()) {
             messages.add(new Message(Role.SYSTEM, system, null));
         }
@@ -65,7 +68,8 @@ public final class AnthropicRequests {
                 options.put(member.getKey(), member.getValue());
             }
         });
-        if (json.path("stop_sequences").isArray()) {
+        // none at all is refused by OpenAI
+        if (!json.path("stop_sequences").isEmpty()) {
             options.put("stop", json.get("stop_sequences"));
         }
         if (json.path("metadata").path("user_id").isTextual()) {
@@ -203,7 +207,8 @@ public final class AnthropicRequests {
         ObjectNode json = Json.MAPPER.createObjectNode().put("model", model);
         if (options.containsKey("response_format") && options.get("response_format").path("json_schema").path("schema").isObject()) {
             json.withObjectProperty("output_config").putObject("format").put("type", "json_schema")
-                    .set("schema", options.remove("response_format").path("json_schema").get("schema"));
+                    .set("schema", ClaudeSchema.of(options.remove("response_format").path("json_schema").get("schema"),
+                            "response_format (bounds)", warnings));
         }
         Unsayable.options(options, KNOWN, NEEDED, warnings);
         Unsayable.names(prompt, warnings);
@@ -240,7 +245,7 @@ public final class AnthropicRequests {
         if (options.containsKey("user")) {
             json.putObject("metadata").set("user_id", UserIds.ofAnthropic(options.get("user")));
         }
-        tools(json, prompt);
+        tools(json, prompt, warnings);
         return json;
     }
 
@@ -387,14 +392,21 @@ public final class AnthropicRequests {
         throw Unsayable.field(at);
     }
 
-    private static void tools(ObjectNode json, Prompt prompt) {
+    private static void tools(ObjectNode json, Prompt prompt, List<String> warnings) {
+        boolean loose = prompt.tools().stream().anyMatch(tool -> Boolean.TRUE.equals(tool.strict()))
+                && ClaudeSchema.areTooMany(prompt.tools(), json.at("/output_config/format/schema"));
+        if (loose) {
+            warnings.add("tools (strict)");
+        }
         for (Tool tool : prompt.tools()) {
             ObjectNode one = json.withArray("tools").addObject().put("name", tool.name());
             if (tool.description() != null) {
                 one.put("description", tool.description());
             }
-            one.set("input_schema", schema(tool.parameters()));
-            if (tool.strict() != null) {
+            JsonNode schema = schema(tool.parameters());
+            boolean strict = Boolean.TRUE.equals(tool.strict()) && !loose;
+            one.set("input_schema", strict ? ClaudeSchema.of(schema, "tools (bounds)", warnings) : schema);
+            if (tool.strict() != null && !loose) {
                 one.put("strict", tool.strict());
             }
         }

@@ -1,5 +1,9 @@
 package io.llmchat.wire;
 
+import io.llmchat.chat.Part;
+import java.nio.charset.StandardCharsets;
+import java.util.Base64;
+
 /** URLs that hold their data (RFC 2397), in base64. */
 final class DataUrl {
 
@@ -17,5 +21,24 @@ final class DataUrl {
             return null;
         }
         return new String[] {url.substring(5, comma - ";base64".length()).replaceFirst(";.*", ""), url.substring(comma + 1)};
+    }
+
+    /**
+     * A file of a caller. Of those in base64 both OpenAI's chat completions and Anthropic take PDF alone (OpenAI, "File inputs";
+     * Anthropic, "PDF support"): a text is told as one, behind its name.
+     *
+     * @param name or null
+     * @param data media type and base64 text
+     */
+    static Part file(String name, String[] data) {
+        if (data[0].startsWith("text/") || data[0].equals("application/json")) {
+            try {
+                String text = new String(Base64.getDecoder().decode(data[1]), StandardCharsets.UTF_8);
+                return new Part.Text(name == null ? text : name + ":\n" + text);
+            } catch (IllegalArgumentException e) {
+                // whoever is asked says what is wrong with it
+            }
+        }
+        return new Part.Document(name, null, data[0], data[1]);
     }
 }

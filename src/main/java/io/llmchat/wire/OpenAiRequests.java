@@ -205,8 +205,7 @@ public final class OpenAiRequests {
 
     private static Part document(JsonNode file, JsonNode part) {
         String[] data = DataUrl.split(file.path("file_data").asText());
-        return data == null ? new Part.Other("file", part)
-                : new Part.Document(file.path("filename").textValue(), null, data[0], data[1]);
+        return data == null ? new Part.Other("file", part) : DataUrl.file(file.path("filename").textValue(), data);
     }
 
     // --- write
@@ -258,7 +257,8 @@ public final class OpenAiRequests {
         if (!prompt.tools().isEmpty()) {
             ArrayNode tools = json.putArray("tools");
             for (Tool tool : prompt.tools()) {
-                ObjectNode f = tools.addObject().put("type", "function").putObject("function").put("name", tool.name());
+                ObjectNode f = tools.addObject().put("type", "function").putObject("function")
+                        .put("name", ToolCalls.shortName(tool.name()));
                 if (tool.description() != null) {
                     f.put("description", tool.description());
                 }
@@ -276,7 +276,7 @@ public final class OpenAiRequests {
                 case REQUIRED -> json.put("tool_choice", "required");
                 case NONE -> json.put("tool_choice", "none");
                 case TOOL -> json.putObject("tool_choice").put("type", "function").putObject("function")
-                        .put("name", prompt.toolChoice().name());
+                        .put("name", ToolCalls.shortName(prompt.toolChoice().name()));
             }
         }
         prompt.options().forEach((name, value) -> {
@@ -379,8 +379,8 @@ public final class OpenAiRequests {
     }
 
     private static void toolCall(ObjectNode json, Part.ToolCall call, boolean signs) {
-        json.put("id", ToolCalls.plainId(call.id())).put("type", "function").putObject("function").put("name", call.name())
-                .put("arguments", call.arguments());
+        json.put("id", ToolCalls.plainId(call.id())).put("type", "function").putObject("function")
+                .put("name", ToolCalls.shortName(call.name())).put("arguments", call.arguments());
         String signature = ToolCalls.signature(call.id());
         if (signature != null && signs) {
             json.putObject("extra_content").putObject("google").put("thought_signature", signature);

@@ -99,6 +99,9 @@ public class OpenAiWire implements Wire {
         Prompt prompt = asked.prompt();
         List<String> warnings = new ArrayList<>();
         OpenAiRequests.leftOut(prompt, warnings);
+        if ("anthropic".equals(asked.request().wire())) {
+            prompt = OpenAiSchema.strictWhereTaken(prompt, warnings);
+        }
         for (String name : tokenLimit.equals(MAX_COMPLETION_TOKENS) ? List.<String>of() : ITS_OWN) {
             if (prompt.options().containsKey(name)) {
                 prompt = prompt.without(name);

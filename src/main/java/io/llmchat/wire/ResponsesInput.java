@@ -50,16 +50,24 @@ final class ResponsesInput {
         String type = item.path("type").asText(item.has("role") ? "message" : "");
         switch (type) {
             case "message" -> message(item, at);
-            case "function_call" -> turn().add(new Part.ToolCall(ResponsesRequests.string(item, "call_id", at),
-                    ResponsesRequests.string(item, "name", at), ResponsesRequests.string(item, "arguments", at)));
+            case "function_call" -> call(item, ResponsesRequests.string(item, "arguments", at), at);
+            case "custom_tool_call" -> call(item, ResponseTools.arguments(ResponsesRequests.string(item, "input", at)), at);
+            // they are read with the other tools
+            case "additional_tools" -> { }
             case "reasoning" -> reasoning(item);
-            case "function_call_output" -> add(new Message(Role.TOOL, new Part.ToolResult(
+            case "function_call_output", "custom_tool_call_output" -> add(new Message(Role.TOOL, new Part.ToolResult(
                     ResponsesRequests.string(item, "call_id", at), content(item.path("output"), at + ".output"), false)));
             case "item_reference" -> throw ChatException.invalid(at + ".type",
                     "No item of an earlier response is stored here: the input must hold the item itself (with store: false SDKs send it).");
             default -> throw ChatException.invalid(at + ".type",
-                    "type must be one of message, function_call, function_call_output, reasoning.");
+                    "type must be one of message, function_call, function_call_output, custom_tool_call, custom_tool_call_output,"
+                            + " additional_tools, reasoning.");
         }
+    }
+
+    private void call(JsonNode item, String arguments, String at) {
+        turn().add(new Part.ToolCall(ResponsesRequests.string(item, "call_id", at),
+                ResponseTools.elsewhere(item.path("namespace").textValue(), ResponsesRequests.string(item, "name", at)), arguments));
     }
 
     private void message(JsonNode item, String at) {
@@ -161,6 +169,6 @@ final class ResponsesInput {
         if (data == null) {
             throw ChatException.invalid(at + ".file_data", "file_data must be a data URL in base64.");
         }
-        return new Part.Document(name, null, data[0], data[1]);
+        return DataUrl.file(name, data);
     }
 }

@@ -44,7 +44,7 @@ public final class ResponsesRequests {
      * @throws ChatException that names the field which cannot be used
      */
     public static Prompt read(ObjectNode json) {
-        List<Tool> tools = tools(json.path("tools"));
+        List<Tool> tools = tools(json);
         JsonNode choice = json.path("tool_choice");
         if (choice.path("type").asText().equals("allowed_tools")) {
             OpenAiRequests.allow(tools, choice);
@@ -53,24 +53,25 @@ public final class ResponsesRequests {
         return new Prompt(ResponsesInput.messages(json.path("instructions"), json.path("input")), tools, toolChoice(choice), options(json));
     }
 
-    private static List<Tool> tools(JsonNode json) {
-        List<Tool> tools = new ArrayList<>();
-        int i = 0;
-        for (JsonNode tool : json) {
-            String at = "tools[" + i++ + "]";
+    private static List<Tool> tools(ObjectNode json) {
+        // one that is declared again, as further down in the input, takes the place of the one before
+        Map<String, Tool> tools = new LinkedHashMap<>();
+        ResponseTools.each(json.path("tools"), json.path("input"), (namespace, tool, at) -> {
             if (!tool.isObject()) {
                 throw ChatException.invalid(at, "A tool must be an object.");
             }
             if (isCached(tool)) {
-                continue;
+                return;
             }
-            if (!"function".equals(tool.path("type").asText())) {
+            boolean custom = ResponseTools.isCustom(tool);
+            if (!custom && !"function".equals(tool.path("type").asText())) {
                 throw Unsayable.field(at);
             }
-            string(tool, "name", at);
-            tools.add(OpenAiRequests.tool(tool));
-        }
-        return tools;
+            String name = ResponseTools.elsewhere(namespace, string(tool, "name", at));
+            Tool function = custom ? ResponseTools.custom(name, tool) : OpenAiRequests.tool(tool);
+            tools.put(name, new Tool(name, function.description(), function.parameters(), function.strict()));
+        });
+        return new ArrayList<>(tools.values());
     }
 
     /** Codex always offers a search that may not leave OpenAI's own cache: who is not OpenAI finds nothing by it. */
@@ -83,7 +84,7 @@ public final class ResponsesRequests {
             return null;
         }
         if (choice.isObject()) {
-            if (!"function".equals(choice.path("type").asText())) {
+            if (!"function".equals(choice.path("type").asText()) && !ResponseTools.isCustom(choice)) {
                 throw Unsayable.field("tool_choice");
             }
             return new ToolChoice(Mode.TOOL, string(choice, "name", "tool_choice"));
@@ -106,7 +107,15 @@ public final class ResponsesRequests {
         option(options, "max_tokens", json.path("max_output_tokens"));
         option(options, "reasoning_effort", json.path("reasoning").path("effort"));
         option(options, "reasoning.summary" + ONLY_HERE, json.path("reasoning").path("summary"));
-        json.path("tools").forEach(tool -> option(options, "web_search" + ONLY_HERE, isCached(tool) ? tool : Json.MAPPER.missingNode()));
+        ResponseTools.each(json.path("tools"), json.path("input"), (namespace, tool, at) -> {
+            if (isCached(tool)) {
+                option(options, "web_search" + ONLY_HERE, tool);
+            }
+            // it stands in the description, and nobody is held to it
+            if (ResponseTools.isCustom(tool)) {
+                option(options, "format" + ONLY_HERE, tool.path("format").path("definition"));
+            }
+        });
         option(options, "verbosity", json.path("text").path("verbosity"));
         option(options, "response_format", format(json.path("text").path("format")));
         for (JsonNode included : json.path("include")) {

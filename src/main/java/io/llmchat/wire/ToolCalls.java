@@ -1,10 +1,14 @@
 package io.llmchat.wire;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.ChatRequest;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.HexFormat;
 import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
@@ -20,6 +24,8 @@ public final class ToolCalls {
 
     private static final String SIGNED = "__sig__";
     private static final String WRAPPED = "call__id__";
+    /** OpenAI takes no longer names (API reference, "Create chat completion", {@code tools}), nor does Gemini; Anthropic does. */
+    private static final int MAX_NAME = 64;
     private static final Pattern PLAIN = Pattern.compile("[a-zA-Z0-9_-]+");
 
     /**
@@ -71,6 +77,30 @@ public final class ToolCalls {
      */
     static String newId() {
         return "call_" + UUID.randomUUID().toString().replace("-", "");
+    }
+
+    // --- names
+
+    /** The name of a tool for those who take no longer ones: its beginning, and what tells it from others that begin so. */
+    static String shortName(String name) {
+        return name.length() <= MAX_NAME ? name
+                : name.substring(0, MAX_NAME - 9) + "_" + HexFormat.of().formatHex(Bytes.sha256(Json.utf8(name)), 0, 4);
+    }
+
+    /**
+     * The name under which a caller knows a tool.
+     *
+     * @param request has the tools, in Anthropic's words
+     */
+    public static String fullName(String name, ChatRequest request) {
+        if (name.length() == MAX_NAME && request.has("tools")) {
+            for (JsonNode tool : request.member("tools")) {
+                if (shortName(tool.path("name").asText()).equals(name)) {
+                    return tool.path("name").asText();
+                }
+            }
+        }
+        return name;
     }
 
     // --- ids
