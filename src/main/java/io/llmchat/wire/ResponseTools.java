@@ -116,7 +116,7 @@ public final class ResponseTools {
         try {
             JsonNode input = Json.read(Json.utf8(arguments)).path(INPUT);
             return input.isTextual() ? input.textValue() : arguments;
-        } catch (IOException e) {
+        } catch (IOException | NumberFormatException e) {
             return arguments;
         }
     }
