@@ -231,6 +231,25 @@ class HttpUpstreamTest {
         TestGateway.until("all are closed", () -> sockets.stream().allMatch(this::isClosed));
     }
 
+    /** A request that is more than lies between two sockets. */
+    private Answer startLong(ProviderAddress to) {
+        Answer answer = new Answer();
+        answer.call = new HttpUpstream(connections, to, to.post("/v1/chat", Map.of()), new byte[32 << 20], false);
+        context.runOnContext(v -> answer.call.start(answer));
+        return answer;
+    }
+
+    @Test
+    void whatIsAnsweredBeforeTheRequestHasBeenReadIsTheAnswer() throws Exception {
+        String refused = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+        ProviderAddress to = provider((socket, request) -> socket.end(Buffer.buffer(refused)));
+        for (int i = 0; i < 5; i++) {
+            assertEquals("413 no", startLong(to).get(10, TimeUnit.SECONDS));
+        }
+        failure(startLong(provider((socket, request) -> socket.close())));
+        TestGateway.until("all are closed", () -> sockets.stream().allMatch(this::isClosed));
+    }
+
     /** Whether the gateway has closed it. */
     private boolean isClosed(NetSocket socket) {
         return !((ConnectionBase) socket).channel().isActive();
@@ -315,6 +334,21 @@ class HttpUpstreamTest {
             }
         });
         assertEquals(2, sockets.size());
+    }
+
+    @Test
+    void aConnectionWhoseRequestHasNotBeenReadIsNotUsedAgain() throws Exception {
+        ProviderAddress to = provider((socket, request) -> {
+            if (sockets.size() == 1) {
+                socket.pause();
+            }
+            socket.write(OK);
+        });
+        assertEquals("200 ok", startLong(to).get(10, TimeUnit.SECONDS));
+        assertEquals("200 ok", ask(to));
+        assertEquals(2, sockets.size());
+        inTurn(() -> sockets.get(0).resume());
+        TestGateway.until("the first is closed", () -> isClosed(sockets.get(0)));
     }
 
     @Test
