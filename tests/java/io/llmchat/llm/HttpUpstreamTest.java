@@ -25,6 +25,7 @@ import io.vertx.core.net.NetSocket;
 import io.vertx.core.net.PfxOptions;
 import io.vertx.core.net.impl.ConnectionBase;
 import java.io.IOException;
+import java.lang.ref.WeakReference;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -392,6 +393,28 @@ class HttpUpstreamTest {
             assertEquals(1, requests.size());
             assertEquals(List.of(), log.with("ERROR"));
         }
+    }
+
+    @Test
+    void aRequestThatIsGivenUpDoesNotStayUntilThereIsAConnection() throws Exception {
+        ProviderAddress to = says(OK);
+        List<WeakReference<byte[]>> bodies = new ArrayList<>();
+        List<HttpUpstream> calls = new ArrayList<>();
+        // in one turn: so it cannot have a connection in between
+        inTurn(() -> {
+            byte[] body = Json.utf8("{}");
+            bodies.add(new WeakReference<>(body));
+            calls.add(new HttpUpstream(connections, to, to.post("/given-up", Map.of()), body, false));
+            body = null;
+            calls.get(0).start(new Answer());
+            calls.get(0).abort();
+            System.gc();
+            if (bodies.get(0).get() == null) {
+                bodies.clear();
+            }
+        });
+        assertEquals(List.of(), bodies);
+        assertFalse(calls.get(0).sent());
     }
 
     @Test
