@@ -193,6 +193,15 @@ class FaultsTest {
         }, broken(30), continued(), whole("openai=200"), whole("openai=200"));
         fault("an answer in one piece, though a stream was asked for", call -> call.json(200, FakeProvider.completion(String.join("", TOKENS))),
                 whole("openai=200"), whole("openai=200"));
+        fault("an answer with 201", call -> {
+            if (call.streamed()) {
+                call.raw("HTTP/1.1 201 Created\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+                call.tokens(TOKENS);
+                call.close("stop");
+            } else {
+                call.json(201, FakeProvider.completion(String.join("", TOKENS)));
+            }
+        }, whole("openai=200"), whole("openai=200"));
         fault("no [DONE], but a reason to stop", ends(Call::end), whole("openai=200"), whole("openai=200"));
         fault("no [DONE], and a cut after the reason to stop", ends(Call::cut), whole("openai=200"), whole("openai=200"));
         fault("no [DONE], and silence after the reason to stop", ends(Call::hang), whole("openai=200"), whole("openai=200"));

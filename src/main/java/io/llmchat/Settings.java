@@ -21,8 +21,11 @@ public final class Settings {
     /** As browsers write it: of a page, or of what is installed with a scheme of its own, an extension or a desktop application. */
     private static final String ORIGIN = "(https?://[a-z0-9.\\[\\]:-]+|(?!https?:)[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+)";
 
+    /** To 65535. */
+    private static final String PORT = "([1-5]?\\d{1,4}|6[0-4]\\d{3}|65[0-4]\\d\\d|655[0-2]\\d|6553[0-5])";
+
     /** With any name that a host may have in the networks of containers, and without a user. */
-    private static final String URL = "(?i)https?://([a-z0-9._-]+|\\[[0-9a-f:.]+])(:\\d{1,5})?([/?][^#]*)?";
+    private static final String URL = "(?i)https?://([a-z0-9._-]+|\\[[0-9a-f:.]+])(:" + PORT + ")?([/?][^#]*)?";
 
     /** What comes to its bean as it is: beans.camel.yaml hands it over in a list that Camel takes apart. */
     private static final String PLAIN = "(?!#|(?i:\\d+|true|false|null)$|.*(\"|\\{\\{|}}|\\$\\{))";

@@ -25,6 +25,7 @@ import io.vertx.core.net.NetSocket;
 import io.vertx.core.net.PfxOptions;
 import io.vertx.core.net.impl.ConnectionBase;
 import java.io.IOException;
+import java.lang.ref.WeakReference;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -231,6 +232,25 @@ class HttpUpstreamTest {
         TestGateway.until("all are closed", () -> sockets.stream().allMatch(this::isClosed));
     }
 
+    /** A request that is more than lies between two sockets. */
+    private Answer startLong(ProviderAddress to) {
+        Answer answer = new Answer();
+        answer.call = new HttpUpstream(connections, to, to.post("/v1/chat", Map.of()), new byte[32 << 20], false);
+        context.runOnContext(v -> answer.call.start(answer));
+        return answer;
+    }
+
+    @Test
+    void whatIsAnsweredBeforeTheRequestHasBeenReadIsTheAnswer() throws Exception {
+        String refused = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+        ProviderAddress to = provider((socket, request) -> socket.end(Buffer.buffer(refused)));
+        for (int i = 0; i < 5; i++) {
+            assertEquals("413 no", startLong(to).get(10, TimeUnit.SECONDS));
+        }
+        failure(startLong(provider((socket, request) -> socket.close())));
+        TestGateway.until("all are closed", () -> sockets.stream().allMatch(this::isClosed));
+    }
+
     /** Whether the gateway has closed it. */
     private boolean isClosed(NetSocket socket) {
         return !((ConnectionBase) socket).channel().isActive();
@@ -318,6 +338,21 @@ class HttpUpstreamTest {
     }
 
     @Test
+    void aConnectionWhoseRequestHasNotBeenReadIsNotUsedAgain() throws Exception {
+        ProviderAddress to = provider((socket, request) -> {
+            if (sockets.size() == 1) {
+                socket.pause();
+            }
+            socket.write(OK);
+        });
+        assertEquals("200 ok", startLong(to).get(10, TimeUnit.SECONDS));
+        assertEquals("200 ok", ask(to));
+        assertEquals(2, sockets.size());
+        inTurn(() -> sockets.get(0).resume());
+        TestGateway.until("the first is closed", () -> isClosed(sockets.get(0)));
+    }
+
+    @Test
     void anAnswerThatNobodyHasAskedForIsNotTakenForAnother() throws Exception {
         String other = OK.replace("ok", "no");
         for (String surplus : List.of(other, other.substring(0, 9), "x")) {
@@ -358,6 +393,28 @@ class HttpUpstreamTest {
             assertEquals(1, requests.size());
             assertEquals(List.of(), log.with("ERROR"));
         }
+    }
+
+    @Test
+    void aRequestThatIsGivenUpDoesNotStayUntilThereIsAConnection() throws Exception {
+        ProviderAddress to = says(OK);
+        List<WeakReference<byte[]>> bodies = new ArrayList<>();
+        List<HttpUpstream> calls = new ArrayList<>();
+        // in one turn: so it cannot have a connection in between
+        inTurn(() -> {
+            byte[] body = Json.utf8("{}");
+            bodies.add(new WeakReference<>(body));
+            calls.add(new HttpUpstream(connections, to, to.post("/given-up", Map.of()), body, false));
+            body = null;
+            calls.get(0).start(new Answer());
+            calls.get(0).abort();
+            System.gc();
+            if (bodies.get(0).get() == null) {
+                bodies.clear();
+            }
+        });
+        assertEquals(List.of(), bodies);
+        assertFalse(calls.get(0).sent());
     }
 
     @Test

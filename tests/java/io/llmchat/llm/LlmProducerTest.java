@@ -2,6 +2,7 @@ package io.llmchat.llm;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import io.llmchat.bench.SilentClient;
 import io.llmchat.chat.Candidate;
@@ -40,6 +41,20 @@ class LlmProducerTest {
             new LlmProducer(endpoint).process(exchange, sync -> { });
             assertSame(fault, exchange.getException());
             assertEquals(true, exchange.getProperty(Breakers.NOT_ASKED));
+        }
+    }
+
+    @Test
+    void aBaseUrlThatCannotBeCalledIsRefusedAtTheStart() throws Exception {
+        try (DefaultCamelContext camel = new DefaultCamelContext()) {
+            LlmComponent component = new LlmComponent();
+            component.setCamelContext(camel);
+            for (String url : List.of("http://host:65536/v1", "http://me@host/v1", "ftp://host/v1", "/v1")) {
+                LlmEndpoint endpoint = new LlmEndpoint("llm:openai", component, "openai", new OpenAiWire(false, "max_tokens", "none"));
+                endpoint.setProvider("p");
+                endpoint.setBaseUrl(url);
+                assertThrows(IllegalArgumentException.class, endpoint::start, url);
+            }
         }
     }
 }

@@ -467,7 +467,7 @@ class OpenAiWireTest {
         "409, ProviderRefusal, UPSTREAM_ERROR",        "500, ProviderFailure, UPSTREAM_ERROR",
         "502, ProviderFailure, UPSTREAM_ERROR",        "503, ProviderFailure, UPSTREAM_ERROR",
         "529, ProviderFailure, UPSTREAM_ERROR",        "402, ProviderRefusal, UPSTREAM_ERROR",
-        "302, ProviderRefusal, UPSTREAM_ERROR",        "201, ProviderRefusal, UPSTREAM_ERROR"})
+        "302, ProviderRefusal, UPSTREAM_ERROR"})
     void theStatusSaysWhoseFaultItIs(int status, String kind, String code) {
         ChatException failure = failure(status, null);
         assertEquals(kind, failure.getClass().getSimpleName());

@@ -19,7 +19,7 @@ final class HttpUpstream implements Upstream {
     private final ProviderConnections connections;
     private final ProviderAddress address;
     private final byte[] head;
-    /** Until it is sent. */
+    /** Until it is sent, or given up. */
     private byte[] body;
     private final boolean streamed;
     private ContextInternal context;
@@ -132,6 +132,8 @@ final class HttpUpstream implements Upstream {
     @Override
     public void abort() {
         receiver = null;
+        // a connection that is still being made keeps its call
+        body = null;
         if (connection != null) {
             connection.close();
             connection = null;

@@ -114,12 +114,13 @@ public final class LlmEndpoint extends DefaultEndpoint {
         boolean ssl = "https".equalsIgnoreCase(url.getScheme());
         // not URI's own: it knows no host with an underscore, which names of containers have
         Matcher authority = AUTHORITY.matcher(url.getRawAuthority() == null ? "" : url.getRawAuthority());
-        if (!authority.matches() || !ssl && !"http".equalsIgnoreCase(url.getScheme())) {
+        int port = authority.matches() && authority.group(2) != null ? Integer.parseInt(authority.group(2)) : ssl ? 443 : 80;
+        if (!authority.matches() || port > 65_535 || !ssl && !"http".equalsIgnoreCase(url.getScheme())) {
             throw new IllegalArgumentException("the base URL of provider '" + provider + "' is not an http(s) URL, or names a user");
         }
         basePath = url.getRawPath().replaceFirst("/+$", "");
         query = url.getRawQuery() == null ? "" : "?" + url.getRawQuery();
-        address = new ProviderAddress(ssl, authority.group(1), authority.group(2) != null ? Integer.parseInt(authority.group(2)) : ssl ? 443 : 80);
+        address = new ProviderAddress(ssl, authority.group(1), port);
         headers.putAll(Map.of("Content-Type", "application/json", "User-Agent", "llmchat"));
         headers.putAll(wire.headers(apiKey));
         // it says at the start what cannot be sent

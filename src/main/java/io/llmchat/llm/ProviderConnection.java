@@ -7,7 +7,9 @@ import io.netty.channel.Channel;
 import io.netty.channel.ChannelHandler;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.ChannelPipeline;
+import io.netty.channel.socket.ChannelOutputShutdownException;
 import io.netty.handler.codec.DecoderException;
 import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpDecoderConfig;
@@ -84,6 +86,8 @@ final class ProviderConnection extends ChannelInboundHandlerAdapter {
         });
         others.forEach(pipeline::remove);
         WriteTogether.on(pipeline);
+        // who has left without reading all of a request may have answered it before
+        channel.config().setAutoClose(false);
         ProviderConnection connection = new ProviderConnection(pool);
         pipeline.addLast(connection.chunks, connection.decoder, connection);
         connection.waits();
@@ -203,7 +207,7 @@ final class ProviderConnection extends ChannelInboundHandlerAdapter {
     public void channelReadComplete(ChannelHandlerContext ctx) {
         if (ended) {
             ended = false;
-            if (stays && !decoder.hasMore() && context.channel().isActive()) {
+            if (stays && !decoder.hasMore() && hasSent() && context.channel().isActive()) {
                 pool.idle(this);
             } else {
                 close();
@@ -211,9 +215,18 @@ final class ProviderConnection extends ChannelInboundHandlerAdapter {
         }
     }
 
+    /** Whether nothing of its request is left: it would stand before the next one, for who may never read it. */
+    private boolean hasSent() {
+        ChannelOutboundBuffer rest = context.channel().unsafe().outboundBuffer();
+        return rest != null && rest.isEmpty();
+    }
+
     @Override
     public void exceptionCaught(ChannelHandlerContext ctx, Throwable cause) {
-        fail(cause);
+        // what cannot be sent is told by reading too, behind an answer if there is one
+        if (!(cause instanceof ChannelOutputShutdownException)) {
+            fail(cause);
+        }
     }
 
     @Override

@@ -164,9 +164,10 @@ final class Relay implements Upstream.Receiver {
 
     @Override
     public void head(int code, HttpHeaders headers) {
-        status = code;
+        // any success is an answer (RFC 9110, section 15): there are servers that say 201 to each POST
+        status = code / 100 == 2 ? 200 : code;
         retryAfter = headers.get(HttpHeaderNames.RETRY_AFTER);
-        if (code != 200 || !streamed || !wire.streamType(headers.get(HttpHeaderNames.CONTENT_TYPE))) {
+        if (status != 200 || !streamed || !wire.streamType(headers.get(HttpHeaderNames.CONTENT_TYPE))) {
             whole = Buffer.buffer();
         }
         pieces = !streams || whole != null;

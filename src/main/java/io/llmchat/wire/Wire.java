@@ -56,7 +56,7 @@ public interface Wire {
         return contentType != null && contentType.regionMatches(true, 0, "text/event-stream", 0, 17);
     }
 
-    /** What a response that is not 200 means: a failure or a refusal of the named provider. */
+    /** What a response that is no success means: a failure or a refusal of the named provider. */
     default ChatException failure(String provider, int status, String retryAfter, byte[] body) {
         return ProviderErrors.of(provider, status, retryAfter, ProviderErrors.json(body));
     }
