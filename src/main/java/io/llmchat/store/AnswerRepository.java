@@ -156,16 +156,20 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
 
     /**
      * Keeps the answer to a key that {@code claim}, the id of an exchange, has claimed; on return it is on disk, also where
-     * the claim was lost in a crash.
+     * the claim was lost in a crash. Where another instance has taken it over, because this one stood still, the key's answer
+     * is the other one's, and a stream is kept for who comes back for it.
      */
     public void keep(String claim, String key, byte[] body, boolean stream) {
         Claim mine = claims.get(key);
         if (mine != null && mine.by.equals(claim)) {
-            update("""
+            boolean taken = update("""
                     INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until, body, stream)
                     VALUES (?, ?, ?, ?, ?, now(), ?, ?) ON CONFLICT (key) DO UPDATE
                     SET body = excluded.body, stream = excluded.stream, created_at = now() WHERE answers.claimed_by = excluded.claimed_by""",
-                    key, claim, mine.fingerprint, mine.answerId, mine.owner, body, stream);
+                    key, claim, mine.fingerprint, mine.answerId, mine.owner, body, stream) == 0;
+            if (taken && stream) {
+                keepWithoutKey(mine.answerId, mine.owner, body);
+            }
         }
         giveUp(claim, key);
     }
