@@ -351,6 +351,11 @@ public final class Idempotency {
         };
     }
 
+    /** Stores what could not be stored, before this process ends: after that nobody would. */
+    public void end() {
+        later.again();
+    }
+
     private static void deliver(Chat chat) {
         byte[] held = chat.heldAnswer();
         if (held == null || chat.client().ended()) {
