@@ -17,6 +17,7 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.RawHttp;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.ConnectException;
@@ -26,12 +27,14 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
+import java.sql.Connection;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import javax.sql.DataSource;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -239,6 +242,24 @@ class DrainTest {
             itEndsWell();
             enough.countDown();
         }
+    }
+
+    @Test
+    void anAnswerThatPostgresCouldNotTakeIsStoredAtTheEnd() throws Exception {
+        start(Map.of());
+        TestGateway stores = TestGateway.shared();
+        try (Sse made = new Sse(port, "/v1/chat/completions", chat("openai/" + model, true), "\r\nIdempotency-Key: " + model);
+                Connection other = stores.bean(DataSource.class).getConnection()) {
+            made.lineWith("more");
+            other.setAutoCommit(false);
+            other.createStatement().execute("LOCK TABLE answers IN SHARE ROW EXCLUSIVE MODE");
+            enough.countDown();
+            made.lineWith("[DONE]");
+            other.rollback();
+        }
+        signal("INT");
+        itEndsWell();
+        assertEquals(1, stores.count("SELECT count(*) FROM answers WHERE key LIKE '%" + model + "' AND body IS NOT NULL"));
     }
 
     @Test

@@ -489,6 +489,19 @@ class IdempotencyTest {
     }
 
     @Test
+    void aStreamWhoseClaimWasTakenOverIsThereForWhoComesBackForIt() throws Exception {
+        provider.on(model, call -> {
+            // as another instance does it where this one has stood still for longer than a claim lasts
+            assertEquals(1, gateway.execute("UPDATE answers SET claimed_by = 'another', answer_id = 'another' WHERE key LIKE '%" + key + "'"));
+            FakeProvider.says(List.of("well")).play(call);
+        });
+        String given = gateway.post(PATH, chat("openai/" + model, true), "Idempotency-Key", key, "X-Resumable", "true").body();
+        Kept kept = gateway.bean(AnswerRepository.class).ofId(given.lines().findFirst().orElseThrow().replaceAll("id: |:\\d+$", ""));
+        assertEquals(given, new String(kept.body(), StandardCharsets.UTF_8));
+        assertEquals("another", answerId(key), "the key's answer is the other one's");
+    }
+
+    @Test
     void aClaimThatWasLostIsMadeAnew() throws Exception {
         try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.renew", "100")) {
             CountDownLatch go = new CountDownLatch(1);

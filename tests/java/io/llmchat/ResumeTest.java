@@ -13,6 +13,7 @@ import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.UUID;
@@ -178,6 +179,23 @@ class ResumeTest {
             of.put("over", "1");
             assertEquals("id: " + model + ":4", back.lineWith("id: "));
             assertEquals("id: " + model + ":5", back.lineWith("id: "));
+        }
+    }
+
+    @Test
+    void whatHasEndedElsewhereStaysForWhoStillReadsIt() throws Exception {
+        var redis = gateway.bean(RedissonClient.class);
+        String key = "llmchat:answer:{" + model + "}";
+        var bytes = redis.<String>getBucket(key, StringCodec.INSTANCE);
+        var of = redis.<String, String>getMap(key + ":of", StringCodec.INSTANCE);
+        bytes.set(event(1) + event(2).replace("{}", "x".repeat(16 << 20)) + event(3), Duration.ofSeconds(5));
+        of.putAll(Map.of("owner", "anonymous", "over", "1"));
+        of.expire(Duration.ofSeconds(5));
+        try (Sse slow = Sse.get(gateway.port(), "/api/chat/completions/" + model, "Accept: */*")) {
+            assertEquals("id: " + model + ":1", slow.lineWith("id: "));
+            TestGateway.until("he has all the time that he needs", () -> Math.min(bytes.remainTimeToLive(), of.remainTimeToLive()) > 20_000);
+            assertEquals("id: " + model + ":2", slow.lineWith("id: "));
+            assertEquals("id: " + model + ":3", slow.lineWith("id: "));
         }
     }
 

@@ -212,6 +212,25 @@ class StoreFaultsTest {
     }
 
     @Test
+    void whatAnInstanceHasClaimedItTellsPostgresAsSoonAsThatIsBack() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()),
+                "llmchat.redis.port", Integer.toString(gateway.redisPort()), "llmchat.deduplicate.renew", "3600000")) {
+            CountDownLatch asked = whenToldTo(own, model, call -> call.json(200, FakeProvider.completion("Once")));
+            var answer = begun(() -> ask(own));
+            assertTrue(asked.await(10, TimeUnit.SECONDS));
+            // as in a crash that it has not come to the disk before
+            assertEquals(1, gateway.execute("DELETE FROM answers"));
+            Restart back = stores.killPostgres();
+            until("it is away", () -> !own.bean(Postgres.class).available());
+            back.again();
+            until("it is back", () -> own.bean(Postgres.class).available() && gateway.bean(Postgres.class).available());
+            until("it is claimed", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NULL AND claimed_until > now()") == 1);
+            go.set(true);
+            assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
+        }
+    }
+
+    @Test
     void aClaimThatALockKeptFromBeingRenewedIsNotTakenOverAtItsEnd() throws Exception {
         CountDownLatch end = new CountDownLatch(1);
         String[] settings = {"llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()),
@@ -334,6 +353,19 @@ class StoreFaultsTest {
             return gateway.metric("llmchat_postgres_available") == 1 && gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1;
         });
         assertEquals(given, gateway.get(path).body());
+    }
+
+    @Test
+    void thatAnAnswerIsNotThereIsNotSaidJustAfterPostgresWasAway() throws Exception {
+        String path = "/api/chat/completions/of-another-instance";
+        assertEquals(404, gateway.get(path).statusCode());
+        stores.pausePostgres();
+        until("it is away", () -> !gateway.bean(Postgres.class).available());
+        stores.resumePostgres();
+        until("it is back", () -> gateway.bean(Postgres.class).available());
+        HttpResponse<String> untold = gateway.get(path);
+        assertEquals(503, untold.statusCode(), "another instance may have it, and come to store it");
+        assertEquals("1", untold.headers().firstValue("retry-after").orElseThrow());
     }
 
     @ParameterizedTest

@@ -6,6 +6,7 @@ import io.llmchat.http.Drain;
 import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.ops.RouteVersions;
+import io.llmchat.step.Idempotency;
 import io.netty.channel.Channel;
 import io.netty.channel.EventLoop;
 import io.netty.channel.SingleThreadEventLoop;
@@ -329,6 +330,7 @@ public final class Gateway {
             await(END_MILLIS, () -> requests() == 0);
             routes.stop(BATCH_SECONDS);
             await(END_MILLIS, old::isEmpty);
+            bean(Idempotency.class).end();
         }
         CamelContext context = host.getCamelContext();
         Set<Vertx> loops = context == null ? Set.of() : context.getRegistry().findByType(Vertx.class);

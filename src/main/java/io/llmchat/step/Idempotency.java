@@ -52,6 +52,8 @@ public final class Idempotency {
         this.graceMillis = graceMillis;
         this.patienceMillis = patienceMillis;
         this.drain = drain;
+        // others know then who is alive, and whom a crash has cost its claim has it again before they ask for the key
+        answers.whenBack(this::catchUp);
     }
 
     /**
@@ -226,7 +228,7 @@ public final class Idempotency {
                 }
                 endIfEnding();
                 if (System.nanoTime() > end || client.gone()) {
-                    throw theirs && kept.claimed() || mirror.isAway()
+                    throw theirs && kept.claimed() || mirror.isAway() || answers.mayMissSome()
                             ? new ChatException("STORE_UNAVAILABLE", "Where the answer '" + id + "' is made cannot be told at the moment.").retryAfter(1)
                             : new ChatException("NOT_FOUND", "There is no answer '" + id + "'.");
                 }
@@ -345,10 +347,17 @@ public final class Idempotency {
 
     /** A step, now and then: renews the claims of the answers that are being made here, and stores what could not be stored. */
     public Processor renew() {
-        return exchange -> {
-            answers.renew();
-            later.again();
-        };
+        return exchange -> catchUp();
+    }
+
+    private void catchUp() {
+        answers.renew();
+        later.again();
+    }
+
+    /** Stores what could not be stored, before this process ends: after that nobody would. */
+    public void end() {
+        later.again();
     }
 
     private static void deliver(Chat chat) {

@@ -58,11 +58,17 @@ public final class AnswerMirror {
             redis.call('pexpire', KEYS[1], ARGV[5]) redis.call('pexpire', KEYS[2], ARGV[5])
             return 1
             """;
-    /** Reads on, as far as is asked for, and lets the instance that makes it know that somebody does. */
+    /**
+     * Reads on, as far as is asked for, and lets the instance that makes it know that somebody does. What is over nobody
+     * renews any more but those who read it.
+     */
     private static final String READ = """
             local owner = redis.call('hget', KEYS[2], 'owner')
-            if owner == ARGV[2] then redis.call('set', KEYS[3], '1', 'px', ARGV[3]) end
             local over = redis.call('hget', KEYS[2], 'over')
+            if owner == ARGV[2] then
+                redis.call('set', KEYS[3], '1', 'px', ARGV[3])
+                if over == '1' then redis.call('pexpire', KEYS[1], ARGV[5]) redis.call('pexpire', KEYS[2], ARGV[5]) end
+            end
             if redis.call('strlen', KEYS[1]) - 1 > tonumber(ARGV[4]) then over = '0' end
             return {owner, over, redis.call('getrange', KEYS[1], ARGV[1], ARGV[4])}
             """;
@@ -329,7 +335,7 @@ public final class AnswerMirror {
         try {
             return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, READ,
                     RScript.ReturnType.MULTI, keys(answerId), Json.utf8(Long.toString(from)), Json.utf8(owner),
-                    Json.utf8(Long.toString(WANTED_MILLIS)), Json.utf8(Long.toString(from + MAX_READ - 1))));
+                    Json.utf8(Long.toString(WANTED_MILLIS)), Json.utf8(Long.toString(from + MAX_READ - 1)), Json.utf8(Long.toString(TTL))));
         } catch (RedisAway e) {
             return null;
         }

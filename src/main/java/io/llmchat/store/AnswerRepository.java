@@ -16,6 +16,8 @@ import org.apache.camel.Exchange;
 import org.apache.camel.spi.IdempotentRepository;
 import org.apache.camel.support.service.ServiceSupport;
 import org.postgresql.PGStatement;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Answers by idempotency key and by answer id, in PostgreSQL: who is answering, and, when it is complete, what was
@@ -35,6 +37,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
      */
     public record Kept(String key, byte[] fingerprint, String answerId, int length, byte[] body, boolean stream, String owner, boolean claimed) {
     }
+
+    private static final Logger LOG = LoggerFactory.getLogger(AnswerRepository.class);
 
     private final WatchedPool database;
     private final Duration keep;
@@ -84,11 +88,32 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 OR answers.created_at < now() - make_interval(secs => ?)
                 """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
                 // who is alive renews three times in a lease: a lock may end a third of one after it was met here, and he comes a third later
-                database.availableFor(lease.dividedBy(2)) && System.nanoTime() - refusedAt > lease.toNanos(), keep.toSeconds()) == 1;
+                database.availableFor(afterwards()) && System.nanoTime() - refusedAt > lease.toNanos(), keep.toSeconds()) == 1;
         if (first) {
             claims.put(key, new Claim(exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId()));
         }
         return first;
+    }
+
+    /** For so long after PostgreSQL was away others may not have told it yet what they could not tell it. */
+    private Duration afterwards() {
+        return lease.dividedBy(2);
+    }
+
+    /** Runs {@code action} as soon as PostgreSQL is back; what it does not take then waits for the next time. */
+    public void whenBack(Runnable action) {
+        database.whenBack(() -> {
+            try {
+                action.run();
+            } catch (StoreUnavailable e) {
+                LOG.debug("PostgreSQL was back for a moment", e);
+            }
+        });
+    }
+
+    /** Whether answers that were made while PostgreSQL was away may still wait to be kept. */
+    public boolean mayMissSome() {
+        return database.wasAwayWithin(afterwards());
     }
 
     /**
@@ -156,16 +181,20 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
 
     /**
      * Keeps the answer to a key that {@code claim}, the id of an exchange, has claimed; on return it is on disk, also where
-     * the claim was lost in a crash.
+     * the claim was lost in a crash. Where another instance has taken it over, because this one stood still, the key's answer
+     * is the other one's, and a stream is kept for who comes back for it.
      */
     public void keep(String claim, String key, byte[] body, boolean stream) {
         Claim mine = claims.get(key);
         if (mine != null && mine.by.equals(claim)) {
-            update("""
+            boolean taken = update("""
                     INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until, body, stream)
                     VALUES (?, ?, ?, ?, ?, now(), ?, ?) ON CONFLICT (key) DO UPDATE
                     SET body = excluded.body, stream = excluded.stream, created_at = now() WHERE answers.claimed_by = excluded.claimed_by""",
-                    key, claim, mine.fingerprint, mine.answerId, mine.owner, body, stream);
+                    key, claim, mine.fingerprint, mine.answerId, mine.owner, body, stream) == 0;
+            if (taken && stream) {
+                keepWithoutKey(mine.answerId, mine.owner, body);
+            }
         }
         giveUp(claim, key);
     }

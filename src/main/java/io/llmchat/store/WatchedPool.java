@@ -30,6 +30,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private volatile boolean available = true;
     /** Since when it is there, as far as this process knows. */
     private volatile long backNanos = System.nanoTime();
+    private volatile boolean wasAway;
+    private volatile Runnable whenBack = () -> { };
     private volatile boolean running = true;
 
     /**
@@ -51,6 +53,16 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     /** Whether it has been there for so long, as far as this process knows. */
     boolean availableFor(Duration time) {
         return available && System.nanoTime() - backNanos > time.toNanos();
+    }
+
+    /** Runs {@code action} each time that it is back, on a thread that may wait; replaces an earlier one. */
+    void whenBack(Runnable action) {
+        whenBack = action;
+    }
+
+    /** Whether it was away, and has not been back for longer than this. */
+    boolean wasAwayWithin(Duration time) {
+        return wasAway && !availableFor(time);
     }
 
     /**
@@ -89,11 +101,13 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                     backNanos = System.nanoTime();
                     available = true;
                     LOG.info("PostgreSQL is back");
+                    Thread.ofVirtual().name("postgres-back").start(whenBack);
                 }
             } catch (SQLException e) {
                 close(connection);
                 connection = null;
                 if (available && running) {
+                    wasAway = true;
                     available = false;
                     LOG.warn("PostgreSQL is away: {}", e.getMessage());
                 }
