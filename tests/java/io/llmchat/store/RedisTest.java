@@ -8,6 +8,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -28,7 +29,8 @@ class RedisTest {
         try {
             FileChannel open = FileChannel.open(script, StandardOpenOption.WRITE);
             redis.start();
-            until("it is about to be run", () -> Files.size(script) > 0);
+            until("it could not be run", () -> Thread.getAllStackTraces().entrySet().stream().anyMatch(thread -> thread.getKey().getName().equals("redis-start")
+                    && thread.getKey().getState() == Thread.State.TIMED_WAITING && List.of(thread.getValue()).toString().contains("startServer")));
             open.close();
             assertTrue(redis.watch().available());
         } finally {
