@@ -4,6 +4,7 @@ import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTimeout;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -22,6 +23,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
@@ -190,6 +192,90 @@ class LiveEditingTest {
     }
 
     @Test
+    void whatIsNoListAndAKameletThatNobodyCallsAreReadToo() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            routes.save("more.camel.yaml", "later\n");
+            until("a text is refused", () -> routes(gateway).path("lastError").path("reason").asText().startsWith("It is no list of routes and beans"));
+            routes.delete("more.camel.yaml");
+            untilLoaded(gateway, 2);
+            // together: it is not the file that is named because no other was saved
+            routes.save("kamelets/more-action.kamelet.yaml", routes.read("kamelets/openai-chat-action.kamelet.yaml").replace("labels:\n", "labels: [\n"));
+            routes.save("more.camel.yaml", more("more", "direct:admit"));
+            until("it is refused", () -> !routes(gateway).path("lastError").isNull());
+            JsonNode error = routes(gateway).path("lastError");
+            assertEquals("kamelets/more-action.kamelet.yaml", error.path("file").asText(), error.toString());
+            assertTrue(error.path("line").asInt() > 0 && !error.path("reason").asText().contains("\n"), error.toString());
+        }
+    }
+
+    /** An event loop must not wait for a route that is not there. */
+    @Test
+    void aRouteThatIsThereForSomeOnlyIsNotWaitedFor() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - to: direct:limit\n        - toD: \"direct:agent-${exchangeProperty.agentId}?failIfNoConsumers=false\"\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertTimeout(Duration.ofSeconds(20), () -> assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode()));
+        }
+    }
+
+    @Test
+    void aChatThatARouteEndsWithoutAnAnswerIsAnErrorAndNotAnEmptyAnswer() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", "        - stop: {}\n        - to: direct:complete\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            for (boolean stream : new boolean[] {false, true}) {
+                HttpResponse<String> nothing = gateway.post("/v1/chat/completions", chat("demo", stream));
+                assertEquals(500, nothing.statusCode());
+                assertEquals("api_error", json(nothing.body()).at("/error/type").asText());
+            }
+        }
+    }
+
+    @Test
+    void aStepOfOnesOwnReadsTheChatAndMayRefuseIt() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
+                - to: direct:limit
+                - log: "asks ${exchangeProperty.chat.request.model} for ${exchangeProperty.chat.agent.id}, ${exchangeProperty.chat.userId} at ${exchangeProperty.chat.name}"
+                - filter:
+                    simple: "${exchangeProperty.chat.request.prompt.conversation.toString()} contains 'forbidden'"
+                    steps:
+                      - setProperty: {name: errorCode, constant: FORBIDDEN}
+                      - setProperty: {name: errorMessage, constant: "Not here."}
+                      - throwException: {exceptionType: java.lang.IllegalArgumentException, message: refused}
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            String agent = "agent-" + model;
+            assertEquals(201, gateway.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model
+                    + "\",\"systemPrompt\":\"Be brief.\"}").statusCode());
+            assertEquals(200, gateway.post("/v1/chat/completions", chat(agent, false)).statusCode());
+            assertEquals(1, log.with("asks " + agent + " for " + agent + ", anonymous at " + agent).size());
+            String sent = gateway.provider().calls(model).getLast().body().toString();
+            assertTrue(sent.contains("Be brief."), sent);
+            HttpResponse<String> refused = gateway.post("/v1/chat/completions", chat(agent, false).replace("Hi", "a forbidden word"));
+            assertEquals(403, refused.statusCode(), refused.body());
+            assertTrue(refused.body().contains("Not here."), refused.body());
+        }
+    }
+
+    @Test
+    void aThrottleOfOnesOwnTellsWhatItTakes() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
+                - to: direct:limit
+                - throttle: {timePeriodMillis: 30000, rejectExecution: true, expression: {constant: {expression: "1"}}}
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            Answer second = new Answer(gateway.post("/v1/chat/completions", chat("demo", false)));
+            assertEquals(429, second.status());
+            assertEquals("\"global-requests\";q=1;w=30", second.header("ratelimit-policy"));
+            assertTrue(second.body().contains("This gateway takes 1 requests in 30000 ms."), second.body());
+        }
+    }
+
+    @Test
     void aProviderMayBeNamedAsTheBeans() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         String provider = routes.read("providers/openai.camel.yaml")
@@ -293,12 +379,20 @@ class LiveEditingTest {
                     new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
                     new Broken(good + "- beans:\n    - {name: broken, type: \"io.llmchat.LiveEditingTest$Faulty\"}\n", 0, "of this version"),
                     new Broken(good + "- route:\n    id: enrich\n    from: {uri: direct:enrich, steps: [{stop: {}}]}\n", 0, "The id 'enrich' is used twice"),
+                    new Broken(good.replace("- to: direct:limit\n", "- to: {id: to-provider, uri: \"direct:limit\"}\n"), 0,
+                            "The id 'to-provider' is used twice. The other place is chat.camel.yaml:13."),
+                    new Broken(good.replace("- to: direct:limit\n", "- throwException: {exceptionType: io.acme.Nobody, message: no}\n"), 13, "There is no class io.acme.Nobody"),
+                    new Broken(good.replace("- route:", "route:"), 1, "It is no list of routes and beans"),
                     new Broken(good + more("more", "kamelet:openai-chat-action?baseUrl=http://x"),
                             lines + 6, "mandatory parameters must be provided: provider"),
                     new Broken(good + more("more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=0"),
                             0, "idleTimeout of provider 'more' is 0; it takes milliseconds"),
                     new Broken(good + more("provider-more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimout=5"),
                             lines + 6, "it has no parameter 'idleTimout'"),
+                    new Broken(good + more("more", "direct:admit").replace("- to: direct:admit", "- kamelet: {name: openai-chat-action, parameters: {provider: more, baseUrl: \"http://x\", idleTimout: 5}}"),
+                            lines + 6, "it has no parameter 'idleTimout'"),
+                    new Broken(good + more("provider-more", "direct:admit").replace("- to: direct:admit", "- kamelet: {name: openai-chat-action, parameters: {provider: openai, baseUrl: \"http://x\"}}"),
+                            lines + 6, "Route 'provider-more': it asks the provider 'openai'."),
                     new Broken(good + more("provider-mroe", "kamelet:openai-chat-action?provider=more&baseUrl=http://x"),
                             lines + 6, "there is no route from direct:provider-more"),
                     new Broken(good + more("provider-more", "kamelet:openai-chat-action?provider=openai&baseUrl=http://x"),

@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import org.apache.camel.Exchange;
+import org.apache.camel.Handler;
 
 /**
  * One chat on its way through the routes: what was asked, whom we ask, what came of it. It is the exchange property
@@ -18,6 +19,8 @@ import org.apache.camel.Exchange;
  *
  * <p>Changed by one thread at a time: the event loop of its client, or, where its route has to wait, one of its own. The
  * one that stores what there is of answers reads {@link #said}, {@link #outcome} and {@link #request} meanwhile.
+ *
+ * <p>What reads and has the name of what writes is a {@link Handler}: of the two an expression of a route calls that one.
  */
 public final class Chat {
 
@@ -89,6 +92,7 @@ public final class Chat {
     }
 
     /** What of the request the provider was not told because it does not know it. */
+    @Handler
     public List<String> leftOut() {
         return leftOut;
     }
@@ -97,6 +101,7 @@ public final class Chat {
         this.leftOut = names;
     }
 
+    @Handler
     public ChatRequest request() {
         return request;
     }
@@ -111,6 +116,7 @@ public final class Chat {
     }
 
     /** What is asked for: an agent's id or {@code <provider>/<model>}; the request's, or the default. */
+    @Handler
     public String name() {
         return name;
     }
@@ -125,6 +131,7 @@ public final class Chat {
         this.named = Target.parse(name);
     }
 
+    @Handler
     public Agent agent() {
         return agent;
     }
@@ -168,6 +175,7 @@ public final class Chat {
     }
 
     /** How often the target was asked. */
+    @Handler
     public int asked() {
         return asked;
     }
@@ -221,6 +229,7 @@ public final class Chat {
     }
 
     /** Whose chat it is. */
+    @Handler
     public String userId() {
         return userId;
     }
@@ -230,6 +239,7 @@ public final class Chat {
     }
 
     /** SHA-256 of the request body: what makes two requests the same. */
+    @Handler
     public byte[] fingerprint() {
         if (fingerprint == null) {
             fingerprint(request.body());
@@ -248,6 +258,7 @@ public final class Chat {
     }
 
     /** Where the answer is kept while it is made; null: nowhere, nobody else can want it. */
+    @Handler
     public AnswerLog log() {
         return log;
     }
@@ -349,6 +360,7 @@ public final class Chat {
     }
 
     /** Why the last call brought no answer, or null if it brought one. */
+    @Handler
     public ChatException failure() {
         return failure;
     }
@@ -363,6 +375,7 @@ public final class Chat {
     }
 
     /** What all calls have used whose answers the caller got, or null. */
+    @Handler
     public Usage usage() {
         return before == null ? usage : usage == null ? before : before.plus(usage);
     }
@@ -394,6 +407,7 @@ public final class Chat {
         }
     }
 
+    @Handler
     public String finishReason() {
         return finishReason;
     }
@@ -403,6 +417,7 @@ public final class Chat {
     }
 
     /** How it ended: {@code completed}, or the code of the error. */
+    @Handler
     public String outcome() {
         return outcome;
     }
@@ -412,6 +427,7 @@ public final class Chat {
     }
 
     /** Under which key the answer is kept for a repeated request; null: it is not. */
+    @Handler
     public String idempotencyKey() {
         return idempotencyKey;
     }
@@ -433,6 +449,7 @@ public final class Chat {
         return holds;
     }
 
+    @Handler
     public byte[] heldAnswer() {
         return heldAnswer;
     }

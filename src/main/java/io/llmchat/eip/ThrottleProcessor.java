@@ -37,7 +37,7 @@ final class ThrottleProcessor extends BaseProcessorSupport implements Traceable,
     public boolean process(Exchange exchange, AsyncCallback callback) {
         long wait = letIn();
         if (wait > 0) {
-            exchange.setException(new Throttled(times.length, Math.ceilDiv(wait, TimeUnit.MILLISECONDS.toNanos(1))));
+            exchange.setException(new Throttled(times.length, TimeUnit.NANOSECONDS.toMillis(window), Math.ceilDiv(wait, TimeUnit.MILLISECONDS.toNanos(1))));
         }
         callback.done(true);
         return true;

@@ -1,12 +1,13 @@
 package io.llmchat.host;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
+import io.llmchat.json.Json;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.ops.Cause;
 import io.llmchat.step.SubRoute;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -22,10 +23,12 @@ import org.apache.camel.CamelContext;
 import org.apache.camel.Endpoint;
 import org.apache.camel.FailedToCreateRouteException;
 import org.apache.camel.FailedToStartRouteException;
+import org.apache.camel.NoTypeConversionAvailableException;
 import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.model.CircuitBreakerDefinition;
+import org.apache.camel.model.KameletDefinition;
 import org.apache.camel.model.Model;
 import org.apache.camel.model.ProcessorDefinition;
 import org.apache.camel.model.ProcessorDefinitionHelper;
@@ -35,6 +38,8 @@ import org.apache.camel.model.SendDefinition;
 import org.apache.camel.model.ToDynamicDefinition;
 import org.apache.camel.support.LanguageSupport;
 import org.apache.camel.support.PatternHelper;
+import org.snakeyaml.engine.v2.api.Load;
+import org.snakeyaml.engine.v2.api.LoadSettings;
 import org.snakeyaml.engine.v2.exceptions.Mark;
 import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 
@@ -42,6 +47,7 @@ import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
 final class FaultFinder {
 
     private static final String EMPTY = "There is no route and no bean in it.";
+    private static final String NO_LIST = "It is no list of routes and beans: each begins with a hyphen, as in '- route:'.";
     private static final Pattern FILE = Pattern.compile("(file:\\S+?\\.yaml)");
     private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
     private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
@@ -54,7 +60,6 @@ final class FaultFinder {
             Kamelet.NO_ERROR_HANDLER, Kamelet.BRIDGE_ERROR_HANDLER);
     private static final String PROVIDER_ROUTE = "direct:provider-";
     private static final Pattern PROVIDER = Pattern.compile("[?&]provider=([^&]+)");
-    private static final YAMLMapper YAML = new YAMLMapper();
     private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
 
     private final RouteFiles files;
@@ -79,10 +84,11 @@ final class FaultFinder {
             root = e;
         }
         String reason = root instanceof ClassNotFoundException ? "There is no class " + root.getMessage()
+                : root instanceof NoTypeConversionAvailableException none && none.getToType() == Class.class ? "There is no class " + none.getValue()
                 : Cause.of(root).strip();
         String duplicate = first(DUPLICATE, messages);
         if (duplicate != null) {
-            return where(Pattern.compile("\\bid: \"?" + Pattern.quote(duplicate) + "\"?\\s*$"), "The id '" + duplicate + "' is used twice.");
+            return where(Pattern.compile("\\b(id|routeId): *[\"']?" + Pattern.quote(duplicate) + "[\"']? *([,}#]|$)"), "The id '" + duplicate + "' is used twice.");
         }
         if (failed != null) {
             return at(culprit(failed), "Route '" + failed.getRouteId() + "': " + reason);
@@ -123,9 +129,9 @@ final class FaultFinder {
 
     /** What Camel lets start, though no request would get through it, or cannot be meant so; null: nothing of the kind. */
     Fault looseEnd() throws IOException {
-        Fault twice = beanTwice();
-        if (twice != null) {
-            return twice;
+        Fault written = writtenWrong();
+        if (written != null) {
+            return written;
         }
         Set<String> there = context.getRoutes().stream().map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
         for (RouteDefinition route : model().getRouteDefinitions()) {
@@ -138,7 +144,7 @@ final class FaultFinder {
                 if (called(step) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers() && !there.contains(name(direct))) {
                     return at(step, "Route '" + route.getRouteId() + "': there is no route from " + name(direct) + ".");
                 }
-                String asked = step instanceof SendDefinition<?> to ? first(PROVIDER, to.getUri()) : null;
+                String asked = first(PROVIDER, address(step));
                 // of two with one name the one that starts last would be the provider, with its address and key
                 if (from.startsWith(PROVIDER_ROUTE) && !from.equals(PROVIDER_ROUTE + asked) && there.contains(PROVIDER_ROUTE + asked)) {
                     return at(step, "Route '" + route.getRouteId() + "': it asks the provider '" + asked + "'.");
@@ -162,11 +168,19 @@ final class FaultFinder {
                 .map(asked -> new Fault(null, 0, "There is no route from " + asked.uri() + ".")).orElse(null);
     }
 
-    /** Of two beans of one name Camel takes the last, without a word. Not those of beans.camel.yaml: routes may have their own. */
-    private Fault beanTwice() throws IOException {
+    /**
+     * A file that is no list, which Camel passes over without a word. Of two beans of one name it takes the last; not those of
+     * beans.camel.yaml: routes may have their own.
+     */
+    private Fault writtenWrong() throws IOException {
         Set<String> names = new HashSet<>();
         for (Path file : files.all().stream().filter(f -> !files.isBeans(f)).toList()) {
-            for (JsonNode part : YAML.readTree(file.toFile())) {
+            JsonNode parts = read(file);
+            // what is of a kind is a kamelet, or another resource of Camel's
+            if (!parts.isArray() && !parts.has("kind")) {
+                return new Fault(files.name(file.toString()), 1, NO_LIST);
+            }
+            for (JsonNode part : parts) {
                 for (JsonNode bean : part.path("beans")) {
                     String name = bean.path("name").asText();
                     if (!name.isEmpty() && !names.add(name)) {
@@ -176,6 +190,14 @@ final class FaultFinder {
             }
         }
         return null;
+    }
+
+    /** With the file in what it raises: of a kamelet that no route calls Camel has said nothing. */
+    private static JsonNode read(Path file) throws IOException {
+        LoadSettings settings = LoadSettings.builder().setLabel(file.toString()).setAllowDuplicateKeys(true).build();
+        try (InputStream text = Files.newInputStream(file)) {
+            return Json.MAPPER.valueToTree(new Load(settings).loadFromInputStream(text));
+        }
     }
 
     /** As routes write it, without options. */
@@ -216,7 +238,16 @@ final class FaultFinder {
     /** The first step that calls such an address. */
     private ProcessorDefinition<?> call(Predicate<String> wanted) {
         return model().getRouteDefinitions().stream().flatMap(route -> steps(route.getOutputs()).stream())
-                .filter(step -> step instanceof SendDefinition<?> to && wanted.test(to.getUri())).findFirst().orElse(null);
+                .filter(step -> wanted.test(address(step))).findFirst().orElse(null);
+    }
+
+    /** What a step calls, as its route says it; empty: nothing that is known before there is a request. */
+    private static String address(ProcessorDefinition<?> step) {
+        return switch (step) {
+            case SendDefinition<?> to -> to.getUri();
+            case KameletDefinition kamelet -> "kamelet:" + kamelet.getName();
+            default -> "";
+        };
     }
 
     /** These steps and all within them; those of a breaker's fallback, which Camel keeps elsewhere, too. */

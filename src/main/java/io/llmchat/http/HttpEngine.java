@@ -1,5 +1,6 @@
 package io.llmchat.http;
 
+import io.llmchat.chat.Chat;
 import io.llmchat.ops.RequestLog;
 import io.llmchat.ops.Tracing;
 import io.vertx.core.buffer.Buffer;
@@ -110,6 +111,10 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
 
         /** What a route leaves untold is told by the error policy of all: Camel asks none for what fails in a doTry. */
         private void tell(Exchange exchange, RoutingContext ctx, ClientStream client) {
+            if (Chat.of(exchange) != null && exchange.getException() == null && exchange.getProperty("toldCode") == null
+                    && exchange.getMessage().getBody() == null && !client.committed() && !client.hasLeft() && !ctx.response().headWritten()) {
+                exchange.setException(new IllegalStateException("The route has ended, and nothing has answered the chat."));
+            }
             Route untold = exchange.getException() == null || exchange.getProperty("toldCode") != null ? null
                     : exchange.getContext().getRoute("untold");
             if (untold == null) {

@@ -214,18 +214,17 @@ public final class Limits {
     }
 
     /**
-     * A step for a request that this instance's own guard has turned away: its headers tell that limit, and when there is
-     * room again, which is before the whole window is over.
+     * A step for a request that a throttle has turned away, this instance's own guard or another one: its headers tell that
+     * limit, and when there is room again, which is before the whole window is over. Of Camel's throttles it is not known.
      */
     public Processor tellInstance() {
         return exchange -> {
-            long max = exchange.getProperty("limitOfInstance", Long.class);
-            long window = exchange.getProperty(RETRY_AFTER, Long.class);
-            long left = exchange.getProperty(Exchange.EXCEPTION_CAUGHT) instanceof Throttled throttled
-                    ? Math.max(1_000, throttled.retryAfterMillis()) : window;
-            exchange.setProperty(RETRY_AFTER, left);
-            List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, max, window, 0));
-            RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {max}, new long[] {left}, 0, 0, 0, true), ClientStream.of(exchange));
+            if (exchange.getProperty(Exchange.EXCEPTION_CAUGHT) instanceof Throttled throttled) {
+                long left = Math.max(1_000, throttled.retryAfterMillis());
+                exchange.setProperty(RETRY_AFTER, left);
+                List<Limit> guard = List.of(new Limit(Limit.Scope.GLOBAL, "", Limit.Kind.REQUESTS, throttled.max(), throttled.windowMillis(), 0));
+                RateLimitHeaders.add(new Decision(guard, new long[1], new long[] {throttled.max()}, new long[] {left}, 0, 0, 0, true), ClientStream.of(exchange));
+            }
         };
     }
 

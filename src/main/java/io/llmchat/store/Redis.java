@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.concurrent.locks.LockSupport;
 import org.redisson.Redisson;
 import org.redisson.api.RedissonClient;
 import org.redisson.config.Config;
@@ -30,6 +31,7 @@ import redis.embedded.core.RedisServerBuilder;
 public final class Redis {
 
     private static final Logger LOG = LoggerFactory.getLogger(Redis.class);
+    private static final long BUSY_NANOS = 2_000_000_000L;
 
     private String dataDir;
     private String host;
@@ -137,8 +139,27 @@ public final class Redis {
                 .setting("appendonly yes")
                 .setting("save \"\"")
                 .build();
-        embedded.start();
+        startServer();
         return free;
+    }
+
+    /**
+     * What was just written cannot be run while a process that began meanwhile, one of PostgreSQL's, has it open still: it
+     * is tried again.
+     */
+    private void startServer() throws IOException {
+        long began = System.nanoTime();
+        while (true) {
+            try {
+                embedded.start();
+                return;
+            } catch (IOException e) {
+                if (System.nanoTime() - began > BUSY_NANOS) {
+                    throw e;
+                }
+                LockSupport.parkNanos(BUSY_NANOS / 20);
+            }
+        }
     }
 
     /** As redis.conf takes a path that may have blanks in it. */
