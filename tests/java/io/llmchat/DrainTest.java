@@ -120,6 +120,7 @@ class DrainTest {
             signal("TERM");
             itEndsWell();
             stores.killPostgres().again();
+            settings.put("JDK_JAVA_OPTIONS", "-Dllmchat.record.recovery-interval=500");
             start(settings);
             until("it is written", () -> other.count("SELECT count(*) FROM usage_records") == 2);
             // with its Redis

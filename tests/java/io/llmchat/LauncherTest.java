@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.llmchat.support.GatewayProcess;
+import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.file.Files;
@@ -24,6 +26,7 @@ import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import java.util.zip.Deflater;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -64,6 +67,8 @@ class LauncherTest {
                 files(home.resolve("target/lib")).stream().map(f -> "lib/" + f.getFileName()).collect(Collectors.joining(" ")));
         try (OutputStream file = Files.newOutputStream(jar); JarOutputStream out = new JarOutputStream(file, manifest);
                 Stream<Path> all = Files.walk(CLASSES)) {
+            // as the build does
+            out.setLevel(Deflater.NO_COMPRESSION);
             for (Path each : all.filter(p -> !p.equals(CLASSES) && !p.endsWith("META-INF/MANIFEST.MF")).toList()) {
                 out.putNextEntry(new JarEntry(CLASSES.relativize(each) + (Files.isDirectory(each) ? "/" : "")));
                 if (Files.isRegularFile(each)) {
@@ -86,17 +91,18 @@ class LauncherTest {
         assertEquals(before, trainings(), "its stores are gone");
         assertEquals(List.of(), train(), "once is enough");
 
-        assertEquals("shared objects file", start(), "the cache is used");
+        assertEquals("shared objects file", start(Map.of()), "the cache is used");
 
+        Map<String, String> stores = GatewayProcess.sharedStores();
         byte[] good = Files.readAllBytes(learnt.get(0));
         Files.write(learnt.get(0), java.util.Arrays.copyOf(good, good.length / 2));
-        assertEquals("jar", start(), "half a cache is none");
+        assertEquals("jar", start(stores), "half a cache is none");
         Files.writeString(learnt.get(0), "something else");
-        assertEquals("jar", start(), "nor is another file");
+        assertEquals("jar", start(stores), "nor is another file");
 
         Files.write(learnt.get(0), good);
         Files.setLastModifiedTime(jar, FileTime.fromMillis(Files.getLastModifiedTime(jar).toMillis() + 60_000));
-        assertEquals("jar", start(), "nor is that of another jar");
+        assertEquals("jar", start(stores), "nor is that of another jar");
     }
 
     @Test
@@ -213,12 +219,13 @@ class LauncherTest {
     @Test
     void aPathInASettingIsRelativeToWhereTheUserIs() throws Exception {
         Path here = Files.createDirectory(home.resolve("here"));
+        TestGateway.copyServer(here.resolve("stores"));
         Process gateway = launch(here, List.of("start"), Map.of("KEYS_FILE", "keys.yaml", "DATA_DIR", "stores"));
         List<String> said = gateway.inputReader().lines().toList();
         assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
         assertEquals(1, gateway.exitValue());
         assertTrue(said.stream().anyMatch(l -> l.contains(here.resolve("keys.yaml") + " cannot be read")), said::toString);
-        assertTrue(Files.isDirectory(here.resolve("stores/postgres")), said::toString);
+        assertTrue(Files.isDirectory(here.resolve("stores/postgres/data")), said::toString);
     }
 
     @Test
@@ -248,7 +255,8 @@ class LauncherTest {
     @Test
     void nothingElseIsNeededToFindTheJdk() throws Exception {
         Files.createFile(home.resolve("target/built"));
-        check(System.getenv("PATH"));
+        String said = check(System.getProperty("java.home"), System.getenv("PATH"));
+        assertTrue(said.startsWith("There are no route files"), said);
     }
 
     @Test
@@ -260,9 +268,10 @@ class LauncherTest {
         Path source = Files.createFile(home.resolve("pom.xml"));
         Path running = Files.createLink(home.resolve("running.jar"), jar);
         FileTime made = Files.getLastModifiedTime(jar);
+        String jdk = java("99", "", "echo checked").get("JAVA_HOME");
         for (int build = 1; build <= 2; build++) {
-            check(maven.getParent() + ":" + System.getenv("PATH"));
-            check(maven.getParent() + ":" + System.getenv("PATH"));
+            assertEquals("checked", check(jdk, maven.getParent() + ":" + System.getenv("PATH")));
+            assertEquals("checked", check(jdk, maven.getParent() + ":" + System.getenv("PATH")));
             assertEquals(build, Files.readAllLines(builds).size());
             Files.setLastModifiedTime(source, FileTime.from(Instant.now()));
         }
@@ -270,11 +279,11 @@ class LauncherTest {
         assertEquals(made, Files.getLastModifiedTime(jar), "what the JVM learnt is of this jar still");
     }
 
-    private void check(String path) throws IOException {
-        Process check = new ProcessBuilder("env", "-i", "PATH=" + path, "JAVA_HOME=" + System.getProperty("java.home"),
+    /** The last line of what it says with these settings alone. */
+    private String check(String jdk, String path) throws IOException {
+        Process check = new ProcessBuilder("env", "-i", "PATH=" + path, "JAVA_HOME=" + jdk,
                 home.resolve("llmchat").toString(), "routes", "check", home.toString()).redirectErrorStream(true).start();
-        List<String> said = check.inputReader().lines().toList();
-        assertTrue(said.getLast().startsWith("There are no route files"), said::toString);
+        return check.inputReader().lines().toList().getLast();
     }
 
     /** Runs a command of the launcher with a Maven that writes its environment where its output goes, and does nothing. */
@@ -326,9 +335,11 @@ class LauncherTest {
     }
 
     /** Where the gateway had its own classes from when it served; it had no complaints. */
-    private String start() throws Exception {
+    private String start(Map<String, String> stores) throws Exception {
         Path loaded = home.resolve("loaded.log");
-        Process gateway = launch("start", Map.of("PORT", Integer.toString(freePort()), "JAVA_OPTS", "-Xlog:class+load:file=" + loaded + ":none"));
+        Map<String, String> settings = new HashMap<>(stores);
+        settings.putAll(Map.of("PORT", Integer.toString(freePort()), "JAVA_OPTS", "-Xlog:class+load:file=" + loaded + ":none"));
+        Process gateway = launch("start", settings);
         try {
             List<String> said = readTo(gateway, "curl -N");
             assertTrue(said.stream().allMatch(l -> l.isEmpty() || l.startsWith("LLMChat gateway is ready") || l.contains(" INFO ") || l.equals("Try it:")

@@ -563,7 +563,7 @@ class LiveEditingTest {
     void theCheckSaysWhatIsWrongWithoutServing() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "ref: readChat", "ref: nobody");
-        Process check = GatewayProcess.java("-Xmx200m", "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
+        Process check = GatewayProcess.started("-Xmx200m", "io.llmchat.CheckRoutes", routes.folder().toString()).redirectErrorStream(true).start();
         GatewayProcess.readTo(check, "chat.camel.yaml:10: Route 'chat': No bean could be found in the registry for: nobody");
         assertEquals(1, check.waitFor());
     }

@@ -61,6 +61,12 @@ class ProcessTest {
         return started.getLast();
     }
 
+    /** What is started from now on need not unpack and make a PostgreSQL. */
+    private void withPostgres() throws Exception {
+        TestGateway.copyPostgres(data());
+        TestGateway.copyServer(data());
+    }
+
     /** One that makes no stores. */
     private Process startOnSharedStores(String name, String value) throws Exception {
         Map<String, String> settings = new HashMap<>(GatewayProcess.sharedStores());
@@ -186,7 +192,7 @@ class ProcessTest {
 
     @Test
     void afterAKillItStartsAgainWithItsData() throws Exception {
-        TestGateway.copyPostgres(data());
+        withPostgres();
         int port = freePort();
         Process first = start(Map.of("PORT", Integer.toString(port)));
         readTo(first, "curl -N");
@@ -202,7 +208,7 @@ class ProcessTest {
 
     @Test
     void whatWasSaidUntilAKillIsThereAfterItAndIsSaidOnceInTheEnd() throws Exception {
-        TestGateway.copyPostgres(data());
+        withPostgres();
         int port = freePort();
         try (FakeProvider provider = new FakeProvider()) {
             CountDownLatch never = new CountDownLatch(1);
@@ -266,7 +272,7 @@ class ProcessTest {
 
     @Test
     void aSecondGatewayOnTheSameDataIsRefusedAndTheFirstGoesOn() throws Exception {
-        TestGateway.copyPostgres(data());
+        withPostgres();
         int port = freePort();
         Process first = start(Map.of("PORT", Integer.toString(port)));
         readTo(first, "curl -N");
@@ -294,7 +300,7 @@ class ProcessTest {
     @ParameterizedTest
     @ValueSource(strings = {"TERM", "HUP"})
     void aCheckOfRoutesThatIsInterruptedLeavesNothingBehind(String signal) throws Exception {
-        ProcessBuilder java = GatewayProcess.java("-Djava.io.tmpdir=" + folder, "io.llmchat.CheckRoutes",
+        ProcessBuilder java = GatewayProcess.started("-Djava.io.tmpdir=" + folder, "io.llmchat.CheckRoutes",
                 RouteFolder.in(folder.resolve("routes")).folder().toString());
         java.command().addAll(0, List.of("env", "--default-signal=HUP"));
         Process check = java.redirectErrorStream(true).start();
@@ -311,6 +317,7 @@ class ProcessTest {
 
     @Test
     void aPortInUseIsSaidInOneSentenceAndNothingIsLeftRunning() throws Exception {
+        withPostgres();
         try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             Process gateway = start(Map.of("PORT", Integer.toString(taken.getLocalPort())));
             List<String> lines = readTo(gateway, "Cannot listen on 127.0.0.1:" + taken.getLocalPort());
@@ -359,6 +366,7 @@ class ProcessTest {
     @Test
     void aStoreThatCannotBeReachedIsNamedAndTheOneOfOursIsNotLeftBehind() throws Exception {
         int nobody = freePort();
+        TestGateway.copyServer(data());
         // tried twice: ten times take half a minute
         Process gateway = start(Map.of("REDIS_HOST", "127.0.0.1", "REDIS_PORT", Integer.toString(nobody), "REDIS_MAX_RETRIES", "1"));
         assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));

@@ -26,7 +26,7 @@ public final class GatewayProcess {
     /** Starts one with these environment variables; who is told to end it does not wait for load balancers. */
     public static Process start(Path data, Map<String, String> settings) throws IOException {
         // who runs the tests in the background has them ignore SIGINT, and children inherit that
-        ProcessBuilder java = java("-Xmx256m", "io.llmchat.Main");
+        ProcessBuilder java = started("-Xmx256m", "io.llmchat.Main");
         java.command().addAll(0, List.of("env", "--default-signal=INT"));
         java.environment().put("DATA_DIR", data.toString());
         java.environment().put("DRAIN_DELAY", "0");
@@ -40,6 +40,13 @@ public final class GatewayProcess {
     public static Map<String, String> sharedStores() throws Exception {
         return Map.of("DB_HOST", "127.0.0.1", "DB_PORT", Integer.toString(TestGateway.shared().postgresPort()), "DB_USER", "postgres",
                 "DB_NAME", "postgres", "REDIS_HOST", "127.0.0.1", "REDIS_PORT", Integer.toString(TestGateway.shared().redisPort()));
+    }
+
+    /** As {@link #java}, for what does little more than start: it is not compiled as what is to run for long, which takes most of a start. */
+    public static ProcessBuilder started(String... arguments) {
+        ProcessBuilder java = java(arguments);
+        java.command().addAll(1, List.of("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"));
+        return java;
     }
 
     /** This JVM's Java with this one's classes; options, the class, and what it is told follow. */

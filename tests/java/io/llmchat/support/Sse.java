@@ -117,15 +117,15 @@ public final class Sse implements AutoCloseable {
         /** No more than is there: a stream is read as it comes. */
         @Override
         public int read(byte[] to, int from, int most) throws IOException {
-            int n = 0;
-            do {
-                int b = read();
-                if (b < 0) {
-                    return n == 0 ? -1 : n;
-                }
-                to[from + n++] = (byte) b;
-            } while (n < most && in.available() > 0 && (!body || left > 0));
-            return n;
+            int first = read();
+            if (first < 0) {
+                return -1;
+            }
+            to[from] = (byte) first;
+            // at once: to ask for each byte whether it is there takes longer than all else
+            int more = body ? in.read(to, from + 1, Math.min(Math.min(most - 1, left), in.available())) : 0;
+            left -= more;
+            return 1 + more;
         }
     }
 }

@@ -126,13 +126,25 @@ public final class TestGateway implements AutoCloseable {
 
     /** Puts the data of an empty PostgreSQL where a gateway whose data are in this folder has them. */
     public static void copyPostgres(Path data) throws Exception {
+        copy(emptyPostgres(), data);
+    }
+
+    /** Puts the programs of PostgreSQL where a process whose data are in this folder has them: to unpack them takes seconds. */
+    public static void copyServer(Path data) throws Exception {
+        shared();
+        copy(Path.of("target", "test-data", "postgres", "server"), data);
+    }
+
+    private static void copy(Path from, Path data) throws Exception {
         Files.createDirectories(data.resolve("postgres"));
-        new ProcessBuilder("cp", "-a", emptyPostgres().toString(), data.resolve("postgres").toString()).inheritIO().start().waitFor();
+        new ProcessBuilder("cp", "-a", from.toString(), data.resolve("postgres").toString()).inheritIO().start().waitFor();
     }
 
     /** The data of a PostgreSQL that has the schema and nothing else, and does not run: to make them takes seconds. */
     private static synchronized Path emptyPostgres() throws Exception {
         if (empty == null) {
+            // it unpacks what all of this process run
+            shared();
             Path data = Path.of("target", "empty-stores").toAbsolutePath();
             Postgres postgres = new Postgres();
             postgres.setDataDir(data.toString());
