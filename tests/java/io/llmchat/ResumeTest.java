@@ -298,7 +298,7 @@ class ResumeTest {
                 for (int i = 0; i < 2_000; i++) {
                     call.text("x".repeat(8_000));
                 }
-                go.await(10, TimeUnit.SECONDS);
+                go.await(60, TimeUnit.SECONDS);
                 call.finish("stop");
                 call.done();
             });
