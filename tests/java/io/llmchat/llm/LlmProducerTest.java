@@ -33,7 +33,7 @@ class LlmProducerTest {
                 }
             });
             Chat chat = new Chat(SilentClient.open(camel, "/v1/chat/completions"));
-            chat.request(OpenAiDialect.CHAT.read(Json.utf8("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"), header -> null), null);
+            chat.setRequest(OpenAiDialect.CHAT.read(Json.utf8("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"), header -> null), null);
             chat.candidates(List.of(new Candidate(new Target("p", "m"), 0, false)));
             chat.nextCandidate();
             Exchange exchange = new DefaultExchange(camel);

@@ -92,7 +92,7 @@ public class RelayBench {
         Chat chat = new Chat(SilentClient.open(camel, dialect.equals("openai") ? "/v1/chat/completions" : "/v1/messages"));
         var request = of.read(Json.utf8("{\"model\":\"demo/m\",\"max_tokens\":100,\"stream\":true,"
                 + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"), header -> null);
-        chat.request(request, of.writer(request, new Dialect.Names("r1", "a1", "c1")));
+        chat.setRequest(request, of.writer(request, new Dialect.Names("r1", "a1", "c1")));
         chat.deadline(60_000);
         chat.candidates(List.of(new Candidate(new Target("demo", "m"), 0, false)));
         chat.nextCandidate();

@@ -11,7 +11,6 @@ import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import org.apache.camel.Exchange;
-import org.apache.camel.Handler;
 
 /**
  * One chat on its way through the routes: what was asked, whom we ask, what came of it. It is the exchange property
@@ -20,7 +19,7 @@ import org.apache.camel.Handler;
  * <p>Changed by one thread at a time: the event loop of its client, or, where its route has to wait, one of its own. The
  * one that stores what there is of answers reads {@link #said}, {@link #outcome} and {@link #request} meanwhile.
  *
- * <p>What reads and has the name of what writes is a {@link Handler}: of the two an expression of a route calls that one.
+ * <p>What writes has a name of its own: of two that have one name an expression of a route would call the one that takes something.
  */
 public final class Chat {
 
@@ -92,21 +91,19 @@ public final class Chat {
     }
 
     /** What of the request the provider was not told because it does not know it. */
-    @Handler
     public List<String> leftOut() {
         return leftOut;
     }
 
-    public void leftOut(List<String> names) {
+    public void setLeftOut(List<String> names) {
         this.leftOut = names;
     }
 
-    @Handler
     public ChatRequest request() {
         return request;
     }
 
-    public void request(ChatRequest request, AnswerWriter writer) {
+    public void setRequest(ChatRequest request, AnswerWriter writer) {
         this.request = request;
         this.writer = writer;
     }
@@ -116,7 +113,6 @@ public final class Chat {
     }
 
     /** What is asked for: an agent's id or {@code <provider>/<model>}; the request's, or the default. */
-    @Handler
     public String name() {
         return name;
     }
@@ -126,17 +122,16 @@ public final class Chat {
         return named;
     }
 
-    public void name(String name) {
+    public void setName(String name) {
         this.name = name;
         this.named = Target.parse(name);
     }
 
-    @Handler
     public Agent agent() {
         return agent;
     }
 
-    public void agent(Agent agent) {
+    public void setAgent(Agent agent) {
         this.agent = agent;
     }
 
@@ -175,12 +170,11 @@ public final class Chat {
     }
 
     /** How often the target was asked. */
-    @Handler
     public int asked() {
         return asked;
     }
 
-    public void asked(int times) {
+    public void setAsked(int times) {
         this.asked = times;
     }
 
@@ -229,26 +223,24 @@ public final class Chat {
     }
 
     /** Whose chat it is. */
-    @Handler
     public String userId() {
         return userId;
     }
 
-    public void userId(String user) {
+    public void setUserId(String user) {
         this.userId = user;
     }
 
     /** SHA-256 of the request body: what makes two requests the same. */
-    @Handler
     public byte[] fingerprint() {
         if (fingerprint == null) {
-            fingerprint(request.body());
+            setFingerprint(request.body());
         }
         return fingerprint;
     }
 
     /** The caller has sent this, and the request is made of it. */
-    public void fingerprint(byte[] sent) {
+    public void setFingerprint(byte[] sent) {
         fingerprint = Bytes.sha256(sent);
     }
 
@@ -258,12 +250,11 @@ public final class Chat {
     }
 
     /** Where the answer is kept while it is made; null: nowhere, nobody else can want it. */
-    @Handler
     public AnswerLog log() {
         return log;
     }
 
-    public void log(AnswerLog answer) {
+    public void setLog(AnswerLog answer) {
         this.log = answer;
         client.record(answer);
     }
@@ -360,12 +351,11 @@ public final class Chat {
     }
 
     /** Why the last call brought no answer, or null if it brought one. */
-    @Handler
     public ChatException failure() {
         return failure;
     }
 
-    public void failure(ChatException failure) {
+    public void setFailure(ChatException failure) {
         this.failure = failure;
     }
 
@@ -375,7 +365,6 @@ public final class Chat {
     }
 
     /** What all calls have used whose answers the caller got, or null. */
-    @Handler
     public Usage usage() {
         return before == null ? usage : usage == null ? before : before.plus(usage);
     }
@@ -401,38 +390,35 @@ public final class Chat {
     }
 
     /** Notes what the call at hand has used; null: nothing new is known. */
-    public void usage(Usage usage) {
+    public void setUsage(Usage usage) {
         if (usage != null) {
             this.usage = usage;
         }
     }
 
-    @Handler
     public String finishReason() {
         return finishReason;
     }
 
-    public void finishReason(String finishReason) {
+    public void setFinishReason(String finishReason) {
         this.finishReason = finishReason;
     }
 
     /** How it ended: {@code completed}, or the code of the error. */
-    @Handler
     public String outcome() {
         return outcome;
     }
 
-    public void outcome(String outcome) {
+    public void setOutcome(String outcome) {
         this.outcome = outcome;
     }
 
     /** Under which key the answer is kept for a repeated request; null: it is not. */
-    @Handler
     public String idempotencyKey() {
         return idempotencyKey;
     }
 
-    public void idempotencyKey(String key) {
+    public void setIdempotencyKey(String key) {
         this.idempotencyKey = key;
         this.holds = true;
     }
@@ -449,13 +435,12 @@ public final class Chat {
         return holds;
     }
 
-    @Handler
     public byte[] heldAnswer() {
         return heldAnswer;
     }
 
     /** Has it, and its place in memory; null: it waits no longer. */
-    public void heldAnswer(byte[] answer) {
+    public void setHeldAnswer(byte[] answer) {
         if (answer != null) {
             Memory.holdAnswer(answer.length);
         }

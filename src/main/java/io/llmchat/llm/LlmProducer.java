@@ -50,7 +50,7 @@ final class LlmProducer extends DefaultAsyncProducer {
             chat.answered();
         } else {
             if (failure instanceof ChatException e) {
-                chat.failure(e);
+                chat.setFailure(e);
             }
             exchange.setException(failure);
         }
@@ -92,7 +92,7 @@ final class LlmProducer extends DefaultAsyncProducer {
             done.accept(e);
             return;
         }
-        chat.leftOut(call.warnings());
+        chat.setLeftOut(call.warnings());
         ObservedCall observed = new ObservedCall(chat, endpoint);
         Relay made;
         try {

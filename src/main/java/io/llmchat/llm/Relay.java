@@ -322,7 +322,7 @@ final class Relay implements Upstream.Receiver {
 
     private void say(ChatEvent said) {
         length += said.textLength();
-        chat.usage(said.usage());
+        chat.setUsage(said.usage());
         List<AnswerPart> fit = said.bytes() != null ? said.parts() : continuation.fit(said.parts());
         ChatEvent event = fit == said.parts() ? said : ChatEvent.of(fit, said.usage());
         if (said.textLength() > 0 || said.toolCall()) {
@@ -343,7 +343,7 @@ final class Relay implements Upstream.Receiver {
         }
         heard = true;
         if (said.finishReason() != null) {
-            chat.finishReason(said.finishReason());
+            chat.setFinishReason(said.finishReason());
             unfinished--;
         }
         if (!streams) {
@@ -393,7 +393,7 @@ final class Relay implements Upstream.Receiver {
         } else if (streams) {
             writer.end(usage(), out());
             if (chat.holds()) {
-                chat.heldAnswer(take().getBytes());
+                chat.setHeldAnswer(take().getBytes());
             } else {
                 client.end(take());
             }
@@ -412,7 +412,7 @@ final class Relay implements Upstream.Receiver {
     private Usage count() {
         // some say zeros until they have counted
         if (chat.callUsage() == null || chat.callUsage().totalTokens() == 0) {
-            chat.usage(Usage.estimate(asked, length));
+            chat.setUsage(Usage.estimate(asked, length));
         }
         return chat.callUsage();
     }
@@ -476,14 +476,14 @@ final class Relay implements Upstream.Receiver {
         chat.firstToken();
         chat.attempted("200");
         length += answer.textLength();
-        chat.usage(answer.usage());
-        chat.finishReason(answer.finishReason());
+        chat.setUsage(answer.usage());
+        chat.setFinishReason(answer.finishReason());
         Buffer body = writer.whole(new WholeAnswer(answer.json(), answer.parts(), answer.textLength(), answer.finishReason(), usage()),
                 chat.target().model());
         head();
         if (chat.holds()) {
             chat.whole(answer);
-            chat.heldAnswer(body.getBytes());
+            chat.setHeldAnswer(body.getBytes());
         } else {
             client.json(200, body);
         }
@@ -557,7 +557,7 @@ final class Relay implements Upstream.Receiver {
             chat.attempted(failure.getOutcome());
         }
         if (failure instanceof ProviderRefusal refusal && refusal.usage() != null) {
-            chat.usage(refusal.usage());
+            chat.setUsage(refusal.usage());
         }
         // some providers repeat the key that they were shown
         endpoint.hideKey(failure);
@@ -581,7 +581,7 @@ final class Relay implements Upstream.Receiver {
         }
         if (failure != null && (begun || givenUp(failure) && upstream.sent())) {
             // it was made and is paid for, whoever has left whom; where nothing came, at least what was asked
-            chat.usage(count().brokenOff(asked, length));
+            chat.setUsage(count().brokenOff(asked, length));
         }
         ended = true;
         if (pieces) {

@@ -54,13 +54,13 @@ public final class Failures {
             if (chat.earlierFailure() != null && (caught instanceof UnsupportedParameter || chat.client().committed()
                     || caught instanceof RequestRejected)) {
                 // what a fallback makes of it tells less than why it was needed
-                chat.failure(chat.earlierFailure());
+                chat.setFailure(chat.earlierFailure());
             } else if (caught instanceof ChatException failure) {
-                chat.failure(failure);
+                chat.setFailure(failure);
             } else if (caught instanceof BulkheadFullException) {
-                chat.failure(ProviderRefusal.full(chat.target().provider()));
+                chat.setFailure(ProviderRefusal.full(chat.target().provider()));
             } else if (caught instanceof CallNotPermittedException) {
-                chat.failure(new ChatException("CIRCUIT_BREAKER_OPEN", "The provider '" + chat.target().provider()
+                chat.setFailure(new ChatException("CIRCUIT_BREAKER_OPEN", "The provider '" + chat.target().provider()
                         + "' has failed repeatedly and is given time to recover.")
                         .retryAfter((int) Math.ceilDiv(exchange.getProperty(Breakers.OPEN_MILLIS, resetMillis, Long.class), 1000L)));
             } else {
@@ -106,7 +106,7 @@ public final class Failures {
                 error.retryAfter(1);
             }
             if (chat != null) {
-                chat.outcome(error.code());
+                chat.setOutcome(error.code());
                 if (!chat.attempts().isEmpty()) {
                     client.header(ClientStream.ATTEMPTS, chat.attempts());
                 }

@@ -75,7 +75,7 @@ public final class Idempotency {
                 if (!key.matches("[\\x21-\\x7e]{1,255}")) {
                     throw ChatException.invalid("Idempotency-Key", "Idempotency-Key takes 1 to 255 visible characters.");
                 }
-                chat.idempotencyKey(chat.userId() + " " + chat.client().request().path() + " " + key);
+                chat.setIdempotencyKey(chat.userId() + " " + chat.client().request().path() + " " + key);
                 exchange.setProperty(KEY, chat.idempotencyKey());
             }
             boolean sdk = retries != null;
@@ -107,7 +107,7 @@ public final class Idempotency {
         if (chat.idempotencyKey() != null && Memory.KEPT_ANSWERS.isFull()) {
             throw new ChatException("OVERLOADED", "The answers that are kept for their keys leave no memory for another one.").retryAfter(1);
         }
-        chat.log(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0, !comesBack));
+        chat.setLog(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0, !comesBack));
         if (resumable) {
             inProgress.resumable(chat.log());
         }
@@ -318,7 +318,7 @@ public final class Idempotency {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             deliver(chat);
-            chat.heldAnswer(null);
+            chat.setHeldAnswer(null);
             AnswerLog log = chat.log();
             if (log == null) {
                 return;

@@ -34,9 +34,9 @@ public final class ReadChat implements Processor {
         if (chat == null) {
             chat = new Chat(client);
             exchange.setProperty(Chat.PROPERTY, chat);
-            chat.userId(exchange.getProperty(Authenticate.USER_ID, "anonymous", String.class));
+            chat.setUserId(exchange.getProperty(Authenticate.USER_ID, "anonymous", String.class));
             if (exchange.getProperty(FINGERPRINT_OF) instanceof Buffer sent) {
-                chat.fingerprint(sent.getBytes());
+                chat.setFingerprint(sent.getBytes());
             }
         }
         if (!(exchange.getMessage().getBody() instanceof Buffer body) || body.length() == 0) {
@@ -46,7 +46,7 @@ public final class ReadChat implements Processor {
         ChatRequest request = dialect.read(Bytes.of(body), name -> header(client, name));
         String named = request.chatId();
         String chatId = named == null && dialect.sessions() ? Ids.next() : named;
-        chat.request(request.in(chatId), dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
+        chat.setRequest(request.in(chatId), dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
         if (chatId != null) {
             exchange.setProperty(CHAT_ID, chatId);
             // where every chat is in a session, we name them; elsewhere the caller does

@@ -52,22 +52,22 @@ public final class Retry {
             }
             // there is no time for another one; a stream that has begun says itself whether it can be gone on with
             if (chat.millisLeft() <= 0 && chat.earlierFailure() != null || chat.client().committed() && !chat.isContinuable()) {
-                chat.failure(chat.failure() == null ? chat.earlierFailure() : chat.failure());
+                chat.setFailure(chat.failure() == null ? chat.earlierFailure() : chat.failure());
                 return false;
             }
             if (asked == 0) {
                 long wait = leftAloneFor(chat.target());
                 if (wait > 0) {
                     // of a stream that broke off, why it did tells more
-                    chat.failure(chat.client().committed() ? chat.earlierFailure() : new ProviderRefusal("UPSTREAM_RATE_LIMITED",
+                    chat.setFailure(chat.client().committed() ? chat.earlierFailure() : new ProviderRefusal("UPSTREAM_RATE_LIMITED",
                             "The provider '" + chat.target().provider() + "' limits our requests, and is left alone until it takes them again.")
                             .retryAfter((int) Math.ceilDiv(wait, 1_000L)));
                     return false;
                 }
                 budget.asked(chat.target().provider());
             }
-            chat.asked(asked + 1);
-            chat.failure(null);
+            chat.setAsked(asked + 1);
+            chat.setFailure(null);
             return true;
         };
     }
@@ -95,7 +95,7 @@ public final class Retry {
                 boolean fits = chat.client().committed() ? delay <= maxDelay : delay < chat.millisLeft();
                 boolean again = chat.asked() <= maxRetries && fits && budget.take(chat.target().provider());
                 if (!again) {
-                    chat.asked(maxRetries + 1);
+                    chat.setAsked(maxRetries + 1);
                 }
                 return again ? delay : 0L;
             }
@@ -119,13 +119,13 @@ public final class Retry {
 
     /** A step that ends the attempts of this target. */
     public Processor last() {
-        return exchange -> Chat.of(exchange).asked(maxRetries + 1);
+        return exchange -> Chat.of(exchange).setAsked(maxRetries + 1);
     }
 
     /** A step that ends the attempts of this target, and of all candidates but those that take longer prompts. */
     public Processor larger() {
         return exchange -> {
-            Chat.of(exchange).asked(maxRetries + 1);
+            Chat.of(exchange).setAsked(maxRetries + 1);
             Chat.of(exchange).onlyLarger();
         };
     }

@@ -131,7 +131,7 @@ public final class Sessions {
             String id = session.path("id").asText();
             exchange.setProperty(ReadChat.CHAT_ID, id);
             exchange.setProperty(CLOCK, session.path("at").asDouble(System.currentTimeMillis() / 1_000.0) - seconds());
-            chat.request(chat.request().in(id), chat.writer());
+            chat.setRequest(chat.request().in(id), chat.writer());
             while (!history.isEmpty() && history.get(0).path("role").asText().equals("assistant")) {
                 // the question to this answer is too long ago, and some providers take no conversation that begins so
                 history.remove(0);
@@ -146,7 +146,7 @@ public final class Sessions {
                 });
             }
             if (!history.isEmpty() && !exchange.getProperty(OWN_HISTORY, Boolean.class)) {
-                chat.request(chat.request().withHistory(history), chat.writer());
+                chat.setRequest(chat.request().withHistory(history), chat.writer());
             }
         };
     }

@@ -53,13 +53,13 @@ public final class Targets {
                 throw new ChatException("AGENT_NOT_FOUND", "The request names no agent and no model, and there is no default.");
             }
             Chat chat = Chat.of(exchange);
-            chat.name(name);
+            chat.setName(name);
             if (name.indexOf('/') < 0 && !use(chat, agent(exchange, name))) {
                 // nothing we know: the default, which may be an agent too
                 if (defaultModel.isBlank() || Target.parse(defaultModel) == null && !use(chat, agent(exchange, defaultModel))) {
                     throw noSuchModel(name);
                 }
-                chat.name(defaultModel);
+                chat.setName(defaultModel);
             }
         };
     }
@@ -75,7 +75,7 @@ public final class Targets {
         if (!agent.isActive()) {
             throw new ChatException("AGENT_INACTIVE", "The agent '" + agent.id() + "' is not active.");
         }
-        chat.agent(agent);
+        chat.setAgent(agent);
         return true;
     }
 
