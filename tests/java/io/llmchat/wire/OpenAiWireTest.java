@@ -279,6 +279,13 @@ class OpenAiWireTest {
     }
 
     @Test
+    void refusalsOfSeveralChoicesThatPassAsTheyAreAreTold() {
+        byte[] bytes = utf8("{\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"No\"}},{\"delta\":{\"refusal\":\"Never\"},\"index\":1}]}");
+        assertTrue(wire.reader(true).event(null, bytes, 0, bytes.length, event ->
+                assertEquals(List.of(new AnswerPart.Refusal(0, "No"), new AnswerPart.Refusal(1, "Never")), event.parts())));
+    }
+
+    @Test
     void toolCallsWithoutAnIdGetOneThatNoOtherCallHasInAnyAnswer() {
         String call = "{\"function\":{\"name\":\"f\"}}";
         Set<String> ids = new HashSet<>();

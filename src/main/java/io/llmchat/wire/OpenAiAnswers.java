@@ -376,7 +376,10 @@ class OpenAiAnswers implements Wire.AnswerReader {
             if (raw) {
                 if (name.equals("refusal")) {
                     // a session keeps its words
-                    parts = List.of(new AnswerPart.Refusal(choice, p.getText()));
+                    if (parts.isEmpty()) {
+                        parts = new ArrayList<>(1);
+                    }
+                    parts.add(new AnswerPart.Refusal(choice, p.getText()));
                 }
                 return;
             }
