@@ -3,6 +3,7 @@ package io.llmchat.chat;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import io.llmchat.json.Json;
+import java.io.IOException;
 import java.util.List;
 
 /**
@@ -37,9 +38,9 @@ public class ChatException extends RuntimeException {
         return new ChatException("VALIDATION_ERROR", message, new Detail(field, message));
     }
 
-    /** What the parsers of {@link Json} say of a request body: they fail with an IOException, or at a number that Java has no room for. */
-    public static ChatException unreadable(Exception e) {
-        if (e instanceof NumberFormatException) {
+    /** What the parsers of {@link Json} say of a request body. */
+    public static ChatException unreadable(IOException e) {
+        if (e instanceof Json.NumberTooLarge) {
             String why = "The request body has a number whose exponent is too large.";
             return new RequestRejected("VALIDATION_ERROR", why, new Detail("body", why));
         }

@@ -127,7 +127,7 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
     private JsonNode read(Slice slice) {
         try {
             return Json.readAgain(body, slice.start(), slice.end());
-        } catch (NumberFormatException e) {
+        } catch (Json.NumberTooLarge e) {
             throw ChatException.unreadable(e);
         } catch (IOException e) {
             throw new IllegalStateException("a member that was read before cannot be read again", e);

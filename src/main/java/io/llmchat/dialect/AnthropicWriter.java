@@ -94,7 +94,7 @@ final class AnthropicWriter implements AnswerWriter {
         try {
             JsonNode json = Json.read(Json.utf8(arguments.isBlank() ? "{}" : arguments));
             return json.isObject() ? json : Json.MAPPER.createObjectNode().put("_arguments", arguments);
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             // the model wrote what is no JSON: the caller sees it as it is
             return Json.MAPPER.createObjectNode().put("_arguments", arguments);
         }

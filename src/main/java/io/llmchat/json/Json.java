@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonStreamContext;
 import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.TreeNode;
 import com.fasterxml.jackson.core.io.JsonStringEncoder;
 import com.fasterxml.jackson.core.util.JsonRecyclerPools;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -35,7 +36,7 @@ public final class Json {
     public static final JsonFactory FACTORY = factory(Long.MAX_VALUE);
 
     /** Its own parsers end at {@link #MAX_TOKENS}. */
-    public static final ObjectMapper MAPPER = JsonMapper.builder(factory(MAX_TOKENS))
+    public static final ObjectMapper MAPPER = new JsonMapper.Builder(new Trees(factory(MAX_TOKENS)))
             .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
             .disable(JsonNodeFeature.STRIP_TRAILING_BIGDECIMAL_ZEROES)
             .findAndAddModules()
@@ -44,6 +45,42 @@ public final class Json {
     private static final DateTimeFormatter TIME = new DateTimeFormatterBuilder().appendInstant(3).toFormatter();
 
     private Json() {
+    }
+
+    /** A number whose exponent is too large: what is JSON all the same, but nothing that Java has room for. */
+    public static final class NumberTooLarge extends JsonProcessingException {
+        private static final long serialVersionUID = 1L;
+
+        private NumberTooLarge(NumberFormatException cause) {
+            super(cause.getMessage(), cause);
+        }
+    }
+
+    /** Fails at such a number as at all else that it cannot read; Jackson lets Java's own exception through. */
+    private static final class Trees extends JsonMapper {
+        private static final long serialVersionUID = 1L;
+
+        private Trees(JsonFactory factory) {
+            super(factory);
+        }
+
+        @Override
+        public <T extends TreeNode> T readTree(JsonParser p) throws IOException {
+            try {
+                return super.readTree(p);
+            } catch (NumberFormatException e) {
+                throw new NumberTooLarge(e);
+            }
+        }
+
+        @Override
+        protected JsonNode _readTreeAndClose(JsonParser p) throws IOException {
+            try {
+                return super._readTreeAndClose(p);
+            } catch (NumberFormatException e) {
+                throw new NumberTooLarge(e);
+            }
+        }
     }
 
     private static JsonFactory factory(long maxTokens) {

@@ -37,7 +37,7 @@ final class DemoUpstream implements Upstream {
         JsonNode request;
         try {
             request = Json.read(body);
-        } catch (NumberFormatException e) {
+        } catch (Json.NumberTooLarge e) {
             throw ChatException.unreadable(e);
         } catch (IOException e) {
             throw new IllegalStateException("a request of our own cannot be read", e);

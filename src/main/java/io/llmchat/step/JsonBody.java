@@ -28,7 +28,7 @@ final class JsonBody {
                 throw ChatException.invalid("body", "The request body must be a JSON object.");
             }
             return object;
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             throw ChatException.unreadable(e);
         }
     }

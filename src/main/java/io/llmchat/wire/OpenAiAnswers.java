@@ -66,7 +66,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         Pass pass = new Pass(false);
         try (JsonParser p = Json.FACTORY.createParser(bytes, from, to - from)) {
             pass.read(p);
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             throw new Wire.MalformedAnswer("an event that is not JSON");
         }
         if (raw) {
@@ -87,7 +87,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
         Pass pass = new Pass(true);
         try (JsonParser p = Json.FACTORY.createParser(body)) {
             pass.read(p);
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             throw new Wire.MalformedAnswer("an answer that is not JSON");
         }
         if (pass.choices == 0 && !pass.data) {

@@ -113,7 +113,7 @@ final class ProviderErrors {
     static JsonNode json(byte[] body) {
         try {
             return Json.read(body);
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             return Json.MAPPER.missingNode();
         }
     }
@@ -126,7 +126,7 @@ final class ProviderErrors {
     static JsonNode event(byte[] bytes, int from, int to) {
         try {
             return Json.MAPPER.readTree(bytes, from, to - from);
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             throw new Wire.MalformedAnswer("an event that is not JSON");
         }
     }

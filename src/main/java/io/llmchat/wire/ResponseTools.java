@@ -116,7 +116,7 @@ public final class ResponseTools {
         try {
             JsonNode input = Json.read(Json.utf8(arguments)).path(INPUT);
             return input.isTextual() ? input.textValue() : arguments;
-        } catch (IOException | NumberFormatException e) {
+        } catch (IOException e) {
             return arguments;
         }
     }
