@@ -620,6 +620,16 @@ class SessionsTest {
     }
 
     @Test
+    void aNumberThatNobodyCanReadIsTheCallersFaultWhereAHistoryGoesAlongToo() throws Exception {
+        provider.on(model, FakeProvider.says(List.of("One")));
+        String session = UUID.randomUUID().toString();
+        assertEquals(200, gateway.post("/v1/chat/completions", openAi(session, "One?")).statusCode());
+        HttpResponse<String> second = gateway.post("/v1/chat/completions", openAi(session, "Two?").replaceFirst("\"role\"", "\"x\":1e99999999999,\"role\""));
+        assertEquals(400, second.statusCode(), second.body());
+        assertTrue(second.body().contains("a number whose exponent is too large"), second.body());
+    }
+
+    @Test
     void theWordsOfARefusalAreKept() throws Exception {
         provider.on(model, FakeProvider.refuses("I can", "not."));
         String session = UUID.randomUUID().toString();

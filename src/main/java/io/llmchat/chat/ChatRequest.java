@@ -56,6 +56,8 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
                 end = p.nextToken() == JsonToken.END_ARRAY;
                 at = own.start() + (int) p.currentTokenLocation().getByteOffset();
             } while (!end && isSystem(Json.MAPPER.readTree(p)));
+        } catch (Json.NumberTooLarge e) {
+            throw ChatException.unreadable(e);
         } catch (IOException e) {
             throw new IllegalStateException("messages that were read before cannot be read again", e);
         }
