@@ -526,14 +526,14 @@ class ResponsesTest {
     }
 
     @Test
-    void aStreamThatBreaksEndsWithOneError() throws Exception {
+    void aStreamThatBreaksEndsWithOneErrorAndAFailedResponse() throws Exception {
         provider.on(model, call -> {
             call.sse();
             call.text("Half an");
             call.cut();
         });
         List<JsonNode> events = events("\"input\":\"Hi\"");
-        assertEquals(List.of("created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "error"), types(events));
+        assertEquals(List.of("created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "error", "failed"), types(events));
         JsonNode error = events.get(5);
         assertEquals("api_error", error.path("code").asText());
         assertTrue(error.path("message").asText().contains("openai"), error.toString());
@@ -541,6 +541,11 @@ class ResponsesTest {
         // OpenAI's SDKs for Python and JavaScript fail by this member alone
         assertEquals(json("{\"type\":\"api_error\",\"code\":\"api_error\",\"message\":" + error.get("message") + ",\"param\":null}"),
                 error.path("error"));
+        JsonNode failed = events.get(6).path("response");
+        assertEquals("failed", failed.path("status").asText());
+        assertEquals(json("{\"code\":\"server_error\",\"message\":" + error.get("message") + "}"), failed.path("error"));
+        assertEquals(6, events.get(6).path("sequence_number").asInt());
+        assertEquals(events.get(0).path("response").path("id"), failed.path("id"));
         assertFalse(ask("\"input\":\"Hi\",\"stream\":true").body().contains("[DONE]"));
     }
 }

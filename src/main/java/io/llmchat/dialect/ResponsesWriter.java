@@ -281,5 +281,10 @@ final class ResponsesWriter implements AnswerWriter {
         ObjectNode json = Json.MAPPER.createObjectNode().put("type", "error").put("sequence_number", number++).setAll(told);
         json.putObject("error").put("type", type).setAll(told);
         out.appendString("event: error\ndata: ").appendBytes(Json.write(json)).appendString("\n\n");
+        // the end of a response, of which Codex and others take an error alone for none
+        ObjectNode response = response().put("status", "failed");
+        response.putObject("error").put("code", code != null ? code : "server_error").put("message", error.getMessage());
+        output.values().forEach(response.withArray("output")::add);
+        say("response.failed", response, out);
     }
 }
