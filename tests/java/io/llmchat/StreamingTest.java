@@ -97,6 +97,27 @@ class StreamingTest {
     }
 
     @Test
+    void theConnectionOfAFailedStreamEndsWhenNobodyIsLikelyToSendOnIt() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half an");
+            call.cut();
+        });
+        String request = RawHttp.post(PATH, chat("openai/" + model, true));
+        try (RawHttp quick = new RawHttp(gateway.port()); RawHttp silent = new RawHttp(gateway.port())) {
+            for (int i = 0; i < 2; i++) {
+                quick.send(request);
+                assertTrue(quick.read().text().contains("\"error\""));
+            }
+            silent.send(request);
+            assertTrue(silent.read().text().contains("\"error\""));
+            long ended = System.nanoTime();
+            assertTrue(silent.closed());
+            assertTrue(System.nanoTime() - ended > 1_000_000_000L, "a next request may have been on its way");
+        }
+    }
+
+    @Test
     void anEventThatCameInSeveralLinesGoesOnInOne() throws Exception {
         provider.on(model, call -> {
             call.sse();

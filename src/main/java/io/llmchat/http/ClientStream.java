@@ -35,7 +35,8 @@ public final class ClientStream {
     /** Whom a chat was asked of, and what came of it. */
     public static final CharSequence ATTEMPTS = HttpHeaders.createOptimized("X-LLMChat-Attempts");
 
-    private static final long CLOSE_MILLIS = 100;
+    /** Longer than most take to send what comes next: a request that meets the end of its connection fails, and is no fault of its sender's. */
+    private static final long CLOSE_MILLIS = 2_000;
     private static final long WATCH_MILLIS = 250;
     /** Connections that are about to be closed, and after which stream. */
     private static final Map<HttpConnection, ClientStream> CLOSING = new ConcurrentHashMap<>();
@@ -397,7 +398,7 @@ public final class ClientStream {
 
     /**
      * The end of a failed stream is the end of its connection. The client cannot know, though: if it sends its next
-     * request on it at once, that one is answered first.
+     * request on it meanwhile, that one is answered, and the connection stays.
      */
     private void closeUnlessReused() {
         HttpConnection connection = request.connection();
