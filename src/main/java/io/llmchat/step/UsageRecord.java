@@ -40,7 +40,7 @@ public final class UsageRecord implements Processor {
     @Override
     public void process(Exchange exchange) {
         Chat chat = Chat.of(exchange);
-        Target target = chat.target();
+        Target target = chat.usedLast();
         List<Charge> charges = chat.charges();
         Usage usage = Charge.sum(charges);
         // ids and numbers are ours: nothing in them has to be escaped
