@@ -73,6 +73,19 @@ class ErrorReportsTest {
     }
 
     @Test
+    void ofMoreAttemptsThanATagHoldsTheLastOnesAreTold() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (TestGateway gateway = gateway(sentry, "0", "llmchat.retry.max", "20", "llmchat.retry.budget-floor", "100", "llmchat.retry.base-delay", "1",
+                    "camel.resilience4j.minimum-number-of-calls", "1000", "camel.resilience4j.sliding-window-size", "1000")) {
+                gateway.provider().on(model, call -> call.error(500, "oops"));
+                assertEquals(502, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+            }
+            String told = items(sentry, "event").get(0).path("tags").path("attempts").asText();
+            assertTrue(told.length() == 200 && told.endsWith(",openai=500,openai=500"), told);
+        }
+    }
+
+    @Test
     void whatBreaksHereIsReportedWithItsPlaceButNotItsWords() throws Exception {
         try (Intake sentry = new Intake()) {
             try (ErrorReports reports = new ErrorReports()) {

@@ -454,6 +454,33 @@ class LiveEditingTest {
     }
 
     @Test
+    void whatARouteAnswersItselfIsTheAnswerAndKeepsNobodyElsesUsageFromBeingWritten() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
+                - choice:
+                    when:
+                      - simple: "${exchangeProperty.chat.name} == 'demo'"
+                        steps:
+                          - setBody: {constant: "Not today."}
+                      - simple: "${exchangeProperty.chat.name} == 'demo/none'"
+                        steps:
+                          - log: "nothing is done"
+                    otherwise:
+                      steps:
+                        - to: direct:complete
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.record.batch-size", "4",
+                "llmchat.record.batch-interval", "600000")) {
+            HttpResponse<String> own = gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", "own-" + model);
+            assertEquals("Not today.", own.body());
+            assertEquals(500, gateway.post("/v1/chat/completions", chat("demo/none", false)).statusCode());
+            gateway.post("/v1/chat/completions", chat("openai/" + model, false));
+            until("both are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 1);
+            assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE request_id = 'own-" + model + "' AND outcome = 'unknown'"));
+        }
+    }
+
+    @Test
     void whatFailsInADoTryOfAChatIsToldAndSettledAsElsewhere() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         String caught = "            doCatch: [{exception: [java.lang.IllegalStateException], steps: [{stop: {}}]}]\n";

@@ -664,6 +664,14 @@ class MidstreamTest {
                 + " AND completion_tokens >= " + FaultsTest.TEXT.length() / 5);
     }
 
+    @Test
+    void whatWasUsedIsNotWrittenDownUnderOneWhoUsedNothing() throws Exception {
+        asks(gateway, "openai/gpt-4o", "ollama/" + second);
+        on("openai/gpt-4o", cutAfter(25));
+        on("ollama/" + second, call -> call.error(503, "down"));
+        wroteDown(stream(), "provider = 'openai' AND model = 'gpt-4o' AND cost_usd > 0 AND attempts LIKE 'openai=200,openai=cut,ollama=503%'");
+    }
+
     private void wroteDown(Answer answer, String condition) throws Exception {
         String row = "SELECT count(*) FROM usage_records WHERE request_id = '" + answer.header("x-request-id") + "'";
         until("the request is written down", () -> gateway.count(row) == 1);

@@ -58,6 +58,16 @@ class OperationsTest {
     }
 
     @Test
+    void aScrapeDoesNotGrowMuchWithEachMethodPathAndStatusThatACallerMakesUp() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String one = "{method=\"PATCH\",path=\"/api/audit\",status=\"404\"";
+        assertEquals(404, gateway.send("PATCH", "/api/audit-" + model, "{}").statusCode());
+        until("it is counted", () -> gateway.metric("http_requests_total" + one + "}") > 0);
+        long lines = gateway.get("/metrics").body().lines().filter(l -> l.contains(one)).count();
+        assertTrue(lines < 25, lines + " lines");
+    }
+
+    @Test
     void metricsHaveTheNamesOfTheGuideAndRealValues() throws Exception {
         TestGateway gateway = TestGateway.shared();
         String ok = "http_requests_total{method=\"POST\",path=\"/v1/chat/completions\",status=\"200\"}";

@@ -18,6 +18,7 @@ import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import io.opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest;
 import io.opentelemetry.proto.trace.v1.Span;
+import io.opentelemetry.proto.trace.v1.Status;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.HexFormat;
@@ -66,7 +67,7 @@ class TracingTest {
         return span.getAttributesList().stream().filter(a -> a.getKey().equals(name)).findFirst()
                 .map(a -> a.getValue().hasStringValue() ? a.getValue().getStringValue()
                         : a.getValue().hasArrayValue() ? a.getValue().getArrayValue().getValues(0).getStringValue()
-                        : Long.toString(a.getValue().getIntValue()))
+                        : a.getValue().hasBoolValue() ? Boolean.toString(a.getValue().getBoolValue()) : Long.toString(a.getValue().getIntValue()))
                 .orElse(null);
     }
 
@@ -125,6 +126,38 @@ class TracingTest {
                 assertEquals(500, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
             }
             assertEquals("500", attribute(only(spans(collector), Span.SpanKind.SPAN_KIND_SERVER), "http.response.status_code"));
+        }
+    }
+
+    @Test
+    void aProviderThatAlwaysStreamsIsToldAsSuch() throws Exception {
+        try (Intake collector = new Intake(); FakeProvider dify = new FakeProvider()) {
+            // it is not told a model
+            dify.on("", call -> {
+                call.sse();
+                call.event("{\"event\":\"message\",\"answer\":\"Hello\"}");
+                call.event("{\"event\":\"message_end\",\"metadata\":{}}");
+                call.end();
+            });
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address(),
+                    "llmchat.dify.base-url", dify.url() + "/v1", "llmchat.dify.api-key", "key")) {
+                assertEquals(200, gateway.post("/v1/chat/completions", chat("dify/" + model, false)).statusCode());
+            }
+            assertEquals("true", attribute(only(spans(collector), Span.SpanKind.SPAN_KIND_CLIENT), "gen_ai.request.stream"));
+        }
+    }
+
+    @Test
+    void aStreamThatBrokeOffIsAnErrorThoughItBeganWell() throws Exception {
+        try (Intake collector = new Intake()) {
+            try (TestGateway gateway = TestGateway.with("llmchat.trace.endpoint", "http://" + collector.address())) {
+                gateway.provider().on(model, FakeProvider.breaks(List.of("Half"), FakeProvider.Call::cut));
+                gateway.post("/v1/chat/completions", chat("openai/" + model, true));
+            }
+            Span server = only(spans(collector), Span.SpanKind.SPAN_KIND_SERVER);
+            assertEquals("200", attribute(server, "http.response.status_code"));
+            assertEquals(Status.StatusCode.STATUS_CODE_ERROR, server.getStatus().getCode());
+            assertEquals("UPSTREAM_ERROR", attribute(server, "error.type"));
         }
     }
 

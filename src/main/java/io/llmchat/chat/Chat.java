@@ -384,6 +384,12 @@ public final class Chat {
         return all;
     }
 
+    /** Whose tokens the last ones are: who has answered, or was to; where nobody has used any, whom we asked last. Null before the first. */
+    public Target usedLast() {
+        List<Charge> all = charges();
+        return all.isEmpty() ? target : all.getLast().target();
+    }
+
     /** What the call at hand has used, or null. */
     public Usage callUsage() {
         return usage;

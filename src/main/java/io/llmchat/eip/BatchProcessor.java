@@ -13,7 +13,7 @@ import org.apache.camel.support.DefaultExchange;
 import org.apache.camel.support.processor.DelegateAsyncProcessor;
 
 /**
- * Camel's {@code aggregate} with {@link Batch}, which takes nothing but bodies: it is handed an exchange that has nothing
+ * Camel's {@code aggregate} with {@link Batch}, which takes nothing but rows: it is handed an exchange that has nothing
  * else, because it makes a copy of all that there is.
  */
 final class BatchProcessor extends DelegateAsyncProcessor implements IdAware, RouteIdAware {
@@ -39,7 +39,7 @@ final class BatchProcessor extends DelegateAsyncProcessor implements IdAware, Ro
             return camels.process(exchange, callback);
         }
         Exchange bare = new DefaultExchange(exchange.getContext());
-        bare.getMessage().setBody(exchange.getMessage().getBody());
+        bare.getMessage().setBody(Batch.row(exchange));
         return camels.process(bare, sync -> {
             if (bare.getException() != null) {
                 exchange.setException(bare.getException());

@@ -23,6 +23,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
+import java.util.stream.LongStream;
 
 /**
  * What happens to every HTTP request before and after the routes: its id, its metrics, and the errors that no route
@@ -41,6 +42,10 @@ public final class Gate {
     /** Where a POST is a chat: its line in the log is written by its route. */
     static final Set<String> CHATS = Set.of("/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses",
             "/v1/embeddings", "/api/chat/completions");
+
+    /** So few, because each method, path and status has all of them, and callers choose what of it there is. */
+    private static final Duration[] DURATIONS = LongStream.of(1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
+            .mapToObj(Duration::ofMillis).toArray(Duration[]::new);
 
     private record Meters(Timer duration, Counter requests, Counter errors) {
     }
@@ -231,8 +236,7 @@ public final class Gate {
     private Meters meters(String method, String path, int status) {
         String[] tags = {"method", method, "path", path, "status", Integer.toString(status)};
         return new Meters(
-                Timer.builder("http.request.duration").tags(tags).publishPercentileHistogram()
-                        .minimumExpectedValue(Duration.ofMillis(1)).maximumExpectedValue(Duration.ofMinutes(5)).register(registry),
+                Timer.builder("http.request.duration").tags(tags).serviceLevelObjectives(DURATIONS).register(registry),
                 Counter.builder("http.requests").tags(tags).register(registry),
                 status < 400 ? null : Counter.builder("http.request.errors").tags(tags).register(registry));
     }

@@ -140,7 +140,8 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
                 ctx.vertx().runOnContext(v -> ctx.fail(500));
             } finally {
                 if (client.span() != null) {
-                    tracing.responded(client.span(), client.hasLeft() ? RequestLog.CALLER_LEFT : failed ? 500 : client.status());
+                    tracing.responded(client.span(), client.hasLeft() ? RequestLog.CALLER_LEFT : failed ? 500 : client.status(),
+                            exchange.getProperty("toldCode", String.class));
                 }
                 doneUoW(exchange);
                 releaseExchange(exchange, false);

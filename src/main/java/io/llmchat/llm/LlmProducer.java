@@ -93,7 +93,7 @@ final class LlmProducer extends DefaultAsyncProducer {
             return;
         }
         chat.setLeftOut(call.warnings());
-        ObservedCall observed = new ObservedCall(chat, endpoint);
+        ObservedCall observed = new ObservedCall(chat, endpoint, call.streamed());
         Relay made;
         try {
             made = new Relay(chat, endpoint, observed.traced(call), continuation, (relay, failure) -> {

@@ -21,14 +21,18 @@ final class ObservedCall {
     private final Span span;
     private final long started = System.nanoTime();
 
-    /** The call begins. */
-    ObservedCall(Chat chat, LlmEndpoint endpoint) {
+    /**
+     * The call begins.
+     *
+     * @param streamed whether the provider answers with a stream, whatever its caller gets
+     */
+    ObservedCall(Chat chat, LlmEndpoint endpoint, boolean streamed) {
         this.chat = chat;
         this.endpoint = endpoint;
         this.operation = chat.request().operation();
         this.meters = endpoint.chatMeters();
         this.tracing = endpoint.tracing();
-        this.span = tracing.isOn() ? tracing.call(chat.client().span(), operation, chat.target(), chat.request().stream()) : null;
+        this.span = tracing.isOn() ? tracing.call(chat.client().span(), operation, chat.target(), streamed) : null;
         if (chat.request().stream()) {
             meters.opened();
         }

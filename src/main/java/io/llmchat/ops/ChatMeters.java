@@ -21,11 +21,12 @@ import org.apache.camel.Processor;
  * What chats cost in time and tokens, by the names, attributes and buckets of the OpenTelemetry GenAI conventions
  * (semantic-conventions-genai, "gen-ai-metrics.md"), with {@code _} for {@code .}: one operation is one call of a
  * provider. Beside them, what is the gateway's own. Callers choose model names: those that never answered, and those
- * beyond the first {@value #MAX_MODELS}, are told as {@code other}. Safe for all threads.
+ * beyond the first {@value #MAX_MODELS} of a provider, are told as {@code other}; of some providers any name answers, and
+ * takes no room from others. Safe for all threads.
  */
 public final class ChatMeters {
 
-    private static final int MAX_MODELS = 200;
+    private static final int MAX_MODELS = 100;
     private static final String OTHER = "other";
     private static final double[] TOKENS = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
     private static final Duration[] DURATIONS = seconds(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92);
@@ -83,7 +84,8 @@ public final class ChatMeters {
     public void answered(Operation operation, Target target, Usage usage, long nanos, long firstTokenNanos) {
         Answers of = answers.get(new Key(operation, target));
         if (of == null) {
-            Target told = answers.size() < MAX_MODELS ? target : new Target(target.provider(), OTHER);
+            boolean room = answers.keySet().stream().filter(k -> k.target.provider().equals(target.provider())).count() < MAX_MODELS;
+            Target told = room ? target : new Target(target.provider(), OTHER);
             of = answers.computeIfAbsent(new Key(operation, told), this::answersOf);
         }
         of.duration.record(Duration.ofNanos(nanos));

@@ -40,6 +40,8 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
     private static final String ROUTES = "routesSoFar";
     /** Nanoseconds from one report to the next of the same kind. */
     private static final long PAUSE = 60_000_000_000L;
+    /** Characters: of more Sentry keeps the beginning, or nothing (Sentry's documentation, "Tags"). */
+    private static final int MAX_TAG = 200;
 
     private final LongSupplier clock;
     /** When each kind was reported last. */
@@ -142,7 +144,8 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
             event.setThrowable(broken);
             if (provider != null) {
                 event.setTag("provider", provider);
-                event.setTag("attempts", chat.attempts());
+                // the last ones, if not all: they are those of this provider
+                event.setTag("attempts", chat.attempts().substring(Math.max(0, chat.attempts().length() - MAX_TAG)));
                 // one issue for each provider and code
                 event.setFingerprints(kind);
             }

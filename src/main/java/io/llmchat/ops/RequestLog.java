@@ -35,7 +35,7 @@ public final class RequestLog implements Processor {
         if (chat != null) {
             Usage usage = Charge.sum(chat.charges());
             line.tell(Field.OUTCOME, chat.outcome()).tell(Field.AGENT, chat.agent() == null ? null : chat.agent().id())
-                    .tell(Field.MODEL, chat.target())
+                    .tell(Field.MODEL, chat.usedLast())
                     .tell(Field.ATTEMPTS, chat.attempts().isEmpty() ? null : chat.attempts())
                     .tell(Field.STREAM, chat.request() == null ? null : chat.request().stream())
                     .tell(Field.FIRST_TOKEN, chat.firstTokenMillis()).tell(Field.DURATION, chat.durationNanos());

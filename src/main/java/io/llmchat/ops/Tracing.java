@@ -78,11 +78,18 @@ public final class Tracing implements AutoCloseable {
                 .setAttribute("url.path", request.path()).setAttribute("url.scheme", "http").startSpan();
     }
 
-    /** Its response is complete, or its caller has left. */
-    public void responded(Span span, int status) {
+    /**
+     * Its response is complete, or its caller has left.
+     *
+     * @param failure the code of the error that was told; null: none was
+     */
+    public void responded(Span span, int status, String failure) {
         span.setAttribute("http.response.status_code", status);
         if (status >= 500) {
             span.setStatus(StatusCode.ERROR).setAttribute("error.type", Integer.toString(status));
+        } else if (status < 400 && failure != null) {
+            // a stream that broke off had begun well
+            span.setStatus(StatusCode.ERROR).setAttribute("error.type", failure);
         }
         span.end();
     }

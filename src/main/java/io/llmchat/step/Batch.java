@@ -10,10 +10,13 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Gathers message bodies that are JSON values in a JSON array, in an exchange of its own: the exchange of the first one
- * would bring along what became of its request, and a request that failed would end the batch.
+ * Gathers JSON values, each the {@link #row} of an exchange, in a JSON array, in an exchange of its own: the exchange of the
+ * first one would bring along what became of its request, and a request that failed would end the batch.
  */
 public final class Batch implements AggregationStrategy {
+
+    /** The exchange property with the value, where the body is the answer of a route. */
+    static final String ROW = "usageRow";
 
     private static final Logger LOG = LoggerFactory.getLogger(Batch.class);
     private static final String WAITS = "waits";
@@ -32,7 +35,7 @@ public final class Batch implements AggregationStrategy {
 
     @Override
     public Exchange aggregate(Exchange batch, Exchange next) {
-        CharSequence value = (CharSequence) next.getMessage().getBody();
+        CharSequence value = (CharSequence) row(next);
         if (batch == null) {
             Exchange gathered = new DefaultExchange(next.getContext());
             StringBuilder array = spare.getAndSet(null);
@@ -41,6 +44,12 @@ public final class Batch implements AggregationStrategy {
         }
         ((StringBuilder) batch.getIn().getBody()).append(',').append(value);
         return batch;
+    }
+
+    /** What is gathered of it: the property, or else the body. */
+    public static Object row(Exchange next) {
+        Object row = next.getProperty(ROW);
+        return row == null ? next.getMessage().getBody() : row;
     }
 
     @Override

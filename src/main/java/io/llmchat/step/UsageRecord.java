@@ -40,7 +40,7 @@ public final class UsageRecord implements Processor {
     @Override
     public void process(Exchange exchange) {
         Chat chat = Chat.of(exchange);
-        Target target = chat.target();
+        Target target = chat.usedLast();
         List<Charge> charges = chat.charges();
         Usage usage = Charge.sum(charges);
         // ids and numbers are ours: nothing in them has to be escaped
@@ -55,7 +55,8 @@ public final class UsageRecord implements Processor {
         tell(row, ",\"provider\":", target == null ? null : target.provider());
         tell(row, ",\"model\":", target == null ? null : target.model());
         row.append(",\"stream\":").append(chat.request() != null && chat.request().stream());
-        tell(row, ",\"outcome\":", chat.outcome());
+        // an edited route may come here before anything has come of the chat: without it no row of its batch would be taken
+        tell(row, ",\"outcome\":", chat.outcome() == null ? "unknown" : chat.outcome());
         tell(row, ",\"finish_reason\":", chat.finishReason() == null ? null : told(chat.finishReason()));
         tell(row, ",\"attempts\":", chat.attempts());
         if (usage != null) {
@@ -74,7 +75,7 @@ public final class UsageRecord implements Processor {
             row.append(",\"first_token_ms\":").append(chat.firstTokenMillis());
         }
         row.append(",\"duration_ms\":").append(chat.durationMillis()).append('}');
-        exchange.getMessage().setBody(row);
+        exchange.setProperty(Batch.ROW, row);
     }
 
     /** Null is what a row has that is not told of. */
