@@ -60,7 +60,8 @@ local function take(count, ahead, key, arg)
         redis.call('hset', name, 'b', whole(blocked), 'm', whole(max))
         redis.call('pexpire', name, whole(blocked - now))
       end
-      if blocked > now then used, ends = max, math.max(ends, blocked) end
+      -- not as long as a window that would begin now: the one before may be over
+      if blocked > now then used, ends = max, blocked end
       if ends > longest then refused, longest = i, ends end
     end
     if blocked > now or used + need + ahead > max * 0.75 then ahead = 0 end

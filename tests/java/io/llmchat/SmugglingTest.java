@@ -140,7 +140,7 @@ class SmugglingTest {
         "POST /v1/chat/completions HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         "POST /v1/chat/completions HTTP/1.1\nHost: x\nContent-Length: 2\n\n{}", "GET /health/live HTTP/1.1\rHost: x\r\n\r\n",
         GET + "X-A: a\u0000b\r\n\r\n", GET + ": nameless\r\n\r\n", GET + "no colon\r\n\r\n", GET + "Host: y\r\n\r\n",
-        "GET /health/live HTTP/1.1\r\n\r\n", "GET /health/live HTTP/1.1\r\n X: y\r\nHost: x\r\n\r\n", "GET /health\u0000 HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET + "Sec-WebSocket-Key1: a\r\nSec-WebSocket-Key2: b\r\n\r\n", "GET /health/live HTTP/1.1\r\n\r\n", "GET /health/live HTTP/1.1\r\n X: y\r\nHost: x\r\n\r\n", "GET /health\u0000 HTTP/1.1\r\nHost: x\r\n\r\n",
         "g@t /health/live HTTP/1.1\r\nHost: x\r\n\r\n", "GET /health/live\r\n\r\n"})
     void aHeadThatIsNoneIsRefusedAndNothingAfterItIsAnswered(String head) throws Exception {
         String answer = all(head + SMUGGLED);

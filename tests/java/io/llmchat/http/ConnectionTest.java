@@ -14,16 +14,19 @@ import io.netty.handler.codec.http.DefaultHttpRequest;
 import io.netty.handler.codec.http.DefaultHttpResponse;
 import io.netty.handler.codec.http.DefaultLastHttpContent;
 import io.netty.handler.codec.http.HttpMethod;
+import io.netty.handler.codec.http.HttpRequestDecoder;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.LastHttpContent;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 class ConnectionTest {
 
     private static final long PATIENCE = TimeUnit.SECONDS.toNanos(1);
+    private static final String SHORT = "GET / HTTP/1.1\r\nHost: x\r\n";
 
     /** A caller who takes what is sent, or so many bytes of it each time, or nothing. */
     private static final class Caller extends EmbeddedChannel {
@@ -184,6 +187,39 @@ class ConnectionTest {
                 caller.writeInbound(new DefaultHttpContent(Unpooled.buffer(1).writeZero(1)));
             }
             assertFalse(caller.isOpen());
+        }
+    }
+
+    /** A connection on which these pieces have come. */
+    private static EmbeddedChannel reads(String... pieces) {
+        EmbeddedChannel channel = new EmbeddedChannel();
+        Connection connection = new Connection(channel, new Connections.Patience(PATIENCE, PATIENCE, PATIENCE, PATIENCE), (path, id) -> null);
+        channel.pipeline().addLast(new HeadLines(connection), new HttpRequestDecoder(8_192, 65_536, 8_192), connection);
+        for (String piece : pieces) {
+            channel.writeInbound(Unpooled.copiedBuffer(piece, StandardCharsets.US_ASCII));
+        }
+        return channel;
+    }
+
+    @Test
+    void longHeadsHaveAPlaceInMemoryAsLongAsTheirConnectionIsThere() {
+        String head = SHORT + "X: " + "x".repeat(16_000);
+        try (FullMemory left = new FullMemory(Memory.HEADS, 20_000)) {
+            for (String comes : List.of(head + "\r\n\r\n", head, SHORT + "\r\n" + head)) {
+                EmbeddedChannel first = reads(comes);
+                assertTrue(first.isOpen(), "there is room for it");
+                assertFalse(reads(comes).isOpen(), "and for no other one");
+                assertTrue(reads(SHORT + "\r\n").isOpen());
+                first.close();
+            }
+        }
+    }
+
+    @Test
+    void aShortHeadNeedsNoPlaceHoweverLongItsBodyIs() {
+        String body = "x".repeat(30_000);
+        try (FullMemory left = new FullMemory(Memory.HEADS)) {
+            assertTrue(reads(SHORT + "Content-Length: 60000\r\n\r\n" + body, body + SHORT + "\r\n").isOpen());
         }
     }
 }

@@ -104,12 +104,22 @@ class LocalLimitsTest {
     }
 
     @Test
-    void aBlockGoesBeyondTheWindow() {
+    void aBlockGoesBeyondTheWindowAndSaysUntilItsEndWhenItEnds() throws Exception {
+        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
+        aBlockGoesBeyondTheWindow((limit, now) -> redis.take(List.of(limit), Need.REQUEST, 0, now).join());
+        aBlockGoesBeyondTheWindow((limit, now) -> take(now, Need.REQUEST, limit));
+    }
+
+    private void aBlockGoesBeyondTheWindow(BiFunction<Limit, Long, Decision> take) {
+        // beginning in the future, so that Redis keeps it
+        long now = System.currentTimeMillis() + 1_000_000;
         Limit one = limit(Kind.REQUESTS, 1, 1_000, 5_000);
-        take(0, Need.REQUEST, one);
-        assertEquals(5_900, take(900, Need.REQUEST, one).resets()[0]);
-        assertFalse(take(5_899, Need.REQUEST, one).allowed());
-        assertTrue(take(5_900, Need.REQUEST, one).allowed());
+        assertTrue(take.apply(one, now).allowed());
+        assertEquals(now + 5_900, take.apply(one, now + 900).resets()[0]);
+        Decision last = take.apply(one, now + 5_899);
+        assertFalse(last.allowed());
+        assertEquals(now + 5_900, last.resets()[0], "and not a window later");
+        assertTrue(take.apply(one, now + 5_900).allowed());
     }
 
     @Test

@@ -43,7 +43,8 @@ class QuotasTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"global", "global points", "global points=1", "model tokensPerDay=1", "model openai tokensPerDay=1",
-        "everybody points=1 duration=1", "global points=-1 duration=1", "global points=1 duration=31536001", "global coins=1", "global tokensPerDay=1.5"})
+        "everybody points=1 duration=1", "global points=-1 duration=1", "global points=1 duration=31536001", "global coins=1", "global tokensPerDay=1.5", "global tokensPerDay=1; global budgetPerDay=1",
+        "model openai/o1 tokensPerDay=1; model openai/* tokensPerDay=1; model openai/o1 budgetPerDay=1", "global tokensPerDay=1 tokensPerDay=2"})
     void whatCannotBeReadIsRefused(String text) {
         assertNotNull(Quotas.refuse(text));
     }

@@ -221,7 +221,7 @@ public final class Gateway {
                 // one that is free would be another one for each server, -1 is the same
                 .setPort(port == 0 ? -1 : port)
                 // larger than what the gate accepts, so that it can answer and the connection stays usable
-                .setMaxHeaderSize(65_536)
+                .setMaxHeaderSize(32_768)
                 .setMaxInitialLineLength(8_192)
                 .setTcpNoDelay(true)
                 // curl asks before it sends a large body

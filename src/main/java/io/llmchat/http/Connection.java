@@ -11,6 +11,7 @@ import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaderValues;
+import io.netty.handler.codec.http.HttpMessageDecoderResult;
 import io.netty.handler.codec.http.HttpMethod;
 import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
@@ -43,6 +44,8 @@ final class Connection extends ChannelDuplexHandler {
 
     /** Requests that may wait behind one another: each is kept, and one that is answered at once begins the next within it. */
     private static final int MAX_UNANSWERED = 32;
+    /** Bytes of a head that have no place in memory of their own: most are shorter. */
+    private static final int SHORT_HEAD = 2_048;
 
     /** A long body or answer may be so often late, and take this long besides: 32 KiB a second, which a bad mobile link has. */
     private static final int SLOW_PIECES = 5;
@@ -73,6 +76,10 @@ final class Connection extends ChannelDuplexHandler {
     /** Whether the bytes that were read last have made a message. */
     private boolean made;
     private int messages;
+    /** Bytes in them, but for what stands between lines and chunks. */
+    private int understood;
+    /** Bytes of the longest head that has come: until its end the codec keeps room for another one. */
+    private int longestHead = SHORT_HEAD;
     /** Whether the request that was read last asks for a head only. */
     private boolean headOnly;
     /** Whether the request at hand is the last one of its connection. */
@@ -108,11 +115,29 @@ final class Connection extends ChannelDuplexHandler {
     public void handlerRemoved(ChannelHandlerContext ctx) {
         behind.forEach(Memory.BEHIND::give);
         behind.clear();
+        Memory.HEADS.give(longestHead - SHORT_HEAD);
+        longestHead = SHORT_HEAD;
     }
 
     /** How many messages, heads and pieces of bodies, its bytes have made. */
     int messages() {
         return messages;
+    }
+
+    /** How many bytes these messages have. */
+    int understood() {
+        return understood;
+    }
+
+    /** Takes the place of a head of so many bytes, also where it has not come to its end; false if there is no room for it. */
+    boolean takeHead(int bytes) {
+        if (bytes > longestHead) {
+            if (!Memory.HEADS.take(bytes - longestHead, longestHead - SHORT_HEAD)) {
+                return false;
+            }
+            longestHead = bytes;
+        }
+        return true;
     }
 
     /** The one of this connection, or null where connections are not looked at. */
@@ -167,11 +192,19 @@ final class Connection extends ChannelDuplexHandler {
     public void channelRead(ChannelHandlerContext ctx, Object message) throws Exception {
         made = true;
         messages++;
+        int bytes = message instanceof HttpContent content ? content.content().readableBytes()
+                : ((HttpRequest) message).decoderResult() instanceof HttpMessageDecoderResult head ? head.totalSize() : 0;
+        understood += bytes;
         if (deaf) {
             ReferenceCountUtil.release(message);
             return;
         }
         if (message instanceof HttpRequest request) {
+            if (!takeHead(bytes)) {
+                deaf = true;
+                ctx.close();
+                return;
+            }
             if (!channel.isWritable()) {
                 // one that is answered at once waits for nothing: the answers of who takes none would fill the memory
                 held = true;

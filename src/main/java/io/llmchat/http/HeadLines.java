@@ -5,9 +5,10 @@ import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 
 /**
- * Closes a connection whose request head has lines without end. The codec counts the bytes of their names and values only,
- * makes objects of a hundred bytes of a line of four, and for a line that goes on (RFC 9112, section 5.2, obsolete) a copy
- * of all before it. A head that comes in one piece has been looked at by then; it stands before the codec.
+ * Closes a connection whose request head has lines without end, or more bytes than there is room for. The codec counts the
+ * bytes of their names and values only, makes objects of a hundred bytes of a line of four, and for a line that goes on
+ * (RFC 9112, section 5.2, obsolete) a copy of all before it. A head that comes in one piece has been looked at by then; it
+ * stands before the codec.
  */
 final class HeadLines extends ChannelInboundHandlerAdapter {
 
@@ -15,6 +16,8 @@ final class HeadLines extends ChannelInboundHandlerAdapter {
 
     private final Connection connection;
     private int lines;
+    /** Bytes that have come and are in no message yet. */
+    private int waiting;
 
     HeadLines(Connection connection) {
         this.connection = connection;
@@ -27,19 +30,20 @@ final class HeadLines extends ChannelInboundHandlerAdapter {
             return;
         }
         int before = connection.messages();
+        int understood = connection.understood();
         int from = bytes.readerIndex();
         int to = bytes.writerIndex();
         bytes.retain();
         try {
             ctx.fireChannelRead(bytes);
-            if (connection.messages() != before) {
-                lines = 0;
-                return;
-            }
-            for (int i = from; (i = bytes.indexOf(i, to, (byte) '\n') + 1) > 0;) {
+            boolean made = connection.messages() != before;
+            lines = made ? 0 : lines;
+            // of those that came before there is none left, or they were counted with what they have become
+            waiting = (made ? 0 : waiting) + Math.max(0, to - from - (connection.understood() - understood));
+            for (int i = from; !made && (i = bytes.indexOf(i, to, (byte) '\n') + 1) > 0;) {
                 lines++;
             }
-            if (lines > MAX) {
+            if (lines > MAX || !connection.takeHead(waiting)) {
                 ctx.close();
             }
         } finally {

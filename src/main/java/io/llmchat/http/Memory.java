@@ -12,6 +12,8 @@ public enum Memory {
     LARGE_BODIES(8),
     /** Requests that wait behind another one of their connection. */
     BEHIND(24),
+    /** Long request heads, and what the codec of a connection keeps for the next one that is as long. */
+    HEADS(24),
     /** Answers in one piece, while they are received, and long ones until their callers have taken them. */
     ANSWERS(8),
     /** Answers that are kept while they are made, for callers that come back and for repeated keys; compressed. */

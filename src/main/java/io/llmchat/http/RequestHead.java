@@ -1,6 +1,7 @@
 package io.llmchat.http;
 
 import io.llmchat.chat.ChatException;
+import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaders;
 import io.netty.util.AsciiString;
 import io.vertx.core.http.HttpServerRequest;
@@ -10,7 +11,8 @@ import java.util.regex.Pattern;
 /**
  * What is refused in a request head though the parser lets it pass, because somebody before us could read it in
  * another way: paths that say the same as another path (RFC 3986 section 6.2.2), a body in any coding but
- * {@code chunked} (RFC 9112 section 6.1), one that is compressed, a second {@code Host}, or none (section 3.2), a header without a name.
+ * {@code chunked} (RFC 9112 section 6.1), one that is compressed, one that has no length (of drafts of WebSocket before RFC 6455,
+ * by which the codec goes: eight bytes of what follows), a second {@code Host}, or none (section 3.2), a header without a name.
  */
 final class RequestHead {
 
@@ -34,6 +36,9 @@ final class RequestHead {
         String content = request.headers().get(io.vertx.core.http.HttpHeaders.CONTENT_ENCODING);
         if (content != null && COMPRESSED.matcher(content).find()) {
             return new ChatException("VALIDATION_ERROR", "Content-Encoding takes identity only: bodies are sent as they are, and not compressed.");
+        }
+        if (request.headers().contains(HttpHeaderNames.SEC_WEBSOCKET_KEY1)) {
+            return new ChatException("VALIDATION_ERROR", "Sec-WebSocket-Key1 is of a protocol that is not spoken here.");
         }
         return headers(request);
     }

@@ -66,7 +66,7 @@ final class LocalLimits {
                 }
                 if (w.blocked > now) {
                     used[i] = limit.max();
-                    resets[i] = Math.max(resets[i], w.blocked);
+                    resets[i] = w.blocked;
                 }
                 if (resets[i] > longest) {
                     refused = i;

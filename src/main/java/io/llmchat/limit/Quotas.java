@@ -53,20 +53,24 @@ public final class Quotas {
                 throw new IllegalArgumentException("'" + word + "' is no name=value");
             }
             int equals = word.indexOf('=');
+            String name = word.substring(0, equals);
             String value = word.substring(equals + 1);
+            if (members.has(name)) {
+                throw new IllegalArgumentException("'" + entry + "' has two " + name);
+            }
             if (value.indexOf('.') < 0) {
-                members.put(word.substring(0, equals), Long.parseLong(value));
+                members.put(name, Long.parseLong(value));
             } else {
-                members.put(word.substring(0, equals), new BigDecimal(value));
+                members.put(name, new BigDecimal(value));
             }
         }
         try {
             Quota quota = Quota.check(members, words[0]);
-            if (forModel) {
-                models.put(words[1], quota);
-            } else {
-                global = quota;
+            Quota before = forModel ? models.put(words[1], quota) : global;
+            if (before != null) {
+                throw new IllegalArgumentException("there are two entries for " + words[forModel ? 1 : 0] + ", of which one would not hold");
             }
+            global = forModel ? global : quota;
         } catch (ChatException e) {
             throw new IllegalArgumentException(e.getMessage());
         }
