@@ -83,20 +83,46 @@ class MigrationTest {
         assertEquals("23505", assertThrows(SQLException.class, () -> database.execute(named.formatted("2", "anonymous"))).getSQLState());
     }
 
-    @Test
-    void aMigrationKeepsNobodyWaitingAndIsMadeWhenABackupHasEnded() throws Exception {
-        int port = TestGateway.shared().postgresPort();
-        String url = "jdbc:postgresql://127.0.0.1:" + port + "/migration";
+    private static String url() throws Exception {
+        return "jdbc:postgresql://127.0.0.1:" + TestGateway.shared().postgresPort() + "/migration";
+    }
+
+    /** A database of its own that waits for the last migration, and what brings it up to date. */
+    private Postgres ofTheVersionBefore() throws Exception {
         // an earlier run may have been killed
         database.execute("DROP DATABASE IF EXISTS migration WITH (FORCE)");
         database.execute("CREATE DATABASE migration");
-        Flyway.configure().dataSource(url, "postgres", "").target("9").load().migrate();
+        Flyway.configure().dataSource(url(), "postgres", "").target("9").load().migrate();
         Postgres postgres = new Postgres();
         postgres.setHost("127.0.0.1");
-        postgres.setPort(port);
+        postgres.setPort(TestGateway.shared().postgresPort());
         postgres.setUser("postgres");
         postgres.setName("migration");
         postgres.setMaxConnections(1);
+        return postgres;
+    }
+
+    /** Behind PgBouncer what ends statements that nobody waits for any more is a setting of the role. */
+    @Test
+    void aMigrationMayTakeLongerThanOtherStatements() throws Exception {
+        Postgres postgres = ofTheVersionBefore();
+        try (Connection connection = DriverManager.getConnection(url(), "postgres", "");
+             Statement slow = connection.createStatement()) {
+            slow.execute("CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); END'");
+            slow.execute("CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION slow()");
+            slow.execute("ALTER DATABASE migration SET statement_timeout = '400ms'");
+            postgres.start();
+            postgres.dataSource();
+        } finally {
+            postgres.stop();
+            database.execute("DROP DATABASE migration WITH (FORCE)");
+        }
+    }
+
+    @Test
+    void aMigrationKeepsNobodyWaitingAndIsMadeWhenABackupHasEnded() throws Exception {
+        Postgres postgres = ofTheVersionBefore();
+        String url = url();
         try (Logs logs = new Logs();
              Connection backups = DriverManager.getConnection(url, "postgres", "");
              Connection readers = DriverManager.getConnection(url, "postgres", "");

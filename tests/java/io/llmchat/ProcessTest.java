@@ -206,6 +206,27 @@ class ProcessTest {
         assertEquals("true", again.headers().firstValue("idempotent-replayed").orElseThrow());
     }
 
+    /** As after a restart of the machine, or of a container, where threads of the gateway have the ids of what ran before. */
+    @Test
+    void whoHasTheIdOfAServerThatWasKilledIsNotTakenForIt() throws Exception {
+        Path others = folder.resolve("others");
+        TestGateway.copyPostgres(others);
+        TestGateway.copyServer(others);
+        started.add(GatewayProcess.start(others, Map.of("PORT", Integer.toString(freePort()))));
+        readTo(started.getLast(), "curl -N");
+        withPostgres();
+        Files.createDirectories(data().resolve("redis"));
+        List<ProcessHandle> servers = new ArrayList<>();
+        for (String file : List.of("postgres/data/postmaster.pid", "redis/redis.pid")) {
+            Files.copy(others.resolve(file), data().resolve(file));
+            servers.add(server(file));
+        }
+        readTo(start(Map.of("PORT", Integer.toString(freePort()))), "curl -N");
+        for (ProcessHandle server : servers) {
+            assertTrue(server.isAlive() && !zombie(server), server.info().toString());
+        }
+    }
+
     @Test
     void whatWasSaidUntilAKillIsThereAfterItAndIsSaidOnceInTheEnd() throws Exception {
         withPostgres();

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class SettingsTest {
 
     /** Variables that take any text: whether it is right only the store, the provider or the disk can say. */
-    private static final Set<String> FREE_TEXT = Set.of("DB_USER", "DB_PASSWORD", "REDIS_PASSWORD", "ROUTES_DIR");
+    private static final Set<String> FREE_TEXT = Set.of("DB_USER", "ROUTES_DIR");
 
     private static List<String> faults(String name, String value) {
         return Settings.faults(Map.of(name, value));
@@ -89,6 +89,17 @@ class SettingsTest {
         }
     }
 
+    /** Camel's own message would have it in it. */
+    @ParameterizedTest
+    @ValueSource(strings = {"hunter{{2", "hunter}}2", "#bean:hunter2", "hunter2\n"})
+    void aPasswordThatDoesNotComeToItsStoreAsItIsIsAFault(String value) {
+        for (String name : List.of("DB_PASSWORD", "REDIS_PASSWORD")) {
+            assertEquals(List.of(name + " is set to something else; it takes a password without a line end, control characters, {{ or }},"
+                    + " and no #bean:, #class: or #type: first."), faults(name, value));
+            assertEquals(List.of(), faults(name, "#hunter {2} $\"'\\ä"), name);
+        }
+    }
+
     @Test
     void allFaultsAreToldAtOnce() {
         assertEquals(2, Settings.faults(Map.of("PORT", "x", "DB_PORT", "0", "HOST", "localhost")).size());
@@ -136,7 +147,7 @@ class SettingsTest {
     void secretsAreNotRepeated() {
         for (String name : checked()) {
             if (name.matches(".*(KEY|TOKEN|PASSWORD|SECRET|DSN)")) {
-                String fault = faults(name, "hunter 2").get(0);
+                String fault = faults(name, "hunter 2}}").get(0);
                 assertTrue(fault.startsWith(name + " is set to something else; it takes "), fault);
                 assertFalse(fault.contains("hunter"), fault);
             }

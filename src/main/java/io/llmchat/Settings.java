@@ -31,6 +31,10 @@ public final class Settings {
     private static final String PLAIN = "(?!#|(?i:\\d+|true|false|null)$|.*(\"|\\{\\{|}}|\\$\\{))";
     private static final String IS_PLAIN = ", no mere number, no # first, and none of \" {{ }} ${";
 
+    /** Camel would take it for a placeholder, and repeat all of the value in its message. Files and secrets often end with a line end. */
+    private static final String NO_PLACEHOLDER = "(?!.*(\\{\\{|}}))";
+    private static final String IS_NO_PLACEHOLDER = " without a line end, control characters, {{ or }}";
+
     private static final Map<String, Check> CHECKS = new LinkedHashMap<>();
 
     static {
@@ -41,8 +45,11 @@ public final class Settings {
         text("REDIS_HOST", "[A-Za-z0-9.:_\\[\\]-]*", "a host name or address");
         text("AUTH_MODE", "|open|keys", "open or keys");
         for (String provider : List.of("OPENAI", "ANTHROPIC", "DIFY", "FASTGPT")) {
-            // files and secrets often end with a line end
-            text(provider + "_API_KEY", "[\\x21-\\x7e]*", "visible characters only, and no line end");
+            text(provider + "_API_KEY", NO_PLACEHOLDER + "[\\x21-\\x7e]*", "visible characters" + IS_NO_PLACEHOLDER);
+        }
+        for (String store : List.of("DB", "REDIS")) {
+            text(store + "_PASSWORD", NO_PLACEHOLDER + "(?!#(bean|class|type):)\\P{Cntrl}*",
+                    "a password" + IS_NO_PLACEHOLDER + ", and no #bean:, #class: or #type: first");
         }
         text("ADMIN_API_KEY", "|" + PLAIN + "[\\x21-\\x7e]{16,}", "at least 16 visible characters" + IS_PLAIN);
         text("METRICS_TOKEN", "|" + PLAIN + "[\\x21-\\x7e]{16,}", "at least 16 visible characters" + IS_PLAIN);
@@ -157,7 +164,7 @@ public final class Settings {
             String takes = value == null ? null : check.refuse(value);
             if (takes != null) {
                 boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("DSN") || name.endsWith("SECRET")
-                        || value.contains("@") || value.contains("?");
+                        || name.endsWith("PASSWORD") || value.contains("@") || value.contains("?");
                 faults.add(name + " is " + (secret ? "set to something else" : "'" + value + "'") + "; it takes " + takes + ".");
             }
         });

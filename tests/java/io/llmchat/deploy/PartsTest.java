@@ -90,7 +90,8 @@ class PartsTest {
         "deploy/camel-k/integration.yaml               | terminationGracePeriodSeconds: 330 | terminationGracePeriodSeconds: 300",
         "deploy/camel-k/integration.yaml               | - name: integration                | - name: gateway",
         "deploy/compose.yaml                           | STREAM_TIMEOUT: \"300000\"         | STREAM_LIMIT: \"300000\"",
-        "deploy/compose.yaml                           | stop_grace_period: 330s            | stop_grace_period: 10s",
+        "deploy/compose.yaml                           | stop_grace_period: 330s\\n  restart | stop_grace_period: 10s\\n  restart",
+        "deploy/compose.yaml                           | stop_grace_period: 330s\\n    restart | stop_grace_period: 10s\\n    restart",
         "deploy/compose.yaml                           | env_file: .env                     | env_file: compose.env",
         "deploy/compose.yaml                           | ./redis/redis.conf                 | ./redis.conf",
         "deploy/compose.yaml                           | postgres:17-bookworm               | postgres:latest",
@@ -284,7 +285,9 @@ class PartsTest {
         JsonNode network = compose.at("/networks/default/ipam/config/0");
         must(contains(network.path("subnet").asText(), nginx), "nginx's address is not in the network");
         must(!contains(network.path("ip_range").asText(), nginx), "another container may get nginx's address");
-        grace("compose.yaml", Integer.parseInt(gateway.path("stop_grace_period").asText().replace("s", "")), 0, settings);
+        for (JsonNode each : List.of(gateway, compose.at("/services/nginx"))) {
+            grace("compose.yaml", Integer.parseInt(each.path("stop_grace_period").asText("10s").replace("s", "")), 0, settings);
+        }
         for (JsonNode service : compose.path("services")) {
             for (JsonNode volume : service.path("volumes")) {
                 String source = volume.asText().split(":")[0];

@@ -91,9 +91,12 @@ public final class Postgres {
         return null;
     }
 
-    /** Brings the schema up to date. Whoever uses a table waits behind a migration that waits for it: that is short, and tried again. */
+    /**
+     * Brings the schema up to date. Whoever uses a table waits behind a migration that waits for it: that is short, and tried
+     * again. What it does itself takes its time, whatever the role or the database gives a statement.
+     */
     private static void migrate(DataSource server) throws IOException, InterruptedException {
-        Flyway flyway = Flyway.configure().dataSource(server).initSql("SET lock_timeout = '1s'").load();
+        Flyway flyway = Flyway.configure().dataSource(server).initSql("SET lock_timeout = '1s'; SET statement_timeout = 0").load();
         for (int tries = 1;; tries++) {
             try {
                 flyway.migrate();
