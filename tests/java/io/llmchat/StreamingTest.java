@@ -174,6 +174,22 @@ class StreamingTest {
     }
 
     @Test
+    void whoAsksAgainSoonAfterABreakIsAnsweredOnTheSameConnection() throws Exception {
+        provider.on(model, call -> {
+            call.sse();
+            call.text("Half");
+            call.cut();
+        });
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.post(PATH, chat("openai/" + model, true)));
+            assertTrue(http.read().text().contains("data: {\"error\""));
+            Thread.sleep(300);
+            http.send(RawHttp.head("GET", "/health/live"));
+            assertEquals(200, http.read().status());
+        }
+    }
+
+    @Test
     void aResponseThatEndsWithoutFinishReasonAndDoneIsNotWhole() throws Exception {
         provider.on(model, call -> {
             call.sse();

@@ -35,7 +35,8 @@ public final class ClientStream {
     /** Whom a chat was asked of, and what came of it. */
     public static final CharSequence ATTEMPTS = HttpHeaders.createOptimized("X-LLMChat-Attempts");
 
-    private static final long CLOSE_MILLIS = 100;
+    /** A request that is under way as a connection is closed is lost: whoever asks again at once, or is given it by a proxy, comes sooner. */
+    private static final long CLOSE_MILLIS = 1_000;
     private static final long WATCH_MILLIS = 250;
     /** Connections that are about to be closed, and after which stream. */
     private static final Map<HttpConnection, ClientStream> CLOSING = new ConcurrentHashMap<>();
