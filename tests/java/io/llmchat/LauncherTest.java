@@ -200,6 +200,7 @@ class LauncherTest {
                 assertEquals("JAVA_HOME is '" + jdk + "'; it takes the folder of a Java of version 21 or later.", said(1, Map.of("JAVA_HOME", jdk), command));
             }
         }
+        assertEquals("The gateway runs on Linux, and this is darwin23. deploy/compose.yaml runs it in containers.", said(1, Map.of("OSTYPE", "darwin23"), "run"));
         assertEquals("routes export takes the name of a folder, and this one is empty.", said(1, Map.of(), "routes", "export", ""));
         assertEquals("Settings are environment variables; README.md lists them.", said(2, Map.of(), "test", "cluster", "jbang"));
         Files.delete(jar);
@@ -287,8 +288,9 @@ class LauncherTest {
     }
 
     /** Runs a command of the launcher with a Maven that writes its environment where its output goes, and does nothing. */
-    private void withoutMaven(String command) throws Exception {
-        Process launched = launch(command, withMaven(Map.of("DB_HOST", "203.0.113.1", "ADMIN_API_KEY", "of-the-user", "LOG_FORMAT", "json"), "env"));
+    private void withoutMaven(String... command) throws Exception {
+        Process launched = launch(Path.of("").toAbsolutePath(), List.of(command), withMaven(Map.of("DB_HOST", "203.0.113.1", "ADMIN_API_KEY", "of-the-user",
+                "LOG_FORMAT", "json", "JAVA_OPTS", "-XX:NoSuchFlag", "OTEL_TRACES_SAMPLER", "always_off"), "env"));
         launched.inputReader().lines().forEach(l -> { });
         launched.waitFor();
     }
@@ -301,7 +303,14 @@ class LauncherTest {
         withoutMaven("test");
         List<String> seen = Files.readAllLines(home.resolve("target/test.log"));
         assertTrue(seen.stream().anyMatch(l -> l.startsWith("JAVA_HOME=")), seen::toString);
-        assertTrue(seen.stream().noneMatch(l -> l.matches("(DB_HOST|ADMIN_API_KEY|LOG_FORMAT|DATA_DIR)=.*")), seen::toString);
+        assertTrue(seen.stream().noneMatch(l -> l.matches("(DB_HOST|ADMIN_API_KEY|LOG_FORMAT|DATA_DIR|JAVA_OPTS|OTEL_.*)=.*")), seen::toString);
+    }
+
+    @Test
+    void nginxIsFoundWhereOnlyRootLooks() throws Exception {
+        Files.copy(Path.of("application.properties"), home.resolve("application.properties"));
+        withoutMaven("test", "cluster");
+        assertTrue(Files.readAllLines(home.resolve("target/test.log")).stream().anyMatch(l -> l.matches("PATH=.*:/usr/sbin")));
     }
 
     @Test

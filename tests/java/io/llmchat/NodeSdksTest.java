@@ -35,6 +35,7 @@ class NodeSdksTest {
 
     private static final Path CLIENTS = Path.of("tests", "clients");
     private static final Pattern RESULT = Pattern.compile("(ok|not ok) \\d+ - (.*)");
+    private static final String NEEDED = "Node.js 20 or later with npm is needed for the client tests.";
     private static final Duration INSTALL_LIMIT = Duration.ofMinutes(5);
     private static final Duration RUN_LIMIT = Duration.ofSeconds(60);
     /** Models that say nothing more until the gateway closes the connection. */
@@ -125,7 +126,8 @@ class NodeSdksTest {
     private static void install() throws Exception {
         File lock = CLIENTS.resolve("package-lock.json").toFile();
         File installed = CLIENTS.resolve("node_modules").resolve(".package-lock.json").toFile();
-        run(RUN_LIMIT, "node-version.txt", Path.of(""), "node", "--version");
+        String version = run(RUN_LIMIT, "node-version.txt", Path.of(""), "node", "--version").output().trim();
+        assertTrue(Integer.parseInt(version.replaceAll("v(\\d+).*", "$1")) >= 20, () -> NEEDED + " This is " + version + ".");
         if (!installed.exists() || lock.lastModified() > installed.lastModified()) {
             Run npm = run(INSTALL_LIMIT, "npm-ci.txt", CLIENTS, "npm", "ci");
             assertTrue(npm.inTime() && npm.exitCode() == 0, () -> "npm ci failed in " + CLIENTS + ":\n" + npm.output());
@@ -143,7 +145,7 @@ class NodeSdksTest {
         try {
             process = builder.start();
         } catch (IOException e) {
-            return fail("Node.js 20 or later with npm is needed for the client tests.");
+            return fail(NEEDED);
         }
         boolean inTime = process.waitFor(limit.toSeconds(), TimeUnit.SECONDS);
         if (!inTime) {

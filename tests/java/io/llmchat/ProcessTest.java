@@ -228,6 +228,31 @@ class ProcessTest {
     }
 
     @Test
+    void aServerOfWhichAFirstStartThatWasCutHasUnpackedHalfIsUnpackedAgain() throws Exception {
+        withPostgres();
+        Path server = data().resolve("postgres/server");
+        Files.delete(server.resolve("started"));
+        try (Stream<Path> files = Files.walk(server)) {
+            Files.write(files.filter(f -> f.endsWith("bin/postgres")).findFirst().orElseThrow(), new byte[10]);
+        }
+        int port = freePort();
+        readTo(start(Map.of("PORT", Integer.toString(port))), "curl -N");
+        assertEquals(200, ask(port).statusCode());
+        assertTrue(Files.exists(server.resolve("started")), "it need not be unpacked again");
+    }
+
+    @Test
+    void whyPostgresDoesNotStartIsTold() throws Exception {
+        TestGateway.copyServer(data());
+        Files.createDirectories(data().resolve("postgres/data/of somebody else"));
+        Process gateway = start(Map.of());
+        assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(1, gateway.exitValue());
+        assertEquals("The gateway does not start: PostgreSQL does not start in " + data().resolve("postgres") + ": directory \""
+                + data().resolve("postgres/data") + "\" exists but is not empty", gateway.inputReader().lines().toList().getLast());
+    }
+
+    @Test
     void whatWasSaidUntilAKillIsThereAfterItAndIsSaidOnceInTheEnd() throws Exception {
         withPostgres();
         int port = freePort();

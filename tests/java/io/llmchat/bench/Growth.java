@@ -21,6 +21,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
+import org.apache.camel.util.FileUtil;
 
 /**
  * What a request costs with more and more of everything: {@code ./llmchat bench growth}. One gateway with stores of its
@@ -86,14 +87,11 @@ public final class Growth implements AutoCloseable {
     }
 
     private void exportRoutes() throws IOException, InterruptedException {
+        // also what an earlier version had there
         if (Files.exists(routes)) {
-            try (var extra = Files.newDirectoryStream(routes, "extra-*")) {
-                for (Path file : extra) {
-                    Files.delete(file);
-                }
-            }
+            FileUtil.removeDir(routes.toFile());
         }
-        Process export = new ProcessBuilder(Bench.HOME.resolve("llmchat").toString(), "routes", "export", routes.toString(), "--force")
+        Process export = new ProcessBuilder(Bench.HOME.resolve("llmchat").toString(), "routes", "export", routes.toString())
                 .redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
         if (export.waitFor() != 0) {
             throw new IOException("The routes cannot be written to " + routes);

@@ -2,11 +2,13 @@ package io.llmchat.store;
 
 import com.zaxxer.hikari.HikariConfig;
 import com.zaxxer.hikari.HikariDataSource;
+import io.llmchat.ops.Cause;
 import io.zonky.test.db.postgres.embedded.EmbeddedPostgres;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -15,7 +17,10 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
+import java.time.Instant;
+import java.util.regex.Pattern;
 import javax.sql.DataSource;
+import org.apache.camel.util.FileUtil;
 import org.apache.camel.util.ObjectHelper;
 import org.flywaydb.core.Flyway;
 import org.flywaydb.core.api.FlywayException;
@@ -44,6 +49,8 @@ public final class Postgres {
     private static final long MIGRATION_PAUSE_MILLIS = 2_000;
     /** SQLSTATE lock_not_available (PostgreSQL manual, appendix A). */
     private static final String LOCK_NOT_AVAILABLE = "55P03";
+    /** As initdb and the server say why they end, among other lines. */
+    private static final Pattern COMPLAINT = Pattern.compile("(?:error|FATAL|PANIC): +(.*)");
 
     private String dataDir;
     private String host;
@@ -71,7 +78,7 @@ public final class Postgres {
 
     private Void connect(boolean own) throws IOException, InterruptedException {
         if (own) {
-            embedded = startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
+            startEmbedded(Path.of(dataDir, "postgres").toAbsolutePath().normalize());
         }
         if (!current(server(own, ANSWER_SECONDS))) {
             migrate(server(own, 0));
@@ -172,7 +179,7 @@ public final class Postgres {
         }
     }
 
-    private static EmbeddedPostgres startEmbedded(Path folder) throws IOException {
+    private void startEmbedded(Path folder) throws IOException {
         boolean first = !Files.exists(folder.resolve("data/postgresql.conf"));
         LOG.info("{} PostgreSQL in {}", first ? "Creating" : "Starting", folder);
         Files.createDirectories(folder);
@@ -182,26 +189,41 @@ public final class Postgres {
         }
         Processes.endOrphan(folder.resolve("data/postmaster.pid"), "postgres", "PostgreSQL");
         // the library unpacks the server here; it also tidies the folders beside its own, so the data are not among them
-        System.setProperty("ot.epg.working-dir", folder.resolve("server").toString());
+        Path server = folder.resolve("server");
+        System.setProperty("ot.epg.working-dir", server.toString());
+        Path started = server.resolve("started");
+        if (Files.exists(server) && !Files.deleteIfExists(started)) {
+            // a start that was cut, or a full disk, may have left half of a file, which the library takes for all of it
+            FileUtil.removeDir(server.toFile());
+        }
+        // with a line of ours, which takes the room for what is said when the disk gets full
+        Path log = Files.writeString(folder.resolve("log"), Instant.now() + " PostgreSQL is started\n");
         try {
-            return EmbeddedPostgres.builder()
+            embedded = EmbeddedPostgres.builder()
                     .setDataDirectory(folder.resolve("data"))
                     .setCleanDataDirectory(false)
                     .setRegisterShutdownHook(false)
                     // a busy machine, or a server that first has to recover, takes its time
                     .setPGStartupWait(Duration.ofSeconds(60))
+                    .setOutputRedirector(ProcessBuilder.Redirect.appendTo(log.toFile()))
                     // the library trades durability for speed unless told otherwise
                     .setServerConfig("fsync", "on")
                     .setServerConfig("synchronous_commit", "on")
                     .setServerConfig("max_connections", "200")
                     .setServerConfig("log_error_verbosity", "terse")
+                    // why it does not start or ends: its log does not grow, and has nothing of what is said
+                    .setServerConfig("log_min_messages", "fatal")
                     .setServerConfig("listen_addresses", "127.0.0.1")
                     .setServerConfig("unix_socket_directories", "")
                     .start();
-        } catch (IllegalStateException e) {
-            throw new IOException("PostgreSQL does not start in " + folder + ": " + e.getMessage()
-                    + " (is another gateway using this DATA_DIR?)", e);
+        } catch (IOException | RuntimeException e) {
+            // the last one: before it, whoever asked too early was refused
+            throw new IOException("PostgreSQL does not start in " + folder + ": "
+                    + COMPLAINT.matcher(new String(Files.readAllBytes(log), StandardCharsets.UTF_8)).results().map(line -> line.group(1))
+                            .reduce((before, last) -> last).orElseGet(() -> Cause.of(e) + " (what it has said is in " + log + ")"));
         }
+        Files.createDirectories(server);
+        Files.createFile(started);
     }
 
     /** Whether a living gateway holds the lock of this data folder. */
