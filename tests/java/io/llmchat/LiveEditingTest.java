@@ -244,6 +244,9 @@ class LiveEditingTest {
                       - setProperty: {name: errorCode, constant: FORBIDDEN}
                       - setProperty: {name: errorMessage, constant: "Not here."}
                       - throwException: {exceptionType: java.lang.IllegalArgumentException, message: refused}
+                - filter:
+                    simple: "${exchangeProperty.chat.request.prompt.conversation.toString()} regex '(.|;)*never'"
+                    steps: [{stop: {}}]
         """.indent(0));
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
             String agent = "agent-" + model;
@@ -256,6 +259,8 @@ class LiveEditingTest {
             HttpResponse<String> refused = gateway.post("/v1/chat/completions", chat(agent, false).replace("Hi", "a forbidden word"));
             assertEquals(403, refused.statusCode(), refused.body());
             assertTrue(refused.body().contains("Not here."), refused.body());
+            // for which that expression has no room
+            assertEquals(500, gateway.post("/v1/chat/completions", chat(agent, false).replace("Hi", "long ".repeat(12_000))).statusCode());
         }
     }
 

@@ -527,6 +527,34 @@ class EngineTest {
         }
     }
 
+    /** As of a text that is too long for a regular expression: its request would never end. */
+    @Test
+    void anErrorIsAFailure() throws Exception {
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                from("direct:step").process(EngineTest::overflow).process(say("never"));
+                from("direct:predicate").filter(EngineTest::overflow).process(say("never")).end().process(say("never"));
+                // where there are more, they are Camel's pipeline
+                from("direct:within").choice().when(constant(true)).process(say("a")).filter(EngineTest::overflow).process(say("never")).end().process(say("never"))
+                        .end().process(say("never"));
+                from("direct:handled").errorHandler(defaultErrorHandler()).onException(Throwable.class).handled(true).process(say("handled")).end()
+                        .choice().when(constant(true)).process(say("a")).process(EngineTest::overflow).process(say("never"));
+            }
+        });
+        for (String route : List.of("direct:step", "direct:predicate", "direct:within")) {
+            assertInstanceOf(StackOverflowError.class, send(ours, route).getException().getCause(), route);
+        }
+        Exchange handled = send(ours, "direct:handled");
+        assertNull(handled.getException());
+        assertEquals(2, said(handled).size(), said(handled).toString());
+    }
+
+    private static boolean overflow(Exchange exchange) {
+        throw new StackOverflowError();
+    }
+
     @Test
     void aDynamicCallReachesTheRouteThatIsThereNow() throws Exception {
         DefaultCamelContext ours = started(true, ROUTES);

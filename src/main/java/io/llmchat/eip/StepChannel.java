@@ -112,7 +112,8 @@ final class StepChannel extends DefaultChannel {
         if (plain != null) {
             try {
                 plain.process(exchange);
-            } catch (Exception e) {
+            } catch (Throwable e) {
+                // an error too, as of a text that is too long for a regular expression: it would leave the request without an end
                 exchange.setException(e);
             } finally {
                 // after an error too, as Camel's
@@ -130,6 +131,14 @@ final class StepChannel extends DefaultChannel {
         } catch (MustWait e) {
             processOffLoop(exchange, callback);
             return false;
+        } catch (Throwable e) {
+            if (callback instanceof Steps.Run) {
+                throw e;
+            }
+            // what follows is Camel's pipeline, which would not go on
+            exchange.setException(e);
+            ended(exchange, callback, true);
+            return true;
         }
     }
 
