@@ -379,6 +379,11 @@ class LiveEditingTest {
                     new Broken(good.replace("direct:admit", "direct:nowhere"), 9, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 13, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- enrich: {constant: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
+                    new Broken(good + more("more", "direct:asleep") + more("asleep", "direct:admit").replace("id: asleep\n", "id: asleep\n    autoStartup: false\n"),
+                            lines + 6, "there is no route from direct:asleep"),
+                    new Broken(good.replace("- to: direct:limit\n", "- throttle: {mode: TotalRequests, rejectExecution: true, constant: 100000000}\n"), 13,
+                            "a throttle takes 1000000 requests in a window at most"),
                     new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: entry,exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
@@ -427,6 +432,45 @@ class LiveEditingTest {
             assertEquals(0, gateway.metric("llmchat_routes_refused"));
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void whatATemplateCallsMayBeItsParameter() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("kamelets/tapped-action.kamelet.yaml", """
+                apiVersion: camel.apache.org/v1
+                kind: Kamelet
+                metadata: {name: tapped-action}
+                spec:
+                  definition:
+                    required: [tap, then]
+                    properties: {tap: {type: string}, then: {type: string}}
+                  template:
+                    from:
+                      uri: kamelet:source
+                      steps:
+                        - wireTap: {uri: "direct:{{tap}}"}
+                        - to: "{{then}}"
+                """);
+        routes.save("more.camel.yaml", """
+                - route: {id: tap, from: {uri: "direct:tap", steps: [{log: {message: was tapped}}]}}
+                - routeTemplate:
+                    id: of-openai
+                    parameters: [{name: name}]
+                    route:
+                      routeConfigurationId: inner
+                      from:
+                        uri: direct:provider-{{name}}
+                        steps:
+                          - circuitBreaker:
+                              steps: [{to: {uri: kamelet:openai-chat-action, parameters: {provider: "{{name}}", baseUrl: "{{llmchat.openai.base-url}}", keyRequired: "false"}}}]
+                - templatedRoute: {routeTemplateRef: of-openai, routeId: provider-templated, parameters: [{name: name, value: templated}]}
+                """);
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - to: {uri: \"kamelet:tapped-action\", parameters: {tap: tap, then: \"direct:limit\"}}\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("templated/" + model, false)).statusCode());
+            until("it was tapped", () -> log.with("was tapped").size() == 1);
         }
     }
 

@@ -28,6 +28,7 @@ import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.model.CircuitBreakerDefinition;
+import org.apache.camel.model.EnrichDefinition;
 import org.apache.camel.model.KameletDefinition;
 import org.apache.camel.model.Model;
 import org.apache.camel.model.ProcessorDefinition;
@@ -133,7 +134,9 @@ final class FaultFinder {
         if (written != null) {
             return written;
         }
-        Set<String> there = context.getRoutes().stream().map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
+        // nobody starts one later whose autoStartup is false
+        Set<String> there = context.getRoutes().stream().filter(route -> context.getRouteController().getRouteStatus(route.getRouteId()).isStarted())
+                .map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
         for (RouteDefinition route : model().getRouteDefinitions()) {
             String missing = missingConfiguration(route);
             if (missing != null) {
@@ -229,10 +232,16 @@ final class FaultFinder {
         return switch (step) {
             case SendDefinition<?> to -> context.hasEndpoint(to.getUri());
             // a wireTap too
-            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !LanguageSupport.hasSimpleFunction(to.getUri()) ->
-                    context.getEndpoint(to.getUri());
+            case ToDynamicDefinition to when isConstant(to.getUri()) -> context.getEndpoint(to.getUri());
+            case EnrichDefinition enrich when isConstant(enrich.getExpression().getExpression()) ->
+                    context.getEndpoint(enrich.getExpression().getExpression());
             default -> null;
         };
+    }
+
+    /** Whether this is a {@code direct:} address for all requests; of a template, its parameters are not known here. */
+    private static boolean isConstant(String uri) {
+        return uri != null && uri.startsWith("direct:") && !LanguageSupport.hasSimpleFunction(uri) && !uri.contains("{{");
     }
 
     /** The first step that calls such an address. */
