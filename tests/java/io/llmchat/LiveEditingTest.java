@@ -20,6 +20,7 @@ import io.llmchat.support.TestGateway;
 import java.lang.management.ManagementFactory;
 import java.net.http.HttpClient;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -174,6 +175,8 @@ class LiveEditingTest {
             assertEquals("more.camel.yaml cannot be read.", routes(gateway).path("lastError").path("reason").asText());
             routes.delete("more.camel.yaml");
             untilLoaded(gateway, 2);
+            Files.write(routes.folder().resolve("more.camel.yaml"), ("# für\n" + more("more", "direct:admit")).getBytes(StandardCharsets.ISO_8859_1));
+            until("that too", () -> routes(gateway).path("lastError").path("reason").asText().equals("It is not UTF-8."));
         }
     }
 
@@ -379,6 +382,9 @@ class LiveEditingTest {
                     new Broken(good.replace("direct:admit", "direct:nowhere"), 9, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 13, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:provider-${exchangeProperty.provider}\"}\n"), 13, "a wireTap cannot ask a provider"),
+                    new Broken(good + more("provider-more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=10s"),
+                            0, "It is called at chat.camel.yaml:" + (lines + 6) + "."),
                     new Broken(good.replace("- to: direct:limit\n", "- enrich: {constant: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
                     new Broken(good + more("more", "direct:asleep") + more("asleep", "direct:admit").replace("id: asleep\n", "id: asleep\n    autoStartup: false\n"),
                             lines + 6, "there is no route from direct:asleep"),
