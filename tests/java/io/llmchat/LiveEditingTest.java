@@ -20,6 +20,7 @@ import io.llmchat.support.TestGateway;
 import java.lang.management.ManagementFactory;
 import java.net.http.HttpClient;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -174,6 +175,8 @@ class LiveEditingTest {
             assertEquals("more.camel.yaml cannot be read.", routes(gateway).path("lastError").path("reason").asText());
             routes.delete("more.camel.yaml");
             untilLoaded(gateway, 2);
+            Files.write(routes.folder().resolve("more.camel.yaml"), ("# für\n" + more("more", "direct:admit")).getBytes(StandardCharsets.ISO_8859_1));
+            until("that too", () -> routes(gateway).path("lastError").path("reason").asText().equals("It is not UTF-8."));
         }
     }
 
@@ -244,6 +247,9 @@ class LiveEditingTest {
                       - setProperty: {name: errorCode, constant: FORBIDDEN}
                       - setProperty: {name: errorMessage, constant: "Not here."}
                       - throwException: {exceptionType: java.lang.IllegalArgumentException, message: refused}
+                - filter:
+                    simple: "${exchangeProperty.chat.request.prompt.conversation.toString()} regex '(.|;)*never'"
+                    steps: [{stop: {}}]
         """.indent(0));
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
             String agent = "agent-" + model;
@@ -256,6 +262,8 @@ class LiveEditingTest {
             HttpResponse<String> refused = gateway.post("/v1/chat/completions", chat(agent, false).replace("Hi", "a forbidden word"));
             assertEquals(403, refused.statusCode(), refused.body());
             assertTrue(refused.body().contains("Not here."), refused.body());
+            // for which that expression has no room
+            assertEquals(500, gateway.post("/v1/chat/completions", chat(agent, false).replace("Hi", "long ".repeat(12_000))).statusCode());
         }
     }
 
@@ -374,6 +382,14 @@ class LiveEditingTest {
                     new Broken(good.replace("direct:admit", "direct:nowhere"), 9, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 13, "there is no route from direct:nowhere"),
+                    new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:provider-${exchangeProperty.provider}\"}\n"), 13, "a wireTap cannot ask a provider"),
+                    new Broken(good + more("provider-more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=10s"),
+                            0, "It is called at chat.camel.yaml:" + (lines + 6) + "."),
+                    new Broken(good.replace("- to: direct:limit\n", "- enrich: {constant: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
+                    new Broken(good + more("more", "direct:asleep") + more("asleep", "direct:admit").replace("id: asleep\n", "id: asleep\n    autoStartup: false\n"),
+                            lines + 6, "there is no route from direct:asleep"),
+                    new Broken(good.replace("- to: direct:limit\n", "- throttle: {mode: TotalRequests, rejectExecution: true, constant: 100000000}\n"), 13,
+                            "a throttle takes 1000000 requests in a window at most"),
                     new Broken(good.replace("Id: entry", "Id: exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: entry,exit"), 2, "there is no routeConfiguration 'exit'"),
                     new Broken(good.replace("Id: entry", "Id: ex*") + "- routeConfiguration: {errorHandler: {noErrorHandler: {}}}\n", 2, "there is no routeConfiguration 'ex*'"),
@@ -422,6 +438,45 @@ class LiveEditingTest {
             assertEquals(0, gateway.metric("llmchat_routes_refused"));
             assertTrue(routes(gateway).path("lastError").isNull());
             assertEquals(1, gateway.metric("llmchat_routes_reloads_total{result=\"loaded\"}"));
+        }
+    }
+
+    @Test
+    void whatATemplateCallsMayBeItsParameter() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("kamelets/tapped-action.kamelet.yaml", """
+                apiVersion: camel.apache.org/v1
+                kind: Kamelet
+                metadata: {name: tapped-action}
+                spec:
+                  definition:
+                    required: [tap, then]
+                    properties: {tap: {type: string}, then: {type: string}}
+                  template:
+                    from:
+                      uri: kamelet:source
+                      steps:
+                        - wireTap: {uri: "direct:{{tap}}"}
+                        - to: "{{then}}"
+                """);
+        routes.save("more.camel.yaml", """
+                - route: {id: tap, from: {uri: "direct:tap", steps: [{log: {message: was tapped}}]}}
+                - routeTemplate:
+                    id: of-openai
+                    parameters: [{name: name}]
+                    route:
+                      routeConfigurationId: inner
+                      from:
+                        uri: direct:provider-{{name}}
+                        steps:
+                          - circuitBreaker:
+                              steps: [{to: {uri: kamelet:openai-chat-action, parameters: {provider: "{{name}}", baseUrl: "{{llmchat.openai.base-url}}", keyRequired: "false"}}}]
+                - templatedRoute: {routeTemplateRef: of-openai, routeId: provider-templated, parameters: [{name: name, value: templated}]}
+                """);
+        routes.edit("chat.camel.yaml", "        - to: direct:limit\n", "        - to: {uri: \"kamelet:tapped-action\", parameters: {tap: tap, then: \"direct:limit\"}}\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat("templated/" + model, false)).statusCode());
+            until("it was tapped", () -> log.with("was tapped").size() == 1);
         }
     }
 

@@ -364,6 +364,23 @@ class BreakerProcessorTest {
     }
 
     @Test
+    void howLongItStaysOpenMayStandInAConfigurationThatSeveralName() throws Exception {
+        Resilience4jConfigurationDefinition shared = new Resilience4jConfigurationDefinition();
+        shared.setSlidingWindowSize("2");
+        shared.setMinimumNumberOfCalls("2");
+        shared.setWaitDurationInOpenState("1");
+        context.getRegistry().bind("shared", shared);
+        context.addRoutes(new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:shared").errorHandler(noErrorHandler()).circuitBreaker().configuration("shared").to("kamelet:fake-chat-action").end();
+            }
+        });
+        open("direct:shared", "fake/l");
+        TestGateway.until("that is over", () -> ask("direct:shared", "fake/l", null));
+    }
+
+    @Test
     void oneThatNobodyAsksIsNotOpenForEverAndMakesRoom() throws Exception {
         // long enough that none is over before it has begun: such a one stays open until it is asked
         Breakers many = new Breakers(50, new SimpleMeterRegistry());

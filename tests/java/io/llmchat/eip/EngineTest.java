@@ -452,6 +452,7 @@ class EngineTest {
                 from("direct:delayed").errorHandler(noErrorHandler()).process(note).delay(1).syncDelayed().process(note);
                 from("direct:polled").errorHandler(noErrorHandler()).process(note).poll("direct:nobody", 1).process(note);
                 from("direct:enriched").errorHandler(noErrorHandler()).process(note).pollEnrich("direct:nobody-else", 1).process(note);
+                from("direct:again").onException(Exception.class).maximumRedeliveries(1).redeliveryDelay(0).end().process(note).process(waits);
                 from("direct:after").errorHandler(noErrorHandler()).onCompletion().process(e -> after.complete(Context.isOnEventLoopThread())).end().process(note);
             }
         });
@@ -464,11 +465,94 @@ class EngineTest {
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:delayed"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:polled"));
             assertEquals(List.of("loop", "virtual"), onLoop(ours, vertx, "direct:enriched"));
+            assertEquals(List.of("virtual", "virtual"), onLoop(ours, vertx, "direct:again"));
             assertEquals(List.of("loop"), onLoop(ours, vertx, "direct:after"));
             assertFalse(after.get(10, TimeUnit.SECONDS), "what follows a request may wait");
         } finally {
             vertx.close();
         }
+    }
+
+    @Test
+    void anEventLoopIsNotKeptUntilWhatHasFailedOnItIsTriedAgain() throws Exception {
+        CountDownLatch failed = new CountDownLatch(1);
+        CountDownLatch others = new CountDownLatch(1);
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                from("direct:again").onException(IllegalStateException.class).maximumRedeliveries(1).redeliveryDelay(1).end()
+                        .process(new AsyncProcessorSupport() {
+                            @Override
+                            public boolean process(Exchange exchange, AsyncCallback callback) {
+                                noteThread(exchange);
+                                if (failed.getCount() == 0) {
+                                    // what else there is to do on that loop
+                                    assertTrue(await(others));
+                                    callback.done(true);
+                                    return true;
+                                }
+                                exchange.getProperty("loop", Context.class).runOnContext(v -> {
+                                    failed.countDown();
+                                    exchange.setException(new IllegalStateException("once"));
+                                    callback.done(false);
+                                });
+                                return false;
+                            }
+                        });
+            }
+        });
+        Vertx vertx = Vertx.vertx();
+        try {
+            Context loop = vertx.getOrCreateContext();
+            Exchange exchange = new DefaultExchange(ours);
+            exchange.setProperty("loop", loop);
+            AsyncProcessor producer = ours.getEndpoint("direct:again").createAsyncProducer();
+            ServiceHelper.startService(producer);
+            CompletableFuture<Exchange> end = new CompletableFuture<>();
+            loop.runOnContext(v -> producer.process(exchange, sync -> end.complete(exchange)));
+            assertTrue(await(failed));
+            loop.runOnContext(v -> others.countDown());
+            assertNull(end.get(20, TimeUnit.SECONDS).getException());
+            assertEquals(List.of("virtual", "virtual"), exchange.getProperty("threads", List.class));
+        } finally {
+            vertx.close();
+        }
+    }
+
+    private static boolean await(CountDownLatch latch) {
+        try {
+            return latch.await(10, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** As of a text that is too long for a regular expression: its request would never end. */
+    @Test
+    void anErrorIsAFailure() throws Exception {
+        DefaultCamelContext ours = started(true, new RouteBuilder() {
+            @Override
+            public void configure() {
+                errorHandler(noErrorHandler());
+                from("direct:step").process(EngineTest::overflow).process(say("never"));
+                from("direct:predicate").filter(EngineTest::overflow).process(say("never")).end().process(say("never"));
+                // where there are more, they are Camel's pipeline
+                from("direct:within").choice().when(constant(true)).process(say("a")).filter(EngineTest::overflow).process(say("never")).end().process(say("never"))
+                        .end().process(say("never"));
+                from("direct:handled").errorHandler(defaultErrorHandler()).onException(Throwable.class).handled(true).process(say("handled")).end()
+                        .choice().when(constant(true)).process(say("a")).process(EngineTest::overflow).process(say("never"));
+            }
+        });
+        for (String route : List.of("direct:step", "direct:predicate", "direct:within")) {
+            assertInstanceOf(StackOverflowError.class, send(ours, route).getException().getCause(), route);
+        }
+        Exchange handled = send(ours, "direct:handled");
+        assertNull(handled.getException());
+        assertEquals(2, said(handled).size(), said(handled).toString());
+    }
+
+    private static boolean overflow(Exchange exchange) {
+        throw new StackOverflowError();
     }
 
     @Test

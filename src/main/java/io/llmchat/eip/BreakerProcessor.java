@@ -132,7 +132,9 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         counts = configured.getCircuitBreaker().getCircuitBreakerConfig();
         if (!waits) {
             Resilience4jConfigurationDefinition said = definition.getResilience4jConfiguration();
-            rules = breakers.rules(counts, said != null && said.getWaitDurationInOpenState() != null);
+            // it may stand in a configuration that the definition names, too
+            rules = breakers.rules(counts, said != null && said.getWaitDurationInOpenState() != null
+                    || openMillis(counts) != openMillis(CircuitBreakerConfig.ofDefaults()));
         }
         bulkhead = waits || !configured.isBulkheadEnabled() ? null : Bulkhead.of(configured.getId(), BulkheadConfig.custom()
                 .maxConcurrentCalls(configured.getBulkheadMaxConcurrentCalls()).maxWaitDuration(Duration.ZERO).build());
@@ -168,7 +170,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         Target model = chat == null ? null : chat.target();
         CircuitBreaker breaker = model == null ? configured.getCircuitBreaker() : breakers.of(model, rules);
         if (!breaker.tryAcquirePermission()) {
-            exchange.setProperty(Breakers.OPEN_MILLIS, breaker.getCircuitBreakerConfig().getWaitIntervalFunctionInOpenState().apply(1));
+            exchange.setProperty(Breakers.OPEN_MILLIS, openMillis(breaker.getCircuitBreakerConfig()));
             exchange.setException(CallNotPermittedException.createCallNotPermittedException(breaker));
         } else if (bulkhead != null && !bulkhead.tryAcquirePermission()) {
             breaker.releasePermission();
@@ -187,6 +189,10 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         }
         callback.done(true);
         return true;
+    }
+
+    private static long openMillis(CircuitBreakerConfig config) {
+        return config.getWaitIntervalFunctionInOpenState().apply(1);
     }
 
     private void judge(Exchange exchange, CircuitBreaker breaker, long took, boolean probe, boolean ofModel) {

@@ -38,6 +38,9 @@ import org.apache.camel.support.service.ServiceHelper;
  */
 public final class Eips extends DefaultProcessorFactory {
 
+    /** As RATE_LIMIT_MAX_REQUESTS takes: eight megabytes. */
+    private static final int MOST_THROTTLED = 1_000_000;
+
     private final Breakers breakers;
 
     public Eips(Breakers breakers) {
@@ -86,6 +89,9 @@ public final class Eips extends DefaultProcessorFactory {
             int max = camels.getMaximumRequestsExpression().evaluate(new DefaultExchange(route.getCamelContext()), Integer.class);
             // its threads, which would let in later what waits
             ServiceHelper.stopAndShutdownService(camels);
+            if (max > MOST_THROTTLED) {
+                throw new IllegalArgumentException("a throttle takes " + MOST_THROTTLED + " requests in a window at most, each of which has its place in memory.");
+            }
             ThrottleProcessor ours = new ThrottleProcessor(max, camels.getTimePeriodMillis());
             ours.setDisabled(camels.isDisabled());
             return ours;

@@ -19,8 +19,8 @@ import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
 import org.apache.camel.spi.CamelInternalProcessorAdvice;
 import org.apache.camel.spi.ShutdownStrategy;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
-import org.apache.camel.support.AsyncProcessorSupport;
 import org.apache.camel.support.ExchangeHelper;
+import org.apache.camel.support.processor.DelegateAsyncProcessor;
 import org.apache.camel.support.processor.DelegateSyncProcessor;
 
 /**
@@ -29,8 +29,8 @@ import org.apache.camel.support.processor.DelegateSyncProcessor;
  * and notes which step it is. What fails names it still when it is over: Camel's forgets it. An error handler that does
  * not redeliver is called for what has failed, not around what may.
  *
- * <p>An event loop must not wait. A step that ends there with {@link MustWait}, a throttle or delay that keeps waiting, or one that
- * polls, is run on a virtual thread, and what follows goes on there.
+ * <p>An event loop must not wait. A step that ends there with {@link MustWait}, a throttle or delay that keeps waiting, one
+ * that polls, or one that may be redelivered, is run on a virtual thread, and what follows goes on there.
  */
 final class StepChannel extends DefaultChannel {
 
@@ -46,6 +46,8 @@ final class StepChannel extends DefaultChannel {
     private AsyncProcessor handler;
     /** Null: it is never left out. */
     private DisabledAware optional;
+    /** Whether it is never run on an event loop. */
+    private boolean waits;
 
     StepChannel(CamelContext context) {
         super(context);
@@ -65,11 +67,15 @@ final class StepChannel extends DefaultChannel {
     @Override
     protected void doStart() throws Exception {
         super.doStart();
+        Processor inner = getOutput();
+        boolean again = inner instanceof RedeliveryErrorHandler redelivering && redelivering.determineIfRedeliveryIsEnabled();
+        if (again) {
+            ((RedeliveryErrorHandler) inner).changeOutput(new Tried(((RedeliveryErrorHandler) inner).getOutput()));
+        }
         if (woven) {
             return;
         }
-        Processor inner = getOutput();
-        if (inner instanceof RedeliveryErrorHandler redelivering && !redelivering.determineIfRedeliveryIsEnabled()) {
+        if (inner instanceof RedeliveryErrorHandler redelivering && !again) {
             handler = redelivering;
             inner = redelivering.getOutput();
         } else if (inner instanceof NoErrorHandler none && none.getOutput() instanceof DelegateSyncProcessor plain) {
@@ -79,11 +85,9 @@ final class StepChannel extends DefaultChannel {
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
         plain = inner.getClass() == DelegateSyncProcessor.class ? ((DelegateSyncProcessor) inner).getProcessor() : null;
-        if (getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
+        waits = again || getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
                 || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()
-                || getNextProcessor() instanceof PollEnricher) {
-            step = new OffLoop(step);
-        }
+                || getNextProcessor() instanceof PollEnricher;
     }
 
     @Override
@@ -96,6 +100,10 @@ final class StepChannel extends DefaultChannel {
             callback.done(true);
             return true;
         }
+        if (waits && Context.isOnEventLoopThread()) {
+            processOffLoop(exchange, callback);
+            return false;
+        }
         try {
             which.before(exchange);
         } catch (Exception e) {
@@ -104,7 +112,8 @@ final class StepChannel extends DefaultChannel {
         if (plain != null) {
             try {
                 plain.process(exchange);
-            } catch (Exception e) {
+            } catch (Throwable e) {
+                // an error too, as of a text that is too long for a regular expression: it would leave the request without an end
                 exchange.setException(e);
             } finally {
                 // after an error too, as Camel's
@@ -122,11 +131,20 @@ final class StepChannel extends DefaultChannel {
         } catch (MustWait e) {
             processOffLoop(exchange, callback);
             return false;
+        } catch (Throwable e) {
+            if (callback instanceof Steps.Run) {
+                throw e;
+            }
+            // what follows is Camel's pipeline, which would not go on
+            exchange.setException(e);
+            ended(exchange, callback, true);
+            return true;
         }
     }
 
     private void ended(Exchange exchange, AsyncCallback callback, boolean sync) {
         if (mustWait(exchange)) {
+            exchange.setException(null);
             processOffLoop(exchange, callback);
             return;
         }
@@ -150,25 +168,25 @@ final class StepChannel extends DefaultChannel {
     }
 
     private void processOffLoop(Exchange exchange, AsyncCallback callback) {
-        exchange.setException(null);
         Thread.startVirtualThread(() -> process(exchange, sync -> callback.done(false)));
     }
 
-    /** A step that waits, not on an event loop. */
-    private static final class OffLoop extends AsyncProcessorSupport {
-        private final AsyncProcessor step;
+    /** What may be tried again. It may end on an event loop, where Camel would sleep until then. */
+    private static final class Tried extends DelegateAsyncProcessor {
 
-        OffLoop(AsyncProcessor step) {
-            this.step = step;
+        Tried(Processor step) {
+            super(step);
         }
 
         @Override
         public boolean process(Exchange exchange, AsyncCallback callback) {
-            if (!Context.isOnEventLoopThread()) {
-                return step.process(exchange, callback);
-            }
-            Thread.startVirtualThread(() -> step.process(exchange, sync -> callback.done(false)));
-            return false;
+            return super.process(exchange, sync -> {
+                if (exchange.getException() != null && Context.isOnEventLoopThread()) {
+                    Thread.startVirtualThread(() -> callback.done(false));
+                } else {
+                    callback.done(sync);
+                }
+            });
         }
     }
 }

@@ -58,7 +58,7 @@ final class Steps extends RoutePipeline {
                 inStep = true;
                 try {
                     steps[next++].process(exchange, this);
-                } catch (Exception e) {
+                } catch (Throwable e) {
                     exchange.setException(e);
                     inStep = false;
                 }

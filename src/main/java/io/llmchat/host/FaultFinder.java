@@ -8,6 +8,7 @@ import io.llmchat.ops.Cause;
 import io.llmchat.step.SubRoute;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -28,6 +29,7 @@ import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.model.CircuitBreakerDefinition;
+import org.apache.camel.model.EnrichDefinition;
 import org.apache.camel.model.KameletDefinition;
 import org.apache.camel.model.Model;
 import org.apache.camel.model.ProcessorDefinition;
@@ -36,6 +38,7 @@ import org.apache.camel.model.RouteDefinition;
 import org.apache.camel.model.RouteTemplateDefinition;
 import org.apache.camel.model.SendDefinition;
 import org.apache.camel.model.ToDynamicDefinition;
+import org.apache.camel.model.WireTapDefinition;
 import org.apache.camel.support.LanguageSupport;
 import org.apache.camel.support.PatternHelper;
 import org.snakeyaml.engine.v2.api.Load;
@@ -60,6 +63,7 @@ final class FaultFinder {
             Kamelet.NO_ERROR_HANDLER, Kamelet.BRIDGE_ERROR_HANDLER);
     private static final String PROVIDER_ROUTE = "direct:provider-";
     private static final Pattern PROVIDER = Pattern.compile("[?&]provider=([^&]+)");
+    private static final Pattern ANSWERS = Pattern.compile("(direct:provider-|llm:|kamelet:[^?]*-chat-action).*", Pattern.DOTALL);
     private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
 
     private final RouteFiles files;
@@ -85,13 +89,14 @@ final class FaultFinder {
         }
         String reason = root instanceof ClassNotFoundException ? "There is no class " + root.getMessage()
                 : root instanceof NoTypeConversionAvailableException none && none.getToType() == Class.class ? "There is no class " + none.getValue()
+                : root instanceof CharacterCodingException ? "It is not UTF-8."
                 : Cause.of(root).strip();
         String duplicate = first(DUPLICATE, messages);
         if (duplicate != null) {
             return where(Pattern.compile("\\b(id|routeId): *[\"']?" + Pattern.quote(duplicate) + "[\"']? *([,}#]|$)"), "The id '" + duplicate + "' is used twice.");
         }
         if (failed != null) {
-            return at(culprit(failed), "Route '" + failed.getRouteId() + "': " + reason);
+            return at(culprit(failed), "Route '" + failed.getRouteId() + "': " + reason + calledAt(failed.getRouteId()));
         }
         String kamelet = first(TEMPLATE, messages);
         if (kamelet != null) {
@@ -133,7 +138,9 @@ final class FaultFinder {
         if (written != null) {
             return written;
         }
-        Set<String> there = context.getRoutes().stream().map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
+        // nobody starts one later whose autoStartup is false
+        Set<String> there = context.getRoutes().stream().filter(route -> context.getRouteController().getRouteStatus(route.getRouteId()).isStarted())
+                .map(route -> name(route.getEndpoint())).collect(Collectors.toSet());
         for (RouteDefinition route : model().getRouteDefinitions()) {
             String missing = missingConfiguration(route);
             if (missing != null) {
@@ -143,6 +150,9 @@ final class FaultFinder {
             for (ProcessorDefinition<?> step : steps(route.getOutputs())) {
                 if (called(step) instanceof DirectEndpoint direct && direct.isFailIfNoConsumers() && !there.contains(name(direct))) {
                     return at(step, "Route '" + route.getRouteId() + "': there is no route from " + name(direct) + ".");
+                }
+                if (step instanceof WireTapDefinition<?> tap && ANSWERS.matcher(tap.getUri()).matches()) {
+                    return at(step, "Route '" + route.getRouteId() + "': a wireTap cannot ask a provider, whose answer goes to the caller.");
                 }
                 String asked = first(PROVIDER, address(step));
                 // of two with one name the one that starts last would be the provider, with its address and key
@@ -229,10 +239,16 @@ final class FaultFinder {
         return switch (step) {
             case SendDefinition<?> to -> context.hasEndpoint(to.getUri());
             // a wireTap too
-            case ToDynamicDefinition to when to.getUri().startsWith("direct:") && !LanguageSupport.hasSimpleFunction(to.getUri()) ->
-                    context.getEndpoint(to.getUri());
+            case ToDynamicDefinition to when isConstant(to.getUri()) -> context.getEndpoint(to.getUri());
+            case EnrichDefinition enrich when isConstant(enrich.getExpression().getExpression()) ->
+                    context.getEndpoint(enrich.getExpression().getExpression());
             default -> null;
         };
+    }
+
+    /** Whether this is a {@code direct:} address for all requests; of a template, its parameters are not known here. */
+    private static boolean isConstant(String uri) {
+        return uri != null && uri.startsWith("direct:") && !LanguageSupport.hasSimpleFunction(uri) && !uri.contains("{{");
     }
 
     /** The first step that calls such an address. */
@@ -260,6 +276,17 @@ final class FaultFinder {
             }
         }
         return steps;
+    }
+
+    /** Of the route of a kamelet: where it is called, as what is wrong may be a parameter. */
+    private String calledAt(String route) throws IOException {
+        for (Endpoint endpoint : context.getEndpoints()) {
+            if (endpoint instanceof KameletEndpoint kamelet && kamelet.getRouteId().equals(route)) {
+                Fault call = at(call(uri -> uri.startsWith(name(endpoint)) && uri.contains("provider=" + kamelet.getKameletProperties().get("provider"))), "");
+                return call.file() == null ? "" : ". It is called at " + call.file() + ":" + call.line() + ".";
+            }
+        }
+        return "";
     }
 
     /** The step that could not be made, or else its route. */
