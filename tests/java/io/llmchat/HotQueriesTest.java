@@ -166,6 +166,11 @@ class HotQueriesTest {
         assertTrue(written < 2 * 20, written + ", to tell four of sixty");
     }
 
+    @Test
+    void whatACallerSaysGoesToTheDatabaseOnce() throws Exception {
+        assertEquals(2, queries().get("to-postgres-session").split("exchangeProperty.question}", -1).length, "a question may have megabytes");
+    }
+
     /** How many times of day are written for people, by all that is asked. Nothing of it lasts. */
     private static long timesWritten(String before, String sql) throws SQLException {
         database.connection().setAutoCommit(false);
