@@ -153,6 +153,40 @@ class HotQueriesTest {
         assertTrue(plan.contains("chat_sessions_user"), plan);
     }
 
+    @Test
+    void aPageMakesTheDocumentsOfItsSessionsAndOfNoOthers() throws Exception {
+        String third = bound(queries().get("to-postgres-history").replace("${exchangeProperty.ofAgentId}", "NULL").replace(":#NULL", "NULL"));
+        assertEquals(2 * 20, timesWritten("SELECT 1", third), "when it began, and when it was used");
+    }
+
+    @Test
+    void ofALongSessionOnlyThoseMessagesAreMadeThatMayBeTold() throws Exception {
+        long written = timesWritten("INSERT INTO chat_messages (id, session_id, role, content) SELECT 'long-' || n, 's-50000', 'user',"
+                + " repeat('x', 1000000) FROM generate_series(1, 60) n", bound(queries().get("to-postgres-history-of-chat")));
+        assertTrue(written < 2 * 20, written + ", to tell four of sixty");
+    }
+
+    @Test
+    void whatACallerSaysGoesToTheDatabaseOnce() throws Exception {
+        assertEquals(2, queries().get("to-postgres-session").split("exchangeProperty.question}", -1).length, "a question may have megabytes");
+    }
+
+    /** How many times of day are written for people, by all that is asked. Nothing of it lasts. */
+    private static long timesWritten(String before, String sql) throws SQLException {
+        database.connection().setAutoCommit(false);
+        try {
+            database.execute("CREATE SEQUENCE written");
+            database.execute("CREATE OR REPLACE FUNCTION iso(at timestamptz) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN"
+                    + " RETURN nextval('written'); END $$");
+            database.execute(before);
+            database.value(sql);
+            return Long.parseLong(database.value("SELECT last_value FROM written"));
+        } finally {
+            database.connection().rollback();
+            database.connection().setAutoCommit(true);
+        }
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"to-postgres-key", "to-postgres-key-by-id", "to-postgres-keys", "to-postgres-key-revoke", "to-postgres-audit"})
     void noQueryReadsAllKeysOrAllThatWasDone(String id) throws Exception {

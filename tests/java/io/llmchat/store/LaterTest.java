@@ -2,6 +2,7 @@ package io.llmchat.store;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import io.llmchat.support.LogLines;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -55,6 +56,18 @@ class LaterTest {
         later.again();
         later.again();
         assertEquals(List.of("good"), stored);
+    }
+
+    @Test
+    void whatPostgresRefusesThoughItIsThereIsSaid() {
+        try (LogLines lines = LogLines.text()) {
+            later.store(10, storing("away"), never());
+            assertEquals(List.of(), lines.with("refuses"), "that it is away is said elsewhere");
+            later.store(10, () -> {
+                throw new StoreUnavailable(new java.sql.SQLException("permission denied for table answers", "42501"));
+            }, never());
+            assertEquals(1, lines.with("permission denied for table answers (SQLSTATE 42501)").size());
+        }
     }
 
     @Test

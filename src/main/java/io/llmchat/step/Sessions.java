@@ -27,6 +27,8 @@ public final class Sessions {
     private static final String CLOCK = "clock";
     /** Characters of answers under way that are stored in one statement, and one answer more. */
     private static final int MAX_TOGETHER = 1 << 19;
+    /** In so many characters there is all that a title takes of a text; the whole of it would go to the database once more. */
+    private static final int TITLE = 160;
     private static final Given NOTHING = new Given(0, false);
 
     /** How many characters of an answer were given to be stored, and whether it has become a message. */
@@ -50,7 +52,8 @@ public final class Sessions {
             chat.hold();
             JsonNode messages = chat.request().member("messages");
             exchange.setProperty("sessionAgent", storable(chat.agent() != null ? chat.agent().id() : chat.name()));
-            exchange.setProperty("title", kept(first(messages)));
+            String said = kept(first(messages));
+            exchange.setProperty("title", said.substring(0, Math.min(TITLE, said.length())));
             exchange.setProperty("question", kept(last(messages)));
             exchange.setProperty("questionId", Ids.next());
             boolean own = false;

@@ -166,7 +166,7 @@ public final class AnswerMirror {
                 .appendBuffer(log.bytes()).getBytes();
     }
 
-    private void flush() {
+    void flush() {
         if (!watch.tellsChanges()) {
             // what is over is of use to nobody here; what is not will be mirrored as a whole
             logs.keySet().removeIf(AnswerLog::isOver);
@@ -223,10 +223,15 @@ public final class AnswerMirror {
                 logs.remove(log);
             }
         }
+        int told = 0;
         for (Map.Entry<String, AnswerLog> made : lately.entrySet()) {
-            batch.getBucket(LATELY + made.getKey(), ByteArrayCodec.INSTANCE).setAsync(lately(made.getValue()), LATELY_TTL);
             lately.remove(made.getKey());
-            any = true;
+            // of what is more than that only this instance knows: nobody has said that he will ask again
+            if (told < MAX_TOGETHER) {
+                batch.getBucket(LATELY + made.getKey(), ByteArrayCodec.INSTANCE).setAsync(lately(made.getValue()), LATELY_TTL);
+                any = true;
+                told += made.getValue().length();
+            }
         }
         if (any) {
             batch.executeAsync();

@@ -41,8 +41,12 @@ public final class Later {
         try {
             store.run();
         } catch (StoreUnavailable e) {
+            String refusal = StoreUnavailable.refusal(e);
+            if (refusal != null) {
+                LOG.warn("PostgreSQL refuses an answer that is to be kept, and is asked again: {}", refusal);
+            }
             if (!add(new Task(bytes, store))) {
-                LOG.warn("An answer is not kept: PostgreSQL is away, and more is waiting for it than is kept in memory");
+                LOG.warn("An answer is not kept: PostgreSQL does not take it, and more is waiting for it than is kept in memory");
                 drop.run();
             }
         }
