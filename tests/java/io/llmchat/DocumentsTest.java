@@ -38,22 +38,22 @@ class DocumentsTest {
     @Test
     void theGatewaysOwnVersionAndCamelsAreThoseOfThePom() throws IOException {
         String version = matches("<artifactId>llmchat</artifactId>\\s*<version>([^<]+)", text("pom.xml")).get(0);
-        for (String file : List.of("README.md", "deploy/camel-k/README.md")) {
+        for (String file : List.of("docs/routes.md", "deploy/camel-k/README.md")) {
             List<String> named = matches("mvn:io\\.llmchat:llmchat:([\\w.-]+)", text(file));
             assertEquals(List.of(version), named, file);
         }
-        assertEquals(matches("<camel\\.version>([^<]+)", text("pom.xml")), matches("--camel-version=(\\S+)", text("README.md")));
+        assertEquals(matches("<camel\\.version>([^<]+)", text("pom.xml")), matches("--camel-version=(\\S+)", text("docs/routes.md")));
     }
 
     @Test
-    void theSettingsAreTheReadmesAndSoAreTheirDefaults() throws IOException {
+    void theSettingsAreThoseOfTheDocumentsAndSoAreTheirDefaults() throws IOException {
         String properties = text("application.properties");
         Map<String, String> defaults = new HashMap<>();
         for (String file : List.of("application.properties", "src/main/resources/log4j2.properties")) {
             Pattern.compile("\\{env:([A-Z_]+):-?([^}]*)}").matcher(text(file)).results().forEach(m -> defaults.put(m.group(1), m.group(2)));
         }
         Map<String, String> left = new HashMap<>(defaults);
-        for (String row : text("README.md").split("\n## Settings\n")[1].lines().filter(l -> l.startsWith("| `")).toList()) {
+        for (String row : text("docs/settings.md").lines().filter(l -> l.startsWith("| `")).toList()) {
             String[] cells = row.split("\\|", 4);
             List<String> names = names(cells[1], defaults);
             List<String> values = new ArrayList<>(List.of(cells[2].strip().split(", ?", -1)));

@@ -19,13 +19,13 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import com.zaxxer.hikari.HikariDataSource;
 import io.llmchat.chat.Caller;
-import io.llmchat.store.KeyFile;
 import io.llmchat.chat.ChatException;
+import io.llmchat.store.KeyFile;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
+import io.llmchat.support.Documents;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Logs;
-import io.llmchat.support.Readme;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.math.BigDecimal;
@@ -555,7 +555,7 @@ class KeysTest {
                 TestGateway.ADMIN_KEY)) {
             assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/gpt-4o-mini", false), bearer(key)).statusCode());
         }
-        String shown = Readme.block("FROM usage_records");
+        String shown = Documents.block("FROM usage_records");
         String asked = "(" + shown.substring(shown.indexOf("SELECT"), shown.indexOf(";")) + ") u WHERE model = 'gpt-4o-mini' AND tokens > 0"
                 + " AND month = to_char(now(), 'YYYY-MM') AND ";
         until("two of one key are in one row", () -> gateway.count("SELECT count(*) FROM " + asked + "user_id = '" + user + "' AND key_id = '"
@@ -700,7 +700,7 @@ class KeysTest {
 
     @Test
     void whatTheReadmeShowsIsNobodysKey() throws Exception {
-        String shown = Readme.block("userId: builder");
+        String shown = Documents.block("userId: builder");
         Path copied = folder.resolve("copied.yaml");
         Files.writeString(copied, shown);
         assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(copied.toString())).getMessage().contains("entry 1 (CI): sha256"));

@@ -11,11 +11,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.llmchat.http.Memory;
-import io.llmchat.support.FakeProvider;
+import io.llmchat.support.Documents;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
-import io.llmchat.support.Readme;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -139,7 +139,7 @@ class ProvidersTest {
     @Test
     void theReadmesExampleOfAProviderCanBeUsedAsItStands(@TempDir Path temp) throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        String shown = Readme.block("id: provider-groq");
+        String shown = Documents.block("id: provider-groq");
         routes.save("providers/groq.camel.yaml", shown);
         try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
             assertTrue(own.post("/v1/chat/completions", chat("groq/" + model, false)).body().contains("'groq' is not configured"));
