@@ -2,6 +2,7 @@ package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTimeout;
@@ -524,11 +525,13 @@ class LiveEditingTest {
                       steps:
                         - to: direct:complete
         """.indent(0));
-        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.record.batch-size", "4",
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.record.batch-size", "7",
                 "llmchat.record.batch-interval", "600000")) {
             HttpResponse<String> own = gateway.post("/v1/chat/completions", chat("demo", false), "X-Request-Id", "own-" + model);
             assertEquals("Not today.", own.body());
+            assertEquals("Not today.", gateway.post("/api/chat/completions", nativeChat("demo", false)).body());
             assertEquals(500, gateway.post("/v1/chat/completions", chat("demo/none", false)).statusCode());
+            assertEquals(500, gateway.post("/api/chat/completions", nativeChat("demo/none", false)).statusCode());
             gateway.post("/v1/chat/completions", chat("openai/" + model, false));
             until("both are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 1);
             assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE request_id = 'own-" + model + "' AND outcome = 'unknown'"));

@@ -91,11 +91,11 @@ class SettingsTest {
 
     /** Camel's own message would have it in it. */
     @ParameterizedTest
-    @ValueSource(strings = {"hunter{{2", "hunter}}2", "#bean:hunter2", "hunter2\n"})
+    @ValueSource(strings = {"hunter{{2", "hunter}}2", "#bean:hunter2", "#property:hunter2", "#valueAs(String):hunter2", "#autowired", "hunter2\n"})
     void aPasswordThatDoesNotComeToItsStoreAsItIsIsAFault(String value) {
         for (String name : List.of("DB_PASSWORD", "REDIS_PASSWORD")) {
             assertEquals(List.of(name + " is set to something else; it takes a password without a line end, control characters, {{ or }},"
-                    + " and no #bean:, #class: or #type: first."), faults(name, value));
+                    + " and none of #bean:, #class:, #type:, #property:, #valueAs( and #autowired first."), faults(name, value));
             assertEquals(List.of(), faults(name, "#hunter {2} $\"'\\ä"), name);
         }
     }

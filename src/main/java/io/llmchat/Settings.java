@@ -48,8 +48,8 @@ public final class Settings {
             text(provider + "_API_KEY", NO_PLACEHOLDER + "[\\x21-\\x7e]*", "visible characters" + IS_NO_PLACEHOLDER);
         }
         for (String store : List.of("DB", "REDIS")) {
-            text(store + "_PASSWORD", NO_PLACEHOLDER + "(?!#(bean|class|type):)\\P{Cntrl}*",
-                    "a password" + IS_NO_PLACEHOLDER + ", and no #bean:, #class: or #type: first");
+            text(store + "_PASSWORD", NO_PLACEHOLDER + "(?!#(bean:|class:|type:|property:|valueAs\\(|autowired))\\P{Cntrl}*",
+                    "a password" + IS_NO_PLACEHOLDER + ", and none of #bean:, #class:, #type:, #property:, #valueAs( and #autowired first");
         }
         text("ADMIN_API_KEY", "|" + PLAIN + "[\\x21-\\x7e]{16,}", "at least 16 visible characters" + IS_PLAIN);
         text("METRICS_TOKEN", "|" + PLAIN + "[\\x21-\\x7e]{16,}", "at least 16 visible characters" + IS_PLAIN);

@@ -66,7 +66,7 @@ class BreakerProcessorTest {
         }
     }
 
-    private final Breakers breakers = new Breakers(60_000, new SimpleMeterRegistry());
+    private final Breakers breakers = new Breakers(50_000, new SimpleMeterRegistry());
     private final DefaultCamelContext context = EipsTest.context(breakers);
     private final Calls calls = new Calls();
 
@@ -370,12 +370,20 @@ class BreakerProcessorTest {
         shared.setMinimumNumberOfCalls("2");
         shared.setWaitDurationInOpenState("1");
         context.getRegistry().bind("shared", shared);
+        Resilience4jConfigurationDefinition minute = new Resilience4jConfigurationDefinition();
+        minute.setSlidingWindowSize("2");
+        minute.setMinimumNumberOfCalls("2");
+        minute.setWaitDurationInOpenState("60");
+        context.getRegistry().bind("minute", minute);
         context.addRoutes(new RouteBuilder() {
             @Override
             public void configure() {
                 from("direct:shared").errorHandler(noErrorHandler()).circuitBreaker().configuration("shared").to("kamelet:fake-chat-action").end();
+                from("direct:minute").errorHandler(noErrorHandler()).circuitBreaker().configuration("minute").to("kamelet:fake-chat-action").end();
             }
         });
+        open("direct:minute", "fake/m");
+        assertEquals(60_000L, beginChat("direct:minute", "fake/m").getProperty(Breakers.OPEN_MILLIS), "also where it is resilience4j's own");
         open("direct:shared", "fake/l");
         TestGateway.until("that is over", () -> ask("direct:shared", "fake/l", null));
     }

@@ -541,14 +541,18 @@ class EngineTest {
                         .end().process(say("never"));
                 from("direct:handled").errorHandler(defaultErrorHandler()).onException(Throwable.class).handled(true).process(say("handled")).end()
                         .choice().when(constant(true)).process(say("a")).process(EngineTest::overflow).process(say("never"));
+                from("direct:handled-predicate").errorHandler(defaultErrorHandler()).onException(Throwable.class).handled(true).process(say("handled")).end()
+                        .process(say("a")).filter(EngineTest::overflow).process(say("never"));
             }
         });
         for (String route : List.of("direct:step", "direct:predicate", "direct:within")) {
             assertInstanceOf(StackOverflowError.class, send(ours, route).getException().getCause(), route);
         }
-        Exchange handled = send(ours, "direct:handled");
-        assertNull(handled.getException());
-        assertEquals(2, said(handled).size(), said(handled).toString());
+        for (String route : List.of("direct:handled", "direct:handled-predicate")) {
+            Exchange handled = send(ours, route);
+            assertNull(handled.getException(), route);
+            assertEquals(2, said(handled).size(), said(handled).toString());
+        }
     }
 
     private static boolean overflow(Exchange exchange) {

@@ -62,7 +62,7 @@ class RequestsPropertyTest {
     private static Arbitrary<Part> pictures(Arbitrary<String> detail) {
         return Arbitraries.oneOf(
                 Combinators.combine(word(), detail).as((w, d) -> new Part.Image("https://x.test/" + w, null, null, d)),
-                Combinators.combine(word(), detail).as((w, d) -> new Part.Image(null, "image/" + w, "QUJD", d)));
+                Combinators.combine(word(), detail).as((w, d) -> new Part.Image(null, "image/" + (w.equals("jpg") ? "jpeg" : w), "QUJD", d)));
     }
 
     private static Arbitrary<List<Part>> parts(Arbitrary<? extends Part> part, int min) {

@@ -16,6 +16,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.CamelContext;
@@ -36,6 +37,7 @@ import org.apache.camel.processor.BaseProcessorSupport;
 import org.apache.camel.spi.IdAware;
 import org.apache.camel.spi.RouteIdAware;
 import org.apache.camel.support.AsyncProcessorConverterHelper;
+import org.apache.camel.support.CamelContextHelper;
 import org.apache.camel.support.service.ServiceHelper;
 import org.apache.camel.util.ObjectHelper;
 
@@ -131,13 +133,18 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         ServiceHelper.startService(configured);
         counts = configured.getCircuitBreaker().getCircuitBreakerConfig();
         if (!waits) {
-            Resilience4jConfigurationDefinition said = definition.getResilience4jConfiguration();
-            // it may stand in a configuration that the definition names, too
-            rules = breakers.rules(counts, said != null && said.getWaitDurationInOpenState() != null
-                    || openMillis(counts) != openMillis(CircuitBreakerConfig.ofDefaults()));
+            rules = breakers.rules(counts, saysHowLong());
         }
         bulkhead = waits || !configured.isBulkheadEnabled() ? null : Bulkhead.of(configured.getId(), BulkheadConfig.custom()
                 .maxConcurrentCalls(configured.getBulkheadMaxConcurrentCalls()).maxWaitDuration(Duration.ZERO).build());
+    }
+
+    /** Whether the definition, or a configuration that it names, says how long it stays open. */
+    private boolean saysHowLong() {
+        String named = definition.getConfiguration();
+        return Stream.of(definition.getResilience4jConfiguration(), named == null ? null : CamelContextHelper.lookup(getCamelContext(),
+                getCamelContext().resolvePropertyPlaceholders(named), Resilience4jConfigurationDefinition.class))
+                .anyMatch(said -> said != null && said.getWaitDurationInOpenState() != null);
     }
 
     @Override
@@ -170,7 +177,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         Target model = chat == null ? null : chat.target();
         CircuitBreaker breaker = model == null ? configured.getCircuitBreaker() : breakers.of(model, rules);
         if (!breaker.tryAcquirePermission()) {
-            exchange.setProperty(Breakers.OPEN_MILLIS, openMillis(breaker.getCircuitBreakerConfig()));
+            exchange.setProperty(Breakers.OPEN_MILLIS, breaker.getCircuitBreakerConfig().getWaitIntervalFunctionInOpenState().apply(1));
             exchange.setException(CallNotPermittedException.createCallNotPermittedException(breaker));
         } else if (bulkhead != null && !bulkhead.tryAcquirePermission()) {
             breaker.releasePermission();
@@ -189,10 +196,6 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         }
         callback.done(true);
         return true;
-    }
-
-    private static long openMillis(CircuitBreakerConfig config) {
-        return config.getWaitIntervalFunctionInOpenState().apply(1);
     }
 
     private void judge(Exchange exchange, CircuitBreaker breaker, long took, boolean probe, boolean ofModel) {

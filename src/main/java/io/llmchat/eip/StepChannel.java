@@ -132,10 +132,7 @@ final class StepChannel extends DefaultChannel {
             processOffLoop(exchange, callback);
             return false;
         } catch (Throwable e) {
-            if (callback instanceof Steps.Run) {
-                throw e;
-            }
-            // what follows is Camel's pipeline, which would not go on
+            // Camel's pipeline would not go on, and no handler would be asked
             exchange.setException(e);
             ended(exchange, callback, true);
             return true;

@@ -383,6 +383,7 @@ public final class ClientStream {
             // before the end: the next request may be here before we learn that the end is sent
             CLOSING.put(request.connection(), this);
             response.end(last).onComplete(v -> closeUnlessReused());
+            closeIfThatIsTheEnd();
         }
     }
 

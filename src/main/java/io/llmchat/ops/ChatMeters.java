@@ -26,7 +26,7 @@ import org.apache.camel.Processor;
  */
 public final class ChatMeters {
 
-    private static final int MAX_MODELS = 100;
+    private static final int MAX_MODELS = 200;
     private static final String OTHER = "other";
     private static final double[] TOKENS = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
     private static final Duration[] DURATIONS = seconds(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92);

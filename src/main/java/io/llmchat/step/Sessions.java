@@ -125,11 +125,12 @@ public final class Sessions {
         };
     }
 
-    /** A step: the body is the session's id, PostgreSQL's time and what was said before; puts it before what is said now. */
+    /** A step: the body is the session's id, PostgreSQL's time and what was said before; puts it before what is said now. No body is left: that would be an answer. */
     public Processor putHistory() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             JsonNode session = Json.MAPPER.readTree(exchange.getMessage().getBody(String.class));
+            exchange.getMessage().setBody(null);
             ArrayNode history = (ArrayNode) session.path("history");
             String id = session.path("id").asText();
             exchange.setProperty(ReadChat.CHAT_ID, id);
