@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -115,6 +116,29 @@ class DocumentsTest {
         List<String> said = text("docs/api.md").lines().filter(l -> l.matches("\\| `[A-Z_]+` \\| \\d.*"))
                 .map(l -> rows.stream().filter(l::startsWith).findFirst().orElse(l)).toList();
         assertEquals(rows, said);
+    }
+
+    @Test
+    void everyLinkOfTheDocumentsLeadsToAFileAndAHeadingOfIt() throws IOException {
+        List<Path> documents = new ArrayList<>();
+        for (String folder : List.of(".", "docs", "deploy/camel-k", "deploy/kubernetes")) {
+            try (Stream<Path> files = Files.list(Path.of(folder))) {
+                files.filter(f -> f.toString().endsWith(".md")).forEach(documents::add);
+            }
+        }
+        for (Path from : documents) {
+            for (String link : matches("]\\(([^)]+)\\)", text(from.toString()))) {
+                if (!link.startsWith("https:")) {
+                    String[] parts = link.split("#", 2);
+                    Path to = parts[0].isEmpty() ? from : from.resolveSibling(parts[0]).normalize();
+                    assertTrue(Files.exists(to), from + ": " + link);
+                    // as GitHub makes them
+                    List<String> headings = parts.length == 1 ? List.of() : matches("(?m)^#+ (.*)$", text(to.toString())).stream()
+                            .map(h -> h.toLowerCase(Locale.ROOT).replaceAll("[^\\w -]", "").replace(' ', '-')).toList();
+                    assertTrue(parts.length == 1 || headings.contains(parts[1]), from + ": " + link);
+                }
+            }
+        }
     }
 
     @Test
