@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.chat.ChatException;
 import io.llmchat.ops.ErrorReports;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.Intake;
@@ -137,6 +138,24 @@ class ErrorReportsTest {
                 }
             }
             assertEquals(List.of("UPSTREAM_ERROR"), items(sentry, "event").stream().map(e -> e.path("tags").path("code").asText()).toList());
+        }
+    }
+
+    @Test
+    void whoFollowsAnAnswerThatFailsIsNoReportOfItsOwn() throws Exception {
+        try (Intake sentry = new Intake()) {
+            try (ErrorReports reports = new ErrorReports()) {
+                reports.setEnabled(true);
+                reports.setDsn("http://public@" + sentry.address() + "/7");
+                reports.start();
+                for (String code : List.of("UPSTREAM_ERROR", "INTERNAL_ERROR")) {
+                    Exchange follower = new DefaultExchange(new DefaultCamelContext());
+                    follower.setProperty(Exchange.EXCEPTION_CAUGHT, new ChatException(code, "The answer that was followed has failed."));
+                    follower.setProperty("toldCode", code);
+                    reports.report().process(follower);
+                }
+            }
+            assertEquals(List.of(), items(sentry, "event"));
         }
     }
 

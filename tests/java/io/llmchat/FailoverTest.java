@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.RouteFolder;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
@@ -24,6 +25,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** What a provider does wrong, and who is asked instead. */
 class FailoverTest {
@@ -319,6 +321,21 @@ class FailoverTest {
                 own.post(PATH, chat("openai/" + model, false));
             }
             assertEquals("7", own.post(PATH, chat("openai/" + model, false)).headers().firstValue("retry-after").orElseThrow());
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aCallerGetsOneAnswerHoweverManyAreAskedForIt(boolean atOnce, @TempDir Path temp) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String twice = "- multicast: {parallelProcessing: " + atOnce + ", steps: [{to: \"direct:provider-openai\"}, {to: \"direct:provider-openai\"}]}\n";
+        String step = routes.read("complete.camel.yaml").replaceAll("(?s).*(- toD:.*?provider}\n).*", "$1");
+        routes.edit("complete.camel.yaml", step, twice);
+        try (TestGateway own = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.retry.max", "0"); LogLines log = LogLines.text()) {
+            own.provider().on(model, FakeProvider.says(List.of("One")));
+            assertTrue(own.post(PATH, chat("openai/" + model, true)).body().contains("One"));
+            TestGateway.until("what is wrong is told", () -> !log.with("A multicast or wireTap leads here").isEmpty());
+            assertEquals(1, own.provider().calls(model).size());
         }
     }
 

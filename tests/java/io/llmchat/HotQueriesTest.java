@@ -50,6 +50,7 @@ class HotQueriesTest {
             Map.entry("${exchangeProperty.address}", "'127.0.0.1'"), Map.entry("${exchangeProperty.client.requestId}", "'r'"), Map.entry("${exchangeProperty.messageId}", "'m-500005'"),
             Map.entry("${exchangeProperty.askedId}", "'m-500004'"), Map.entry("${exchangeProperty.rating}", "'up'"),
             Map.entry("${exchangeProperty.comment}", "NULL"), Map.entry("${exchangeProperty.conversation}", "'c-1'"),
+            Map.entry("${variable.since}", "'-infinity'"),
             Map.entry("{{llmchat.retain.days}}", "30"), Map.entry("{{llmchat.history.max-messages}}", "40"), Map.entry("{{llmchat.history.max-tokens}}", "8000"));
 
     private static TestDatabase database;
@@ -157,6 +158,19 @@ class HotQueriesTest {
     void aPageMakesTheDocumentsOfItsSessionsAndOfNoOthers() throws Exception {
         String third = bound(queries().get("to-postgres-history").replace("${exchangeProperty.ofAgentId}", "NULL").replace(":#NULL", "NULL"));
         assertEquals(2 * 20, timesWritten("SELECT 1", third), "when it began, and when it was used");
+    }
+
+    @Test
+    void aPageMakesTheDocumentsOfItsRowsOfTheAuditLogAndOfNoOthers() throws Exception {
+        String third = queries().get("to-postgres-audit").replaceAll(":#\\$\\{exchangeProperty\\.of[A-Z]\\w+}", "NULL");
+        assertEquals(20, timesWritten("SELECT 1", bound(third)), "when each of them was written");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"to-postgres-retain-messages", "to-postgres-retain-sessions"})
+    void whatIsRemovedIsLookedForFromWhereTheLastOneWas(String id) throws Exception {
+        String plan = plan(bound(queries().get(id)));
+        assertTrue(Pattern.compile("Index Cond: \\(\\(\\w+ >= ").matcher(plan).find(), plan);
     }
 
     @Test

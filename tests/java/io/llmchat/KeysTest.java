@@ -20,11 +20,13 @@ import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import com.zaxxer.hikari.HikariDataSource;
 import io.llmchat.chat.Caller;
 import io.llmchat.chat.ChatException;
+import io.llmchat.http.Memory;
 import io.llmchat.store.KeyFile;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
 import io.llmchat.support.Documents;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FullMemory;
 import io.llmchat.support.Logs;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
@@ -127,6 +129,33 @@ class KeysTest {
         boolean openAi = body.has("error");
         assertEquals(openAi ? "permission_error" : "FORBIDDEN", openAi ? body.path("error").path("type").asText() : body.path("code").asText());
         assertTrue(response.body().contains(message), response.body());
+    }
+
+    // --- getting in
+
+    @Test
+    void whoShowsNoKeyThatIsKnownTakesNoRoomForLongBodiesFromOthers() throws Exception {
+        String path = "/v1/chat/completions";
+        String body = chat("openai/" + model, false).replace("\"Hi\"", "\"" + "y".repeat(100_000) + "\"");
+        String key = make("").path("key").asText();
+        String made = gateway.bean(KeyHash.class).make();
+        try (FullMemory none = new FullMemory(Memory.STRANGERS)) {
+            assertEquals(503, gateway.post(path, body).statusCode());
+            assertEquals(503, gateway.post(path, body, bearer(made)).statusCode());
+            assertEquals(503, gateway.post(path, body, bearer(key)).statusCode(), "here it was not shown yet");
+            assertEquals(401, ask(gateway, made), "short ones are read");
+            assertEquals(200, ask(gateway, key));
+            for (String known : List.of(key, TestGateway.ADMIN_KEY, OF_THE_FILE)) {
+                assertEquals(200, gateway.post(path, body, bearer(known)).statusCode());
+            }
+        }
+        assertEquals(401, gateway.post(path, body).statusCode());
+        assertEquals(401, gateway.post(path, body, bearer(made)).statusCode());
+        assertEquals(200, second.post(path, body, bearer(othersKey())).statusCode());
+        for (Memory room : List.of(Memory.STRANGERS, Memory.LARGE_BODIES)) {
+            until("all of it was given back", () -> room.take(Integer.MAX_VALUE, 0));
+            room.give(Integer.MAX_VALUE);
+        }
     }
 
     // --- making, listing, revoking

@@ -572,6 +572,23 @@ class SessionsTest {
     }
 
     @Test
+    void anAnswerWhoseCallerHasAllOfItStaysThoughItsQuestionWasAskedOnceMore() throws Exception {
+        String chatId = begin("One?");
+        CountDownLatch rest = new CountDownLatch(1);
+        List<String> before = List.of("user: One?", "assistant: Hello there", "user: Two?");
+        provider.on(model, FakeProvider.waits("Half", rest, " and half"));
+        try (Sse stream = new Sse(gateway.port(), PATH, ask(chatId, "Two?", true))) {
+            until("its part is kept", () -> told(chatId).equals(plus(before, "assistant: Half (interrupted)")));
+            provider.on(model, call -> call.json(400, "{\"error\":{\"message\":\"no\"}}"));
+            assertEquals(400, gateway.post(PATH, ask(chatId, "Two?", false)).statusCode());
+            assertEquals(before, told(chatId));
+            rest.countDown();
+            stream.lineWith("event: end");
+        }
+        assertEquals(plus(before, "assistant: Half and half"), told(chatId));
+    }
+
+    @Test
     void aStoppedAnswerDoesNotTakeThePlaceOfTheOneThatWasMadeInItsPlace() throws Exception {
         String chatId = begin("One?");
         String retry = "/api/chat/history/" + chatId + "/retry";

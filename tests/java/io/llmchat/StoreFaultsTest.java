@@ -453,6 +453,27 @@ class StoreFaultsTest {
         until("it is back", () -> gateway.post("/api/chat/completions", nativeChat("demo", false)).statusCode() == 200);
     }
 
+    @Test
+    void anAnswerThatIsMadeWhenItsServerBeginsToReadOnlyIsStoredWhenItTakesWritesAgain() throws Exception {
+        CountDownLatch rest = new CountDownLatch(1);
+        gateway.provider().on(model, FakeProvider.waits("Half", rest, " and half"));
+        String stored = "SELECT count(*) FROM chat_messages WHERE content = 'Half and half' AND status = 'complete'";
+        try (Connection server = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "");
+                Statement admin = server.createStatement();
+                Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            stream.lineWith("Half");
+            admin.execute("ALTER SYSTEM SET default_transaction_read_only = on");
+            admin.execute("SELECT pg_reload_conf()");
+            until("it only reads", () -> gateway.count("SELECT count(*) FROM pg_settings WHERE name = 'transaction_read_only' AND setting = 'on'") == 1);
+            rest.countDown();
+            stream.lineWith("event: end");
+            assertEquals(0, gateway.count(stored));
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only");
+            admin.execute("SELECT pg_reload_conf()");
+            until("it is stored", () -> gateway.count(stored) == 1);
+        }
+    }
+
     /** Another instance on the same stores. */
     private TestGateway another() throws Exception {
         return TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()));

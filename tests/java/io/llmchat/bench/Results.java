@@ -48,7 +48,11 @@ record Results(String date, Map<String, String> machine, Map<String, Map<String,
     }
 
     static Results read(Path file) throws IOException {
-        return Json.MAPPER.readValue(Files.readAllBytes(file), Results.class);
+        Results read = Json.MAPPER.readValue(Files.readAllBytes(file), Results.class);
+        if (read == null || read.date == null || read.machine == null || read.scenarios == null) {
+            throw new IOException("it lacks date, machine or scenarios");
+        }
+        return read;
     }
 
     void write(Path file) throws IOException {

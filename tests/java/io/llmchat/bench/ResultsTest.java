@@ -1,8 +1,11 @@
 package io.llmchat.bench;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -122,6 +125,14 @@ class ResultsTest {
         Results results = of("a", "gateway", Metric.P50, 1.5, 2, 3.25);
         results.write(folder.resolve("run.json"));
         assertEquals(results, Results.read(folder.resolve("run.json")));
+    }
+
+    @Test
+    void aFileOfSomethingElseIsRefused(@TempDir Path folder) throws Exception {
+        for (String other : List.of("{}", "null", "{\"date\":\"2026-01-01\",\"machine\":{}}")) {
+            Path file = Files.writeString(folder.resolve("run.json"), other);
+            assertThrows(IOException.class, () -> Results.read(file), other);
+        }
     }
 
     @Test

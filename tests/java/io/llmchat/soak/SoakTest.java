@@ -40,7 +40,7 @@ class SoakTest {
     private static final int TOO_MANY_FAILURES = 300;
     private static final Path OUT = Path.of("target", "soak");
 
-    private final double length = 60 * Double.parseDouble(System.getenv().getOrDefault("SOAK_MINUTES", "20"));
+    private final double length = 60 * minutes(System.getenv().getOrDefault("SOAK_MINUTES", "20"));
     /**
      * Seconds. What is kept by its age is kept for a minute (answers for SDKs; with the settings below, keys and
      * sessions too), and then is as much as it will ever be; what is compiled while it runs takes minutes.
@@ -52,6 +52,11 @@ class SoakTest {
 
     private final Series series = new Series(warmUp);
     private final Outcomes outcomes = new Outcomes();
+
+    /** Not a number where it is none: no length is less, or more. */
+    private static double minutes(String given) {
+        return given.matches("[0-9]{1,6}(\\.[0-9]{1,6})?") ? Double.parseDouble(given) : Double.NaN;
+    }
 
     private static Map<String, String> settings(RouteFolder routes) {
         Map<String, String> settings = new HashMap<>(Map.of("ROUTES_DIR", routes.folder().toString(), "DB_MAX_CONNECTIONS", "20",
@@ -66,7 +71,7 @@ class SoakTest {
 
     @Test
     void nothingGrowsAndEveryRequestGetsWhatItAsksFor() throws Exception {
-        assertTrue(length >= 120, "SOAK_MINUTES must be 2 or more");
+        assertTrue(length >= 120, "SOAK_MINUTES must be a number, 2 or more");
         Files.createDirectories(OUT);
         RouteFolder routes = RouteFolder.in(folder.resolve("routes"));
         Orders orders = new Orders();

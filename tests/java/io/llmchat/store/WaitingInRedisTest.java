@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import java.util.ArrayList;
 import java.util.List;
@@ -51,7 +52,7 @@ class WaitingInRedisTest {
     @Test
     void whatWaitsIsFoundAndTakenByOne() throws Exception {
         RedissonClient client = client();
-        try {
+        try (LogLines log = LogLines.text()) {
             WaitingInRedis waiting = repository(client);
             Exchange exchange = exchange("paid");
             waiting.add(context, "a", exchange);
@@ -59,6 +60,7 @@ class WaitingInRedisTest {
             assertEquals("paid", waiting.get(context, "a").getIn().getBody());
             waiting.remove(context, "a", exchange);
             assertThrows(OptimisticLockingException.class, () -> waiting.remove(context, "a", exchange), "another instance was faster");
+            assertEquals(List.of(), log.with("rolled back"), "as it should be");
             assertEquals(Set.of(exchange.getExchangeId()), waiting.scan(context));
             assertEquals("paid", waiting.recover(context, exchange.getExchangeId()).getIn().getBody());
             waiting.confirm(context, exchange.getExchangeId());

@@ -10,6 +10,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.camel.Exchange;
 
 /**
@@ -68,6 +69,8 @@ public final class Chat {
     /** Whether the caller was sent a token of the call at hand. */
     private boolean begun;
     private boolean answered;
+    /** Whether somebody is asked now. */
+    private final AtomicBoolean asking = new AtomicBoolean();
     private boolean holds;
     private int calls;
     private long calledNanos;
@@ -191,6 +194,16 @@ public final class Chat {
         begun = false;
         called = target;
         usage = null;
+    }
+
+    /** Somebody is to be asked; false: he is not, as there is an answer, or somebody else is asked now. Safe for all threads. */
+    public boolean beginAsking() {
+        return !answered && asking.compareAndSet(false, true);
+    }
+
+    /** Whoever was asked has brought an answer, or none. */
+    public void endAsking() {
+        asking.set(false);
     }
 
     /** A call is over, which took so long. */

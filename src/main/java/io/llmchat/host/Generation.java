@@ -5,6 +5,7 @@ import io.llmchat.http.ErrorTable;
 import io.llmchat.http.Gate;
 import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
+import io.llmchat.step.Authenticate;
 import io.llmchat.store.Statements;
 import io.vertx.core.Vertx;
 import io.vertx.ext.web.Router;
@@ -44,7 +45,7 @@ final class Generation {
      */
     Generation(RouteFiles files, Registry host, Map<String, String> overrides, Vertx vertx, Gate gate, long maxBody) throws RoutesRefused {
         DefaultRegistry beans = new DefaultRegistry(host);
-        http = new HttpRoutes(beans, vertx, maxBody);
+        http = new HttpRoutes(beans, vertx, maxBody, host.findSingleByType(Authenticate.class)::isStranger);
         main = new Main() {
             @Override
             protected CamelContext createCamelContext() {

@@ -39,7 +39,7 @@ public final class Guest implements CamelConfiguration, MainHttpServerFactory {
         registry.addBeanRepository(gateway.registry());
         gateway.bean(Eips.class).in(context);
         long maxBody = Long.parseLong(gateway.property("llmchat.http.max-body"));
-        routes = new HttpRoutes(registry, gateway.bean(Vertx.class), maxBody);
+        routes = new HttpRoutes(registry, gateway.bean(Vertx.class), maxBody, gateway.bean(Authenticate.class)::isStranger);
         gateway.bean(Gate.class).catchErrors(routes.router(), () -> errors(context), maxBody);
         registry.bind("httpServer", MainHttpServerFactory.class, this);
         context.addLifecycleStrategy(new LifecycleStrategySupport() {

@@ -4,9 +4,11 @@ import io.llmchat.http.BodyReader;
 import io.llmchat.http.HttpEngine;
 import io.vertx.core.Handler;
 import io.vertx.core.Vertx;
+import io.vertx.core.http.HttpServerRequest;
 import io.vertx.ext.web.Router;
 import io.vertx.ext.web.RoutingContext;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Predicate;
 import org.apache.camel.component.platform.http.PlatformHttpConstants;
 import org.apache.camel.component.platform.http.spi.PlatformHttpEngine;
 import org.apache.camel.component.platform.http.vertx.VertxPlatformHttpRouter;
@@ -21,13 +23,16 @@ final class HttpRoutes {
     private final Router router;
     private final AtomicInteger requests = new AtomicInteger();
 
-    /** @param registry of the context; its HTTP routes find their router and their engine there */
-    HttpRoutes(Registry registry, Vertx vertx, long maxBody) {
+    /**
+     * @param registry of the context; its HTTP routes find their router and their engine there
+     * @param strange whether nothing is known of who sends a request
+     */
+    HttpRoutes(Registry registry, Vertx vertx, long maxBody, Predicate<HttpServerRequest> strange) {
         router = Router.router(vertx);
         registry.bind(ROUTER, new VertxPlatformHttpRouter(null, vertx, router, ROUTER) {
             @Override
             public Handler<RoutingContext> bodyHandler() {
-                return new BodyReader(maxBody, requests);
+                return new BodyReader(maxBody, requests, strange);
             }
         });
         registry.bind(PlatformHttpConstants.PLATFORM_HTTP_ENGINE_NAME, PlatformHttpEngine.class, new HttpEngine(ROUTER, requests));

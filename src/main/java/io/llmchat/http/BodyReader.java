@@ -6,25 +6,29 @@ import io.vertx.core.http.HttpServerRequest;
 import io.vertx.ext.web.RoutingContext;
 import io.vertx.ext.web.impl.RoutingContextInternal;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Predicate;
 
 /**
  * Reads a request body into memory, up to a limit; a longer one is answered with 413, and what comes of it still is
  * passed over, so that the connection stays usable. One for which there is no room in memory, beside those of all requests that
- * are read or answered, is answered with 503. Does less than Vert.x' own handler, which also knows forms
- * and uploads.
+ * are read or answered, is answered with 503; what strangers send at length has little room, as long as they send it. Does
+ * less than Vert.x' own handler, which also knows forms and uploads.
  */
 public final class BodyReader implements Handler<RoutingContext> {
 
     private final long max;
     private final AtomicInteger requests;
+    private final Predicate<HttpServerRequest> strange;
 
     /**
      * @param max bytes
      * @param requests counts the requests that have come and were not answered; those that are handed on stay in it
+     * @param strange whether nothing is known of who sends this; asked, on the event loop, for long bodies only
      */
-    public BodyReader(long max, AtomicInteger requests) {
+    public BodyReader(long max, AtomicInteger requests, Predicate<HttpServerRequest> strange) {
         this.max = max;
         this.requests = requests;
+        this.strange = strange;
     }
 
     @Override
@@ -37,13 +41,8 @@ public final class BodyReader implements Handler<RoutingContext> {
     static void answered(RoutingContext ctx) {
         Buffer body = ctx.body().buffer();
         if (body != null) {
-            room(body.length()).give(body.length());
+            (body.length() <= Memory.SMALL ? Memory.SMALL_BODIES : Memory.LARGE_BODIES).give(body.length());
         }
-    }
-
-    /** Where a body of this length has its place. */
-    private static Memory room(int length) {
-        return length <= Memory.SMALL ? Memory.SMALL_BODIES : Memory.LARGE_BODIES;
     }
 
     private static boolean longer(String contentLength, long max) {
@@ -54,6 +53,8 @@ public final class BodyReader implements Handler<RoutingContext> {
     private final class Reading {
         private final RoutingContext ctx;
         private Buffer body;
+        /** Where it has its place. */
+        private Memory room = Memory.SMALL_BODIES;
         private boolean over;
 
         Reading(RoutingContext ctx) {
@@ -74,21 +75,31 @@ public final class BodyReader implements Handler<RoutingContext> {
             if (over) {
                 return;
             }
-            int before = length();
-            int length = before + bytes.length();
+            int length = length() + bytes.length();
             if (length > max) {
                 refuse(413);
                 return;
             }
-            boolean moves = room(length) != room(before);
-            if (!room(length).take(moves ? length : bytes.length(), moves ? 0 : before)) {
+            Memory next = length <= Memory.SMALL || room != Memory.SMALL_BODIES ? room
+                    : strange.test(ctx.request()) ? Memory.STRANGERS : Memory.LARGE_BODIES;
+            if (take(next, length)) {
+                body = body == null ? bytes : body.appendBuffer(bytes);
+            }
+        }
+
+        /** Has its place, of so many bytes, there from now on; false, and it is refused, if there is no room. */
+        private boolean take(Memory next, int length) {
+            int before = length();
+            boolean moves = next != room;
+            if (!next.take(moves ? length : length - before, moves ? 0 : before)) {
                 refuse(503);
-                return;
+                return false;
             }
             if (moves) {
-                room(before).give(before);
+                room.give(before);
+                room = next;
             }
-            body = body == null ? bytes : body.appendBuffer(bytes);
+            return true;
         }
 
         private int length() {
@@ -96,7 +107,8 @@ public final class BodyReader implements Handler<RoutingContext> {
         }
 
         private void complete() {
-            if (!over) {
+            // all of it is there: who has sent it will soon be known
+            if (!over && (room != Memory.STRANGERS || take(Memory.LARGE_BODIES, length()))) {
                 over = true;
                 ((RoutingContextInternal) ctx).setBody(body);
                 ctx.next();
@@ -112,7 +124,7 @@ public final class BodyReader implements Handler<RoutingContext> {
             if (!over) {
                 over = true;
                 requests.decrementAndGet();
-                room(length()).give(length());
+                room.give(length());
                 body = null;
             }
         }

@@ -10,6 +10,8 @@ public enum Memory {
     /** Bodies up to {@link #SMALL} bytes, of requests that are read or answered: large ones take nothing of their room. */
     SMALL_BODIES(4),
     LARGE_BODIES(8),
+    /** Large bodies that have not come to their end, where a key is needed, of those who have not shown one that is known here. */
+    STRANGERS(24),
     /** Requests that wait behind another one of their connection. */
     BEHIND(24),
     /** Long request heads, and what the codec of a connection keeps for the next one that is as long. */

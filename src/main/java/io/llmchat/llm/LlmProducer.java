@@ -26,6 +26,13 @@ final class LlmProducer extends DefaultAsyncProducer {
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
         Chat chat = Chat.of(exchange);
+        if (!chat.beginAsking()) {
+            exchange.setProperty(Breakers.NOT_ASKED, true);
+            exchange.setException(new IllegalStateException("The provider '" + chat.target().provider() + "' is not asked: the chat has an answer,"
+                    + " or gets one now, and its caller takes one only. A multicast or wireTap leads here."));
+            callback.done(true);
+            return true;
+        }
         Consumer<RuntimeException> done = failure -> end(exchange, chat, failure, callback);
         String said = chat.client().committed() ? chat.said() : "";
         if (said.isBlank() || !endpoint.isPrefill() || !endpoint.wire().goesOn(chat.target().model())) {
@@ -54,6 +61,7 @@ final class LlmProducer extends DefaultAsyncProducer {
             }
             exchange.setException(failure);
         }
+        chat.endAsking();
         if (chat.waits()) {
             Thread.startVirtualThread(() -> callback.done(false));
         } else {

@@ -1,6 +1,7 @@
 package io.llmchat.ops;
 
 import io.llmchat.chat.Chat;
+import io.llmchat.chat.ChatException;
 import io.llmchat.http.ClientStream;
 import io.sentry.Breadcrumb;
 import io.sentry.ITransaction;
@@ -121,12 +122,14 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
     /** A step: a request has failed with the code that its exchange property {@code toldCode} names. */
     public Processor report() {
         return exchange -> {
-            if (!on) {
+            Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
+            Throwable caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class);
+            // of one that has asked nobody it is the answer that it has followed: that was reported where it was made
+            if (!on || caught instanceof ChatException && (chat == null || chat.target() == null)) {
                 return;
             }
             String code = exchange.getProperty("toldCode", String.class);
-            Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
-            Throwable broken = code.equals("INTERNAL_ERROR") ? exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class) : null;
+            Throwable broken = code.equals("INTERNAL_ERROR") ? caught : null;
             String provider = broken != null || chat == null || chat.target() == null ? null : chat.target().provider();
             List<String> kind = broken == null ? List.of(code, String.valueOf(provider))
                     : List.of(broken.getClass().getName(), String.valueOf(exchange.getProperty(Exchange.FAILURE_ROUTE_ID)));

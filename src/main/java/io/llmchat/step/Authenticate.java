@@ -8,6 +8,7 @@ import io.llmchat.http.ClientStream;
 import io.llmchat.json.Json;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
+import io.vertx.core.http.HttpServerRequest;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
@@ -95,6 +96,12 @@ public final class Authenticate {
         };
     }
 
+    /** Whether who sends this needs a key, and shows none that is known here already: nobody is asked for it. */
+    public boolean isStranger(HttpServerRequest request) {
+        String given = keys ? given(request) : null;
+        return keys && (given == null || !matches(adminKey, given) && !ring.isKnown(given));
+    }
+
     private static void enter(Exchange exchange, Caller caller) {
         exchange.setProperty(Caller.PROPERTY, caller);
         exchange.setProperty(USER_ID, caller.userId());
@@ -121,7 +128,11 @@ public final class Authenticate {
     }
 
     private static String given(Exchange exchange) {
-        var headers = ClientStream.of(exchange).request().headers();
+        return given(ClientStream.of(exchange).request());
+    }
+
+    private static String given(HttpServerRequest request) {
+        var headers = request.headers();
         String authorization = headers.get("Authorization");
         if (authorization != null && authorization.regionMatches(true, 0, "Bearer ", 0, 7)) {
             return authorization.substring(7).trim();

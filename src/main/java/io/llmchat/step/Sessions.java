@@ -212,13 +212,16 @@ public final class Sessions {
     public Processor readAnswer() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
+            String asked = exchange.getProperty("askedId", String.class);
+            // who has waited for all of it finds it there, also where his question was asked once more meanwhile
+            boolean awaited = asked == null && chat.isAnswered() && !chat.client().hasLeft();
             exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
                     .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("user", chat.userId())
                     .put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() && chat.isTextWhole() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
-                    .put("again", open.getOrDefault(chat, NOTHING).stored)
-                    .put("asked", exchange.getProperty("askedId", String.class))
+                    .put("again", !awaited && open.getOrDefault(chat, NOTHING).stored)
+                    .put("asked", asked)
                     .put("ended", exchange.getProperty(CLOCK, Double.class) + seconds()).toString());
         };
     }

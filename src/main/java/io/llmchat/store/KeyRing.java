@@ -54,6 +54,15 @@ public final class KeyRing {
         return found == null || found.isExpired() ? null : found;
     }
 
+    /** Whether somebody has the key, as far as is known here: nobody is asked. */
+    public boolean isKnown(String key) {
+        ApiKey found = file.find(key);
+        if (found == null && KeyHash.isOurs(key)) {
+            found = cache.kept(HexFormat.of().formatHex(hash.of(key)));
+        }
+        return found != null && !found.isExpired();
+    }
+
     private String lookUp(Reader reader, String id) throws Exception {
         if (!lookups.tryAcquire(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
             throw new ChatException("OVERLOADED", "Too many unknown keys are being looked up.").retryAfter(1);

@@ -140,6 +140,12 @@ public final class NearCache<V> {
         }
     }
 
+    /** What has this id, as it was when it was read, or null where nothing is kept here. */
+    public V kept(String id) {
+        Kept<V> kept = near.get(id);
+        return kept == null ? null : kept.value;
+    }
+
     private boolean isFresh(Kept<V> kept) {
         long now = System.nanoTime();
         long age = now - kept.atNanos;
