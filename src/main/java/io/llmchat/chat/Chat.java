@@ -76,7 +76,7 @@ public final class Chat {
         this.client = client;
     }
 
-    /** The chat of this exchange. */
+    /** The chat of this exchange, or null: its request was not read, or is none. */
     public static Chat of(Exchange exchange) {
         return exchange.getProperty(PROPERTY, Chat.class);
     }
@@ -99,6 +99,7 @@ public final class Chat {
         this.leftOut = names;
     }
 
+    /** Null until it was read. */
     public ChatRequest request() {
         return request;
     }
@@ -108,6 +109,7 @@ public final class Chat {
         this.writer = writer;
     }
 
+    /** Null until the request was read. */
     public AnswerWriter writer() {
         return writer;
     }
@@ -127,6 +129,7 @@ public final class Chat {
         this.named = Target.parse(name);
     }
 
+    /** The agent that is asked for; null: it is a model, or was not found yet. */
     public Agent agent() {
         return agent;
     }
@@ -437,10 +440,12 @@ public final class Chat {
         holds = true;
     }
 
+    /** Whether something must be stored before the client sees the end. */
     public boolean holds() {
         return holds;
     }
 
+    /** What the client gets once it is stored; null: nothing. */
     public byte[] heldAnswer() {
         return heldAnswer;
     }

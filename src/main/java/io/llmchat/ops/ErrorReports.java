@@ -125,7 +125,7 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
                 return;
             }
             String code = exchange.getProperty("toldCode", String.class);
-            Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
+            Chat chat = Chat.of(exchange);
             Throwable broken = code.equals("INTERNAL_ERROR") ? exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class) : null;
             String provider = broken != null || chat == null || chat.target() == null ? null : chat.target().provider();
             List<String> kind = broken == null ? List.of(code, String.valueOf(provider))
