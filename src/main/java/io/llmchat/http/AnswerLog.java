@@ -391,7 +391,7 @@ public final class AnswerLog {
                 client.abort();
                 done.complete(null);
             } else {
-                done.completeExceptionally(new ChatException("OVERLOADED", "There was no memory to keep this answer for others.").retryAfter(1));
+                done.completeExceptionally(ChatException.overloaded("There was no memory to keep this answer for others."));
             }
         }
 
