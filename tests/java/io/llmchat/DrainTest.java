@@ -12,7 +12,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.Answer;
-import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.OwnStores;
@@ -219,10 +218,10 @@ class DrainTest {
         String stream = chat("openai/" + model, true);
         String whole = chat("openai/" + model, false);
         String path = "/v1/chat/completions";
-        try (EventStream made = new EventStream(other.port(), "POST", path, stream, "Idempotency-Key: s" + model);
-                EventStream alsoMade = new EventStream(other.port(), "POST", path, whole, "Idempotency-Key: w" + model)) {
+        try (Sse made = new Sse(other.port(), path, stream, "\r\nIdempotency-Key: s" + model);
+                Sse alsoMade = new Sse(other.port(), path, whole, "\r\nIdempotency-Key: w" + model)) {
             until("both are asked", () -> other.provider().calls(model).size() == 2);
-            try (EventStream followed = new EventStream(port, "POST", path, stream, "Idempotency-Key: s" + model);
+            try (Sse followed = new Sse(port, path, stream, "\r\nIdempotency-Key: s" + model);
                     RawHttp waiting = new RawHttp(port)) {
                 waiting.send(RawHttp.head("POST", path, "Idempotency-Key: w" + model, "Content-Length: " + whole.length()) + whole);
                 assertEquals(200, followed.status());

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.store.Postgres;
-import io.llmchat.support.Logs;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.TestDatabase;
 import io.llmchat.support.TestGateway;
 import java.sql.Connection;
@@ -123,7 +123,7 @@ class MigrationTest {
     void aMigrationKeepsNobodyWaitingAndIsMadeWhenABackupHasEnded() throws Exception {
         Postgres postgres = ofTheVersionBefore();
         String url = url();
-        try (Logs logs = new Logs();
+        try (LogLines logs = LogLines.text();
              Connection backups = DriverManager.getConnection(url, "postgres", "");
              Connection readers = DriverManager.getConnection(url, "postgres", "");
              Statement backup = backups.createStatement();
@@ -136,7 +136,7 @@ class MigrationTest {
                 long begun = System.nanoTime();
                 reader.execute("SELECT count(*) FROM chat_session_documents");
                 longest = Math.max(longest, System.nanoTime() - begun);
-            } while (!logs.text().contains("The schema waits"));
+            } while (logs.with("The schema waits").isEmpty());
             assertTrue(longest < 4_000_000_000L, longest + " ns");
             backup.execute("COMMIT");
             postgres.dataSource();

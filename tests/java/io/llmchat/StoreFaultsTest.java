@@ -18,9 +18,9 @@ import io.llmchat.store.Redis;
 import io.llmchat.store.StoreUnavailable;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
-import io.llmchat.support.Logs;
-import io.llmchat.support.OwnStores;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.OwnStores.Restart;
+import io.llmchat.support.OwnStores;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
@@ -43,8 +43,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.RedissonClient;
+import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.redisnode.RedisNodes;
 
 /** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
@@ -607,15 +607,15 @@ class StoreFaultsTest {
     private void usageIsWritten() throws Exception {
         gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Hello")));
         Restart postgres = stores.killPostgres();
-        try (Logs logs = new Logs()) {
+        try (LogLines logs = LogLines.all()) {
             for (int i = 1; i <= 3; i++) {
                 int tried = i;
                 assertEquals(200, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
-                until("nobody takes it", () -> logs.text().split("On delivery attempt: 0 ", -1).length > tried);
+                until("nobody takes it", () -> logs.with("On delivery attempt: 0 ").size() >= tried);
             }
             try (FullMemory none = new FullMemory(Memory.USAGE)) {
                 assertEquals(200, gateway.post(PATH, chat("openai/lost-" + model, false)).statusCode());
-                until("it is said that there is no room", () -> logs.text().contains("Usage is lost"));
+                until("it is said that there is no room", () -> !logs.with("Usage is lost").isEmpty());
             }
         }
         postgres.again();

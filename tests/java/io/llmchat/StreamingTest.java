@@ -7,9 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.llmchat.support.EventStream;
-import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
@@ -315,7 +314,7 @@ class StreamingTest {
                 call.done();
             });
             for (String resumable : List.of("false", "true")) {
-                try (EventStream stream = new EventStream(own.port(), "POST", PATH, chat("openai/" + model, true), "X-Resumable: " + resumable)) {
+                try (Sse stream = new Sse(own.port(), PATH, chat("openai/" + model, true), "\r\nX-Resumable: " + resumable)) {
                     assertEquals(200, stream.status());
                     String all = stream.rest();
                     assertTrue(all.contains("\n: keep-alive\n"), all);

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.apache.logging.log4j.LogManager;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import org.slf4j.bridge.SLF4JBridgeHandler;
@@ -61,7 +62,7 @@ public final class Main {
     private static void endWhenTold(Gateway gateway, CountDownLatch begun) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             gateway.stop();
-            org.apache.logging.log4j.LogManager.shutdown();
+            LogManager.shutdown();
         }, "stop"));
         AtomicBoolean ending = new AtomicBoolean();
         for (String signal : List.of("TERM", "INT")) {
@@ -98,7 +99,7 @@ public final class Main {
 
     private static void fail(String why) {
         System.err.println(why);
-        org.apache.logging.log4j.LogManager.shutdown();
+        LogManager.shutdown();
         System.exit(1);
     }
 

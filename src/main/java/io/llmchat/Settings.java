@@ -1,22 +1,21 @@
 package io.llmchat;
 
 import io.llmchat.chat.Quota;
+import io.llmchat.chat.Target;
+import io.llmchat.http.ClientAddress;
+import io.llmchat.limit.Quotas;
 import java.net.URI;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 
 /**
  * What each environment variable takes. Defaults and meanings stand in application.properties; here stands only what
  * would be refused, so that a wrong value stops the start with a sentence and not later with a stack trace.
  */
 public final class Settings {
-
-    private interface Check {
-        /** Null if the value can be used, else what the variable takes. */
-        String refuse(String value);
-    }
 
     /** As browsers write it: of a page, or of what is installed with a scheme of its own, an extension or a desktop application. */
     private static final String ORIGIN = "(https?://[a-z0-9.\\[\\]:-]+|(?!https?:)[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+)";
@@ -35,7 +34,8 @@ public final class Settings {
     private static final String NO_PLACEHOLDER = "(?!.*(\\{\\{|}}))";
     private static final String IS_NO_PLACEHOLDER = " without a line end, control characters, {{ or }}";
 
-    private static final Map<String, Check> CHECKS = new LinkedHashMap<>();
+    /** For each variable: of a value null if it can be used, else what the variable takes. */
+    private static final Map<String, UnaryOperator<String>> CHECKS = new LinkedHashMap<>();
 
     static {
         number("PORT", 0, 65_535);
@@ -64,9 +64,9 @@ public final class Settings {
         number("RATE_LIMIT_POINTS", 0, 1_000_000_000);
         number("RATE_LIMIT_DURATION", 1, Quota.MOST_SECONDS);
         number("RATE_LIMIT_BLOCK_DURATION", 0, Quota.MOST_SECONDS);
-        CHECKS.put("LIMITS", io.llmchat.limit.Quotas::refuse);
+        CHECKS.put("LIMITS", Quotas::refuse);
         number("INSTANCES", 1, 10_000);
-        CHECKS.put("TRUSTED_PROXIES", io.llmchat.http.ClientAddress::refuse);
+        CHECKS.put("TRUSTED_PROXIES", ClientAddress::refuse);
         number("MAX_CONCURRENT_REQUESTS", 1, 100_000);
         number("MAX_BODY_BYTES", 1_024, 1_073_741_824);
         number("MAX_CONNECTIONS", 1, 1_000_000);
@@ -116,7 +116,7 @@ public final class Settings {
         text("DEFAULT_MODEL", "|" + PLAIN + "\\P{Cntrl}+", "a model" + IS_PLAIN);
         CHECKS.put("DEFAULT_FALLBACKS", v -> {
             for (String name : v.split(",")) {
-                if (!v.isEmpty() && io.llmchat.chat.Target.parse(name.trim()) == null) {
+                if (!v.isEmpty() && Target.parse(name.trim()) == null) {
                     return "a comma-separated list of <provider>/<model>";
                 }
             }
@@ -128,12 +128,13 @@ public final class Settings {
     }
 
     private static void number(String name, long min, long max) {
+        String takes = "a whole number from " + min + " to " + max;
         CHECKS.put(name, v -> {
             try {
                 long n = Long.parseLong(v);
-                return n >= min && n <= max ? null : "a whole number from " + min + " to " + max;
+                return n >= min && n <= max ? null : takes;
             } catch (NumberFormatException e) {
-                return "a whole number from " + min + " to " + max;
+                return takes;
             }
         });
     }
@@ -161,7 +162,7 @@ public final class Settings {
         List<String> faults = new ArrayList<>();
         CHECKS.forEach((name, check) -> {
             String value = environment.get(name);
-            String takes = value == null ? null : check.refuse(value);
+            String takes = value == null ? null : check.apply(value);
             if (takes != null) {
                 boolean secret = name.endsWith("KEY") || name.endsWith("TOKEN") || name.endsWith("DSN") || name.endsWith("SECRET")
                         || name.endsWith("PASSWORD") || value.contains("@") || value.contains("?");

@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.soak.Orders.Order;
 import io.llmchat.support.Answer;
-import io.llmchat.support.EventStream;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
 import java.net.URI;
@@ -93,24 +93,24 @@ final class Client implements AutoCloseable {
     }
 
     /** Asks on a connection of its own, and waits for nothing; {@code headers} are lines. */
-    EventStream open(String key, String dialect, String body, String... headers) throws IOException {
+    Sse open(String key, String dialect, String body, String... headers) throws IOException {
         return connect(key, "POST", path(dialect), body, headers);
     }
 
     /** Asks for a stream. */
-    EventStream stream(String dialect, String target, Order order) throws IOException {
+    Sse stream(String dialect, String target, Order order) throws IOException {
         return open(anyKey(), dialect, body(dialect, target, order, true));
     }
 
     /** Asks for the rest of a stream, after this event. */
-    EventStream resume(String key, String lastEvent) throws IOException {
+    Sse resume(String key, String lastEvent) throws IOException {
         return connect(key, "GET", "/api/chat/completions/" + lastEvent.substring(0, lastEvent.lastIndexOf(':')), "", "Last-Event-ID: " + lastEvent);
     }
 
-    private EventStream connect(String key, String method, String path, String body, String... headers) throws IOException {
+    private Sse connect(String key, String method, String path, String body, String... headers) throws IOException {
         String[] all = Arrays.copyOf(headers, headers.length + 1);
         all[headers.length] = "Authorization: Bearer " + key;
-        return new EventStream(port, method, path, body, all);
+        return Sse.send(port, method, path, body, all).patience(60);
     }
 
     private HttpResponse<String> send(String key, String method, String path, String body, String... headers) throws IOException, InterruptedException {
@@ -132,7 +132,7 @@ final class Client implements AutoCloseable {
     // --- what must be so
 
     /** Reads until there have been so many tokens; they must be the first ones. */
-    static String begin(EventStream stream, Order order, int tokens) throws IOException {
+    static String begin(Sse stream, Order order, int tokens) throws IOException {
         expect(200, stream);
         StringBuilder text = new StringBuilder();
         for (int n = 0; n < tokens;) {
@@ -146,7 +146,7 @@ final class Client implements AutoCloseable {
     }
 
     /** Reads the rest of a stream, which must end well. */
-    static void whole(EventStream stream, Order order, String already) throws IOException {
+    static void whole(Sse stream, Order order, String already) throws IOException {
         expect(200, stream);
         StringBuilder text = new StringBuilder(already);
         boolean ended = false;
@@ -161,7 +161,7 @@ final class Client implements AutoCloseable {
     }
 
     /** Reads a stream that must break off after this text, and say so. */
-    static void broken(EventStream stream, String expected) throws IOException {
+    static void broken(Sse stream, String expected) throws IOException {
         expect(200, stream);
         StringBuilder text = new StringBuilder();
         boolean failed = false;
@@ -189,7 +189,7 @@ final class Client implements AutoCloseable {
         return response;
     }
 
-    private static void expect(int status, EventStream stream) throws IOException {
+    private static void expect(int status, Sse stream) throws IOException {
         if (stream.status() != status) {
             throw new AssertionError(stream.status() + " instead of " + status + ": " + stream.rest());
         }

@@ -17,9 +17,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.soak.Orders.Fault;
 import io.llmchat.soak.Orders.Order;
 import io.llmchat.support.Answer;
-import io.llmchat.support.EventStream;
-import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.util.concurrent.TimeUnit;
@@ -57,7 +57,7 @@ final class Requests {
     void leftDuringAWholeAnswer() throws Exception {
         String dialect = any(DIALECTS);
         try (Order order = orders.place(1, 0, 0, new Fault(-1, Call::hang))) {
-            try (EventStream call = client.open(client.anyKey(), dialect, body(dialect, anyTarget(), order, false))) {
+            try (Sse call = client.open(client.anyKey(), dialect, body(dialect, anyTarget(), order, false))) {
                 Thread.sleep(50 + random(500));
             }
             Client.ended(order, 5_000);
@@ -94,7 +94,7 @@ final class Requests {
             String chatId = TestGateway.json(expect(200, client.ask(key, "native", body("native", anyTarget(), first, false))).body())
                     .path("data").path("chatId").asText();
             String more = body("native", anyTarget(), second, true).replaceFirst("\\{", "{\"chatId\":\"" + chatId + "\",");
-            try (EventStream stream = client.open(key, "native", more)) {
+            try (Sse stream = client.open(key, "native", more)) {
                 whole(stream, second, "");
             }
             assertEquals(3, second.messages(), "messages sent with the second question");
@@ -115,11 +115,11 @@ final class Requests {
         try (Order order = orders.place(20, 0, 50)) {
             String body = body(dialect, anyTarget(), order, true);
             String header = "Idempotency-Key: " + order.prompt().replace(' ', '-');
-            try (EventStream first = client.open(key, dialect, body, header); EventStream joining = client.open(key, dialect, body, header)) {
+            try (Sse first = client.open(key, dialect, body, header); Sse joining = client.open(key, dialect, body, header)) {
                 whole(first, order, "");
                 whole(joining, order, "");
             }
-            try (EventStream again = client.open(key, dialect, body, header)) {
+            try (Sse again = client.open(key, dialect, body, header)) {
                 whole(again, order, "");
             }
             called(1, order);

@@ -4,9 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.llmchat.support.EventStream;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.RouteFolder;
+import io.llmchat.support.Sse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -143,20 +143,20 @@ class SoakTest {
 
     /** As many streams as there are places get in at once, and not one more. */
     private static void everyPlaceIsFree(SoakedGateway gateway, Orders orders) throws Exception {
-        List<EventStream> open = new ArrayList<>();
+        List<Sse> open = new ArrayList<>();
         try (Client client = new Client(gateway.port(), 1)) {
             for (int i = 0; i < PLACES; i++) {
                 String provider = i < PLACES_OF_A_PROVIDER ? "openai" : "anthropic";
                 open.add(client.stream("openai", provider + "/" + Client.MODEL, orders.place(1_000, 0, 1_000)));
             }
-            for (EventStream stream : open) {
+            for (Sse stream : open) {
                 assertEquals(200, stream.status());
             }
-            try (EventStream more = client.stream("openai", "ollama/" + Client.MODEL, orders.place(1, 0, 0))) {
+            try (Sse more = client.stream("openai", "ollama/" + Client.MODEL, orders.place(1, 0, 0))) {
                 assertEquals(503, more.status(), "one more than there are places");
             }
         } finally {
-            for (EventStream stream : open) {
+            for (Sse stream : open) {
                 stream.close();
             }
         }

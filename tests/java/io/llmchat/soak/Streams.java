@@ -14,10 +14,10 @@ import static io.llmchat.soak.Client.whole;
 
 import io.llmchat.soak.Orders.Fault;
 import io.llmchat.soak.Orders.Order;
-import io.llmchat.support.EventStream;
-import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
+import io.llmchat.support.FakeProvider;
+import io.llmchat.support.Sse;
 import java.util.List;
 
 /** The streams of the soak: each says what is to happen to it, and throws where something else does. */
@@ -54,7 +54,7 @@ final class Streams {
         // of 12 in 20 the text takes 8 s at most, of 7 it takes 24 s, of one 28 s
         int tokens = sort < 12 ? 5 + random(36) : sort < 19 ? 40 + random(81) : 120 + random(21);
         try (Order order = orders.place(tokens, random(100), GAP_MILLIS);
-                EventStream stream = client.stream(any(DIALECTS), anyTarget(), order)) {
+                Sse stream = client.stream(any(DIALECTS), anyTarget(), order)) {
             whole(stream, order, "");
         }
     }
@@ -65,7 +65,7 @@ final class Streams {
         // not of ollama: its dead model takes all the retries that this provider may have
         String provider = any(List.of("openai", "anthropic"));
         try (Order order = orders.place(30, 0, GAP_MILLIS, new Fault(-1, fault));
-                EventStream stream = client.stream(any(DIALECTS), provider + "/" + MODEL, order)) {
+                Sse stream = client.stream(any(DIALECTS), provider + "/" + MODEL, order)) {
             whole(stream, order, "");
             called(2, order);
         }
@@ -75,7 +75,7 @@ final class Streams {
     void fallenBack() throws Exception {
         Script fault = any(List.of(Call::hang, FakeProvider.fails(401, "who")));
         try (Order order = orders.place(30, 0, GAP_MILLIS, new Fault(-1, fault));
-                EventStream stream = client.stream(any(DIALECTS), agent(any(PROVIDERS)), order)) {
+                Sse stream = client.stream(any(DIALECTS), agent(any(PROVIDERS)), order)) {
             whole(stream, order, "");
             called(2, order);
         }
@@ -84,7 +84,7 @@ final class Streams {
     /** The provider breaks off or stalls, and the next one goes on. */
     void continued() throws Exception {
         try (Order order = orders.place(40, 0, GAP_MILLIS, new Fault(1 + random(30), cutOrStall()));
-                EventStream stream = client.stream(any(DIALECTS), agent(any(PROVIDERS)), order)) {
+                Sse stream = client.stream(any(DIALECTS), agent(any(PROVIDERS)), order)) {
             whole(stream, order, "");
         }
     }
@@ -93,7 +93,7 @@ final class Streams {
     void broken() throws Exception {
         int at = 1 + random(30);
         try (Order order = orders.place(40, 0, GAP_MILLIS, new Fault(at, cutOrStall()));
-                EventStream stream = client.stream(any(DIALECTS), anyTarget(), order)) {
+                Sse stream = client.stream(any(DIALECTS), anyTarget(), order)) {
             Client.broken(stream, order.text(at));
         }
     }
@@ -105,7 +105,7 @@ final class Streams {
     void leftBeforeTheFirstToken() throws Exception {
         int wait = 2_000;
         try (Order order = orders.place(1_000, wait, GAP_MILLIS)) {
-            try (EventStream stream = client.stream(any(NOT_RESUMABLE), anyTarget(), order)) {
+            try (Sse stream = client.stream(any(NOT_RESUMABLE), anyTarget(), order)) {
                 Thread.sleep(50 + random(1_000));
             }
             ended(order, wait + LEAVE_MILLIS);
@@ -114,7 +114,7 @@ final class Streams {
 
     void leftInMidstream() throws Exception {
         try (Order order = orders.place(1_000, 0, GAP_MILLIS)) {
-            try (EventStream stream = client.stream(any(NOT_RESUMABLE), anyTarget(), order)) {
+            try (Sse stream = client.stream(any(NOT_RESUMABLE), anyTarget(), order)) {
                 begin(stream, order, 1 + random(40));
             }
             ended(order, LEAVE_MILLIS);
@@ -127,12 +127,12 @@ final class Streams {
         try (Order order = orders.place(40, 0, GAP_MILLIS)) {
             String begun;
             String last;
-            try (EventStream stream = client.open(key, "native", Client.body("native", anyTarget(), order, true))) {
+            try (Sse stream = client.open(key, "native", Client.body("native", anyTarget(), order, true))) {
                 begun = begin(stream, order, 1 + random(30));
                 last = stream.lastId();
             }
             Thread.sleep(random(1_500));
-            try (EventStream back = client.resume(key, last)) {
+            try (Sse back = client.resume(key, last)) {
                 whole(back, order, begun);
             }
             called(1, order);
@@ -142,7 +142,7 @@ final class Streams {
     /** Its caller leaves, and does not come back. */
     void abandoned() throws Exception {
         try (Order order = orders.place(1_000, 0, GAP_MILLIS)) {
-            try (EventStream stream = client.stream("native", anyTarget(), order)) {
+            try (Sse stream = client.stream("native", anyTarget(), order)) {
                 begin(stream, order, 1 + random(20));
             }
             ended(order, GRACE_MILLIS + LEAVE_MILLIS);

@@ -74,10 +74,10 @@ public final class AnthropicScript {
     /** The head of a stream and its first event. */
     public static void start(Call call) throws IOException {
         call.sse();
-        event(call, "message_start", "\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\","
+        call.named("message_start", "\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\","
                 + "\"model\":\"claude-fake-1\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":"
                 + USAGE.formatted(1) + "}");
-        event(call, "ping", null);
+        call.named("ping", null);
     }
 
     /** A block of text, in these pieces. */
@@ -108,28 +108,24 @@ public final class AnthropicScript {
     }
 
     public static void begin(Call call, int index, String block) throws IOException {
-        event(call, "content_block_start", "\"index\":" + index + ",\"content_block\":" + block);
+        call.named("content_block_start", "\"index\":" + index + ",\"content_block\":" + block);
     }
 
     public static void delta(Call call, int index, String type, String name, String value) throws IOException {
-        event(call, "content_block_delta", "\"index\":" + index + ",\"delta\":{\"type\":\"" + type + "\",\"" + name + "\":"
+        call.named("content_block_delta", "\"index\":" + index + ",\"delta\":{\"type\":\"" + type + "\",\"" + name + "\":"
                 + quoted(value) + "}");
     }
 
     private static void end(Call call, int index) throws IOException {
-        event(call, "content_block_stop", "\"index\":" + index);
+        call.named("content_block_stop", "\"index\":" + index);
     }
 
     /** The closing events, and the end of the response. */
     public static void stop(Call call, String stopReason) throws IOException {
-        event(call, "message_delta", "\"delta\":{\"stop_reason\":\"" + stopReason + "\",\"stop_sequence\":null},"
+        call.named("message_delta", "\"delta\":{\"stop_reason\":\"" + stopReason + "\",\"stop_sequence\":null},"
                 + "\"usage\":{\"output_tokens\":2}");
-        event(call, "message_stop", null);
+        call.named("message_stop", null);
         call.end();
-    }
-
-    private static void event(Call call, String type, String members) throws IOException {
-        call.bytes(bytes(event(type, members)));
     }
 
     /** The text of an event with these members beside its type; null: none. */
@@ -137,11 +133,8 @@ public final class AnthropicScript {
         return "event: " + type + "\ndata: {\"type\":\"" + type + "\"" + (members == null ? "" : "," + members) + "}\n\n";
     }
 
-    private static byte[] bytes(String text) {
-        return text.getBytes(StandardCharsets.UTF_8);
-    }
-
-    private static String quoted(String text) {
+    /** As JSON. */
+    static String quoted(String text) {
         return new String(Json.write(text), StandardCharsets.UTF_8);
     }
 }

@@ -386,7 +386,7 @@ public final class FakeProvider implements AutoCloseable {
         }
 
         public void text(String text) throws IOException {
-            event(chunk("{\"content\":" + new String(Json.write(text), StandardCharsets.UTF_8) + "}", "null"));
+            event(chunk("{\"content\":" + AnthropicScript.quoted(text) + "}", "null"));
         }
 
         public void finish(String reason) throws IOException {
@@ -402,11 +402,6 @@ public final class FakeProvider implements AutoCloseable {
         public static String chunk(String delta, String finishReason) {
             return "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"fake-1\","
                     + "\"choices\":[{\"index\":0,\"delta\":" + delta + ",\"finish_reason\":" + finishReason + "}]}";
-        }
-
-        /** Whether it was asked on Anthropic's wire. */
-        private boolean anthropic() {
-            return line().endsWith("/v1/messages");
         }
 
         /** Whether a stream is asked for. */
@@ -427,10 +422,10 @@ public final class FakeProvider implements AutoCloseable {
         /** The head of a stream, and what comes before its first token. */
         public void begin() throws IOException {
             sse();
-            if (anthropic()) {
+            if (AnthropicScript.spoken(this)) {
                 named("message_start", "\"message\":{\"id\":\"msg_fake\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"fake-1\","
                         + "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}");
-                named("content_block_start", "\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+                AnthropicScript.begin(this, 0, AnthropicScript.text(""));
             } else {
                 role();
             }
@@ -438,9 +433,8 @@ public final class FakeProvider implements AutoCloseable {
 
         public void tokens(List<String> tokens) throws IOException {
             for (String token : tokens) {
-                if (anthropic()) {
-                    named("content_block_delta", "\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":"
-                            + new String(Json.write(token), StandardCharsets.UTF_8) + "}");
+                if (AnthropicScript.spoken(this)) {
+                    AnthropicScript.delta(this, 0, "text_delta", "text", token);
                 } else {
                     text(token);
                 }
@@ -449,7 +443,7 @@ public final class FakeProvider implements AutoCloseable {
 
         /** Why the answer ends, and the end of the stream. */
         public void close(String reason) throws IOException {
-            if (anthropic()) {
+            if (AnthropicScript.spoken(this)) {
                 named("content_block_stop", "\"index\":0");
                 named("message_delta", "\"delta\":{\"stop_reason\":\"" + (reason.equals("stop") ? "end_turn" : reason)
                         + "\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":4}");
@@ -463,12 +457,11 @@ public final class FakeProvider implements AutoCloseable {
 
         /** An event of Anthropic's wire; {@code members} beside its type, or null. */
         public void named(String event, String members) throws IOException {
-            bytes(("event: " + event + "\ndata: {\"type\":\"" + event + "\"" + (members == null ? "" : "," + members) + "}\n\n")
-                    .getBytes(StandardCharsets.UTF_8));
+            bytes(AnthropicScript.event(event, members).getBytes(StandardCharsets.UTF_8));
         }
 
         private String whole(String text) {
-            return anthropic() ? "{\"id\":\"msg_fake\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"fake-1\",\"content\":[{\"type\":"
+            return AnthropicScript.spoken(this) ? "{\"id\":\"msg_fake\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"fake-1\",\"content\":[{\"type\":"
                     + "\"text\",\"text\":\"" + text + "\"}],\"stop_reason\":\"end_turn\",\"usage\":{\"input_tokens\":9,\"output_tokens\":4}}"
                     : completion(text);
         }

@@ -1,50 +1,98 @@
 package io.llmchat.support;
 
 import java.io.BufferedInputStream;
-import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.io.InputStreamReader;
-import java.io.OutputStream;
+import java.net.InetAddress;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 
-/** A client that reads a stream line by line as it comes, and can leave at any time. */
+/** A caller with a connection of its own, who reads a stream as it comes, by lines or by events, and can leave at any time. */
 public final class Sse implements AutoCloseable {
 
     private final Socket socket;
-    private final BufferedReader in;
+    private final InputStream in;
+    private int status;
+    private boolean headRead;
+    private boolean chunked;
+    private int left;
+    private String lastId;
 
-    /** Posts a body and reads the response head. */
+    /** Posts a body, and waits for nothing. */
     public Sse(int port, String path, String body) throws IOException {
-        this(port, path, body, "");
+        this(port, request("POST", path, body));
     }
 
-    /** Posts a body with more header lines, each after a line break, and reads the response head. */
+    /** Posts a body with more header lines, each after a line break. */
     public Sse(int port, String path, String body, String headers) throws IOException {
-        this(port, "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json" + headers + "\r\nContent-Length: "
-                + body.getBytes(StandardCharsets.UTF_8).length + "\r\n\r\n" + body);
+        this(port, request("POST", path, body, headers.strip()));
     }
 
     /** Gets a stream; {@code header} is a header line. */
     public static Sse get(int port, String path, String header) throws IOException {
-        return new Sse(port, "GET " + path + " HTTP/1.1\r\nHost: x\r\n" + header + "\r\n\r\n");
+        return send(port, "GET", path, "", header);
     }
 
-    private Sse(int port, String request) throws IOException {
-        socket = new Socket("127.0.0.1", port);
+    /** Sends any request, and waits for nothing; {@code headers} are lines. */
+    public static Sse send(int port, String method, String path, String body, String... headers) throws IOException {
+        return new Sse(port, request(method, path, body, headers));
+    }
+
+    private Sse(int port, byte[] request) throws IOException {
+        socket = new Socket(InetAddress.getLoopbackAddress(), port);
+        socket.setTcpNoDelay(true);
         socket.setSoTimeout(10_000);
-        in = new BufferedReader(new InputStreamReader(new Unframed(socket.getInputStream()), StandardCharsets.UTF_8));
-        OutputStream out = socket.getOutputStream();
-        out.write(request.getBytes(StandardCharsets.UTF_8));
-        out.flush();
+        in = new BufferedInputStream(socket.getInputStream(), 2_048);
+        socket.getOutputStream().write(request);
     }
 
-    /** The next line that has this in it. */
+    private static byte[] request(String method, String path, String body, String... headers) {
+        StringBuilder request = new StringBuilder(method + " " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                + body.getBytes(StandardCharsets.UTF_8).length + "\r\n");
+        for (String line : headers) {
+            request.append(line).append("\r\n");
+        }
+        return request.append("\r\n").append(body).toString().getBytes(StandardCharsets.UTF_8);
+    }
+
+    /** The status of the response; waits for its head. */
+    public int status() throws IOException {
+        while (!headRead) {
+            line();
+        }
+        return status;
+    }
+
+    /** The next event; null when the response has ended. An end of the connection before that is an exception. */
+    public Answer.Event next() throws IOException {
+        String name = null;
+        String data = null;
+        for (String line = line(); line != null; line = line()) {
+            if (line.startsWith("event: ")) {
+                name = line.substring(7);
+            } else if (line.startsWith("data: ")) {
+                data = line.substring(6);
+            } else if (line.startsWith("id: ")) {
+                lastId = line.substring(4);
+            } else if (line.isEmpty() && data != null) {
+                return new Answer.Event(name, data);
+            }
+        }
+        return null;
+    }
+
+    /** The id of the last event that had one, or null. */
+    public String lastId() {
+        return lastId;
+    }
+
+    /** The next line, of the head too, that has this in it. */
     public String lineWith(String text) throws IOException {
-        for (String line; (line = in.readLine()) != null;) {
+        for (String line = line(); line != null; line = line()) {
             if (line.contains(text)) {
                 return line;
             }
@@ -52,9 +100,19 @@ public final class Sse implements AutoCloseable {
         throw new AssertionError("the stream ended before a line with " + text);
     }
 
+    /** What is left of the response. */
+    public String rest() throws IOException {
+        StringBuilder rest = new StringBuilder();
+        for (String line = line(); line != null; line = line()) {
+            rest.append(line).append('\n');
+        }
+        return rest.toString();
+    }
+
     /** Waits so many seconds for each line from now on. */
-    public void patience(int seconds) throws IOException {
+    public Sse patience(int seconds) throws IOException {
         socket.setSoTimeout(seconds * 1_000);
+        return this;
     }
 
     /** Whether nothing comes for so many milliseconds. */
@@ -73,59 +131,71 @@ public final class Sse implements AutoCloseable {
         }
     }
 
+    /** The next line of the head, and after it of the body; null at its end, and a line that the end cuts off is a line. */
+    private String line() throws IOException {
+        if (!headRead) {
+            return headLine();
+        }
+        ByteArrayOutputStream line = new ByteArrayOutputStream();
+        for (int b = body(); b != '\n'; b = body()) {
+            if (b < 0) {
+                return line.size() == 0 ? null : line.toString(StandardCharsets.UTF_8);
+            }
+            line.write(b);
+        }
+        return line.toString(StandardCharsets.UTF_8);
+    }
+
+    private String headLine() throws IOException {
+        String line = framing();
+        String lower = line.toLowerCase(Locale.ROOT);
+        status = status == 0 ? Integer.parseInt(line.split(" ")[1]) : status;
+        chunked |= lower.equals("transfer-encoding: chunked");
+        left = lower.startsWith("content-length: ") ? Integer.parseInt(lower.substring(16)) : left;
+        headRead = line.isEmpty();
+        return line;
+    }
+
+    /** The next byte of the body, or -1 at its end. */
+    private int body() throws IOException {
+        if (left == 0 && chunked) {
+            left = Integer.parseInt(framing().split(";")[0], 16);
+            if (left == 0) {
+                framing();
+                chunked = false;
+            }
+        }
+        if (left == 0) {
+            return -1;
+        }
+        int b = need();
+        left--;
+        if (left == 0 && chunked) {
+            framing();
+        }
+        return b;
+    }
+
+    /** A line of the head, or of what frames the chunks of a body. */
+    private String framing() throws IOException {
+        ByteArrayOutputStream line = new ByteArrayOutputStream();
+        for (int b = need(); b != '\n'; b = need()) {
+            line.write(b);
+        }
+        return line.toString(StandardCharsets.UTF_8).stripTrailing();
+    }
+
+    private int need() throws IOException {
+        int b = in.read();
+        if (b < 0) {
+            throw new EOFException("the connection ended within a response");
+        }
+        return b;
+    }
+
     /** Leaves. */
     @Override
     public void close() throws IOException {
         socket.close();
-    }
-
-    /** A response without what frames the chunks of its body, which may end within a line. */
-    private static final class Unframed extends InputStream {
-        private final InputStream in;
-        private final StringBuilder head = new StringBuilder();
-        private boolean body;
-        private int left;
-
-        Unframed(InputStream in) {
-            this.in = new BufferedInputStream(in);
-        }
-
-        @Override
-        public int read() throws IOException {
-            if (body && left == 0) {
-                StringBuilder size = new StringBuilder();
-                for (int b = in.read(); b >= 0 && (b != '\n' || size.isEmpty()); b = in.read()) {
-                    if (b > ' ') {
-                        size.append((char) b);
-                    }
-                }
-                left = size.isEmpty() ? 0 : Integer.parseInt(size.toString(), 16);
-                if (left == 0) {
-                    return -1;
-                }
-            }
-            int b = in.read();
-            if (body) {
-                left--;
-            } else if (b >= 0 && head.append((char) b).indexOf("\r\n\r\n", head.length() - 4) >= 0) {
-                body = head.toString().toLowerCase(Locale.ROOT).contains("transfer-encoding: chunked");
-                head.setLength(0);
-            }
-            return b;
-        }
-
-        /** No more than is there: a stream is read as it comes. */
-        @Override
-        public int read(byte[] to, int from, int most) throws IOException {
-            int first = read();
-            if (first < 0) {
-                return -1;
-            }
-            to[from] = (byte) first;
-            // at once: to ask for each byte whether it is there takes longer than all else
-            int more = body ? in.read(to, from + 1, Math.min(Math.min(most - 1, left), in.available())) : 0;
-            left -= more;
-            return 1 + more;
-        }
     }
 }

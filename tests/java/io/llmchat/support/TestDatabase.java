@@ -1,14 +1,11 @@
 package io.llmchat.support;
 
-import com.zaxxer.hikari.HikariDataSource;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
-import javax.sql.DataSource;
 import org.flywaydb.core.Flyway;
-import org.postgresql.ds.PGSimpleDataSource;
 
 /** A schema of its own in the PostgreSQL of a gateway: empty at first, and gone at the end. Has one connection. */
 public final class TestDatabase implements AutoCloseable {
@@ -19,8 +16,7 @@ public final class TestDatabase implements AutoCloseable {
 
     public TestDatabase(TestGateway gateway, String schema) throws SQLException {
         this.schema = schema;
-        PGSimpleDataSource server = (PGSimpleDataSource) gateway.bean(DataSource.class).unwrap(HikariDataSource.class).getDataSource();
-        url = "jdbc:postgresql://127.0.0.1:" + server.getPortNumbers()[0] + "/postgres?currentSchema=" + schema;
+        url = "jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres?currentSchema=" + schema;
         connection = DriverManager.getConnection(url, "postgres", "");
         // an earlier run may have been killed
         execute("DROP SCHEMA IF EXISTS " + schema + " CASCADE");

@@ -42,7 +42,7 @@ public final class TestGateway implements AutoCloseable {
     private final Gateway gateway;
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
 
-    private TestGateway(Map<String, String> settings) throws Exception {
+    private TestGateway(Map<String, String> settings, String... more) throws Exception {
         provider = new FakeProvider();
         Map<String, String> all = new HashMap<>(Map.of(
                 "llmchat.http.port", "0",
@@ -63,6 +63,9 @@ public final class TestGateway implements AutoCloseable {
                 "llmchat.fastgpt.base-url", provider.url() + "/api",
                 "llmchat.fastgpt.api-key", "fastgpt-of-the-gateway"));
         all.putAll(settings);
+        for (int i = 0; i < more.length; i += 2) {
+            all.put(more[i], more[i + 1]);
+        }
         gateway = new Gateway(all);
         gateway.start();
     }
@@ -86,10 +89,7 @@ public final class TestGateway implements AutoCloseable {
         map.put("llmchat.postgres.max-connections", "5");
         map.put("llmchat.redis.host", "127.0.0.1");
         map.put("llmchat.redis.port", Integer.toString(shared().redisPort()));
-        for (int i = 0; i < settings.length; i += 2) {
-            map.put(settings[i], settings[i + 1]);
-        }
-        return new TestGateway(map);
+        return new TestGateway(map, settings);
     }
 
     /** One of these that asks everybody for a key, and has {@link #ADMIN_KEY}. */
@@ -117,11 +117,7 @@ public final class TestGateway implements AutoCloseable {
         if (!Files.exists(data.resolve("postgres/data"))) {
             copyPostgres(data);
         }
-        Map<String, String> map = new HashMap<>(Map.of("llmchat.store.data-dir", data.toString()));
-        for (int i = 0; i < settings.length; i += 2) {
-            map.put(settings[i], settings[i + 1]);
-        }
-        return new TestGateway(map);
+        return new TestGateway(Map.of("llmchat.store.data-dir", data.toString()), settings);
     }
 
     /** Puts the data of an empty PostgreSQL where a gateway whose data are in this folder has them. */

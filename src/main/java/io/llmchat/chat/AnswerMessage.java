@@ -1,6 +1,7 @@
 package io.llmchat.chat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -19,29 +20,10 @@ public record AnswerMessage(int choice, List<Part> parts, String finishReason, J
     public static List<AnswerMessage> of(List<AnswerPart> parts) {
         Map<Integer, Builder> choices = new TreeMap<>();
         choices.put(0, new Builder());
-        for (AnswerPart part : parts) {
-            if (!(part instanceof AnswerPart.Status)) {
-                choices.computeIfAbsent(choiceOf(part), c -> new Builder()).add(part);
-            }
-        }
+        parts.forEach(part -> choices.computeIfAbsent(part.choice(), c -> new Builder()).add(part));
         List<AnswerMessage> messages = new ArrayList<>();
         choices.forEach((choice, builder) -> messages.add(builder.build(choice)));
         return messages;
-    }
-
-    private static int choiceOf(AnswerPart part) {
-        return switch (part) {
-            case AnswerPart.Text p -> p.choice();
-            case AnswerPart.Reasoning p -> p.choice();
-            case AnswerPart.Signature p -> p.choice();
-            case AnswerPart.SealedReasoning p -> p.choice();
-            case AnswerPart.Refusal p -> p.choice();
-            case AnswerPart.ToolStart p -> p.choice();
-            case AnswerPart.ToolArguments p -> p.choice();
-            case AnswerPart.Logprobs p -> p.choice();
-            case AnswerPart.Finish p -> p.choice();
-            case AnswerPart.Status p -> 0;
-        };
     }
 
     /** All text in it, in one piece; empty if there is none. */
@@ -113,7 +95,7 @@ public record AnswerMessage(int choice, List<Part> parts, String finishReason, J
                 logprobs = more.deepCopy();
             } else {
                 more.properties().forEach(list -> list.getValue().forEach(
-                        ((com.fasterxml.jackson.databind.node.ObjectNode) logprobs).withArray(list.getKey())::add));
+                        ((ObjectNode) logprobs).withArray(list.getKey())::add));
             }
         }
 

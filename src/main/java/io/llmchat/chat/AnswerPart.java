@@ -8,6 +8,11 @@ import com.fasterxml.jackson.databind.JsonNode;
  */
 public sealed interface AnswerPart {
 
+    /** The alternative that it belongs to; what belongs to none counts for the first. */
+    default int choice() {
+        return 0;
+    }
+
     record Text(int choice, String text) implements AnswerPart {
     }
 

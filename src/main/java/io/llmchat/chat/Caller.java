@@ -4,6 +4,7 @@ import io.llmchat.json.Json;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import java.util.Set;
+import org.apache.camel.Exchange;
 
 /**
  * Whose request this is, and what this caller may ask for; the exchange property {@code caller}. Whoever is bound to
@@ -24,6 +25,11 @@ public record Caller(String userId, String keyId, Set<String> agents, Set<String
 
     public static final Caller ANONYMOUS = new Caller("anonymous", null, Set.of(), Set.of(), null, null);
     public static final Caller ADMIN = new Caller("admin", null, Set.of(), Set.of(), null, null);
+
+    /** The caller of this exchange; the anonymous one where no step has asked who it is. */
+    public static Caller of(Exchange exchange) {
+        return exchange.getProperty(PROPERTY, ANONYMOUS, Caller.class);
+    }
 
     /**
      * Whether this caller may ask for that.

@@ -79,7 +79,7 @@ public final class Chat {
         this.client = client;
     }
 
-    /** The chat of this exchange. */
+    /** The chat of this exchange, or null: its request was not read, or is none. */
     public static Chat of(Exchange exchange) {
         return exchange.getProperty(PROPERTY, Chat.class);
     }
@@ -102,6 +102,7 @@ public final class Chat {
         this.leftOut = names;
     }
 
+    /** Null until it was read. */
     public ChatRequest request() {
         return request;
     }
@@ -111,6 +112,7 @@ public final class Chat {
         this.writer = writer;
     }
 
+    /** Null until the request was read. */
     public AnswerWriter writer() {
         return writer;
     }
@@ -130,6 +132,7 @@ public final class Chat {
         this.named = Target.parse(name);
     }
 
+    /** The agent that is asked for; null: it is a model, or was not found yet. */
     public Agent agent() {
         return agent;
     }
@@ -450,10 +453,12 @@ public final class Chat {
         holds = true;
     }
 
+    /** Whether something must be stored before the client sees the end. */
     public boolean holds() {
         return holds;
     }
 
+    /** What the client gets once it is stored; null: nothing. */
     public byte[] heldAnswer() {
         return heldAnswer;
     }

@@ -55,6 +55,11 @@ public class ChatException extends RuntimeException {
                 + json.getLocation().getLineNr() + ", column " + json.getLocation().getColumnNr() + ").");
     }
 
+    /** There is no room for this: a little later there may be. */
+    public static ChatException overloaded(String message) {
+        return new ChatException("OVERLOADED", message).retryAfter(1);
+    }
+
     /** The gateway ends: another one, or this one a little later, will answer. */
     public static ChatException shuttingDown() {
         return new ChatException("SHUTTING_DOWN", "The gateway is shutting down.").retryAfter(1);

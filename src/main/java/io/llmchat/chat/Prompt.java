@@ -1,6 +1,8 @@
 package io.llmchat.chat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.DoubleNode;
+import com.fasterxml.jackson.databind.node.IntNode;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -69,10 +71,10 @@ public record Prompt(List<Message> messages, List<Tool> tools, ToolChoice toolCh
         }
         Map<String, JsonNode> more = new LinkedHashMap<>(options);
         if (agent.temperature() != null) {
-            more.putIfAbsent("temperature", com.fasterxml.jackson.databind.node.DoubleNode.valueOf(agent.temperature()));
+            more.putIfAbsent("temperature", DoubleNode.valueOf(agent.temperature()));
         }
         if (agent.maxTokens() != null) {
-            more.putIfAbsent("max_tokens", com.fasterxml.jackson.databind.node.IntNode.valueOf(agent.maxTokens()));
+            more.putIfAbsent("max_tokens", IntNode.valueOf(agent.maxTokens()));
         }
         return new Prompt(all, tools, toolChoice, more);
     }

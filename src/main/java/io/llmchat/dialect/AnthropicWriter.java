@@ -32,6 +32,9 @@ final class AnthropicWriter implements AnswerWriter {
     private static final String[] PASSED = {"", ""};
     private static final String[] THINKING = {"thinking", "\"thinking\":\"\",\"signature\":\"\""};
 
+    private record Waiting(AnswerPart.ToolStart start, StringBuilder arguments) {
+    }
+
     private final ChatRequest request;
     private final String id;
     private final String requestId;
@@ -43,8 +46,7 @@ final class AnthropicWriter implements AnswerWriter {
     private int index = -1;
     private int openTool = -1;
     /** Tool calls that began while another was open: blocks stand one after the other, so they wait for its end. */
-    private final Map<Integer, StringBuilder> waiting = new LinkedHashMap<>();
-    private final Map<Integer, AnswerPart.ToolStart> waitingStarts = new LinkedHashMap<>();
+    private final Map<Integer, Waiting> waiting = new LinkedHashMap<>();
     private String finishReason = "stop";
     private boolean calls;
 
@@ -154,7 +156,9 @@ final class AnthropicWriter implements AnswerWriter {
                     .appendBytes(Json.write(usage(event.usage()))).appendString("}}\n\n");
         }
         for (AnswerPart part : event.parts()) {
-            part(part, out);
+            if (part.choice() == 0) {
+                part(part, out);
+            }
         }
     }
 
@@ -175,40 +179,39 @@ final class AnthropicWriter implements AnswerWriter {
 
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
-            case AnswerPart.Text t when t.choice() == 0 -> delta(TEXT, "text_delta", "text", t.text(), out);
-            case AnswerPart.Refusal r when r.choice() == 0 -> {
+            case AnswerPart.Text t -> delta(TEXT, "text_delta", "text", t.text(), out);
+            case AnswerPart.Refusal r -> {
                 delta(TEXT, "text_delta", "text", r.text(), out);
                 finishReason = "content_filter";
             }
-            case AnswerPart.Reasoning r when r.choice() == 0 -> delta(THINKING, "thinking_delta", "thinking", r.text(), out);
-            case AnswerPart.Signature s when s.choice() == 0 -> {
+            case AnswerPart.Reasoning r -> delta(THINKING, "thinking_delta", "thinking", r.text(), out);
+            case AnswerPart.Signature s -> {
                 delta(THINKING, "signature_delta", "signature", s.signature(), out);
                 // it stands for the thoughts before it; more of them are another block
                 close(out);
             }
-            case AnswerPart.SealedReasoning s when s.choice() == 0 -> {
+            case AnswerPart.SealedReasoning s -> {
                 close(out);
                 Json.quote(block(out, "redacted_thinking").appendString(",\"data\":"), s.data()).appendString("}}\n\n");
                 open = THINKING;
                 close(out);
             }
-            case AnswerPart.ToolStart t when t.choice() == 0 -> {
+            case AnswerPart.ToolStart t -> {
                 calls = true;
                 if (openTool >= 0) {
-                    waitingStarts.put(t.index(), t);
-                    waiting.put(t.index(), new StringBuilder());
+                    waiting.put(t.index(), new Waiting(t, new StringBuilder()));
                 } else {
                     tool(t, out);
                 }
             }
-            case AnswerPart.ToolArguments t when t.choice() == 0 -> {
+            case AnswerPart.ToolArguments t -> {
                 if (t.index() == openTool) {
                     arguments(t.fragment(), out);
                 } else if (waiting.containsKey(t.index())) {
-                    waiting.get(t.index()).append(t.fragment());
+                    waiting.get(t.index()).arguments.append(t.fragment());
                 }
             }
-            case AnswerPart.Finish f when f.choice() == 0 ->
+            case AnswerPart.Finish f ->
                     finishReason = finishReason.equals("content_filter") ? finishReason : f.reason();
             default -> { }
         }
@@ -251,14 +254,13 @@ final class AnthropicWriter implements AnswerWriter {
             return;
         }
         stop(out);
-        waitingStarts.forEach((i, start) -> {
-            tool(start, out);
-            if (!waiting.get(i).isEmpty()) {
-                arguments(waiting.get(i).toString(), out);
+        waiting.values().forEach(call -> {
+            tool(call.start, out);
+            if (!call.arguments.isEmpty()) {
+                arguments(call.arguments.toString(), out);
             }
             stop(out);
         });
-        waitingStarts.clear();
         waiting.clear();
     }
 

@@ -107,35 +107,37 @@ final class ResponsesWriter implements AnswerWriter {
     @Override
     public void event(ChatEvent event, Buffer out) {
         for (AnswerPart part : event.parts()) {
-            part(part, out);
+            if (part.choice() == 0) {
+                part(part, out);
+            }
         }
     }
 
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
-            case AnswerPart.Text t when t.choice() == 0 -> delta(Kind.TEXT, t.text(), out);
-            case AnswerPart.Refusal r when r.choice() == 0 -> delta(Kind.REFUSAL, r.text(), out);
-            case AnswerPart.Reasoning r when r.choice() == 0 -> delta(Kind.REASONING, r.text(), out);
-            case AnswerPart.Signature s when s.choice() == 0 -> {
+            case AnswerPart.Text t -> delta(Kind.TEXT, t.text(), out);
+            case AnswerPart.Refusal r -> delta(Kind.REFUSAL, r.text(), out);
+            case AnswerPart.Reasoning r -> delta(Kind.REASONING, r.text(), out);
+            case AnswerPart.Signature s -> {
                 open(Kind.REASONING, out);
                 signature = s.signature();
                 close(ResponseItems.COMPLETED, out);
             }
-            case AnswerPart.SealedReasoning s when s.choice() == 0 -> {
+            case AnswerPart.SealedReasoning s -> {
                 close(ResponseItems.COMPLETED, out);
                 int at = items++;
                 String id = ResponseItems.id("rs", answerId, at);
                 item("added", at, ResponseItems.reasoning(id, ResponseItems.IN_PROGRESS, null, null), out);
                 done(at, ResponseItems.reasoning(id, ResponseItems.COMPLETED, null, s.data()), out);
             }
-            case AnswerPart.ToolStart t when t.choice() == 0 -> {
+            case AnswerPart.ToolStart t -> {
                 close(ResponseItems.COMPLETED, out);
                 int at = items++;
                 Call call = new Call(at, ResponseItems.id("fc", answerId, at), t.id(), tools.known(t.name()), new StringBuilder());
                 calls.put(t.index(), call);
                 item("added", at, call.item(ResponseItems.IN_PROGRESS), out);
             }
-            case AnswerPart.ToolArguments t when t.choice() == 0 && calls.containsKey(t.index()) -> {
+            case AnswerPart.ToolArguments t when calls.containsKey(t.index()) -> {
                 Call call = calls.get(t.index());
                 call.arguments().append(t.fragment());
                 // the text of a custom tool stands within them: it is told when it is whole
@@ -144,9 +146,9 @@ final class ResponsesWriter implements AnswerWriter {
                             .appendString(",\"delta\":"), t.fragment()).appendString("}\n\n");
                 }
             }
-            case AnswerPart.Logprobs l when l.choice() == 0 ->
+            case AnswerPart.Logprobs l ->
                     l.json().path("content").forEach(logprobs.withArray("content")::add);
-            case AnswerPart.Finish f when f.choice() == 0 -> finishReason = f.reason();
+            case AnswerPart.Finish f -> finishReason = f.reason();
             default -> { }
         }
     }

@@ -52,7 +52,7 @@ public final class Eips extends DefaultProcessorFactory {
         ExtendedCamelContext extension = context.getCamelContextExtension();
         extension.addContextPlugin(ProcessorFactory.class, this);
         extension.addContextPlugin(InternalProcessorFactory.class, new Engine());
-        extension.addContextPlugin(UnitOfWorkFactory.class, new Works());
+        extension.addContextPlugin(UnitOfWorkFactory.class, new UnitsOfWork());
     }
 
     @Override

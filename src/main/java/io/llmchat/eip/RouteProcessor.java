@@ -42,7 +42,7 @@ final class RouteProcessor extends CamelInternalProcessor {
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
         UnitOfWork work = exchange.getUnitOfWork();
-        if (woven || work == null || Works.askForCamels(exchange) || exchange.isRouteStop() || shutdown.isForceShutdown()) {
+        if (woven || work == null || UnitsOfWork.askForCamels(exchange) || exchange.isRouteStop() || shutdown.isForceShutdown()) {
             return super.process(exchange, callback);
         }
         if (exchange.getFromRouteId() == null) {

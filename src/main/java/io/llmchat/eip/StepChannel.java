@@ -93,7 +93,7 @@ final class StepChannel extends DefaultChannel {
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
         // what begins with a failure is for the error handler alone
-        if (step == null || handler != null && exchange.getException() != null || shutdown.isForceShutdown() || Works.askForCamels(exchange)) {
+        if (step == null || handler != null && exchange.getException() != null || shutdown.isForceShutdown() || UnitsOfWork.askForCamels(exchange)) {
             return super.process(exchange, callback);
         }
         if (exchange.isRouteStop() || optional != null && optional.isDisabled()) {

@@ -13,7 +13,7 @@ import org.slf4j.LoggerFactory;
 /**
  * The steps of a route, one after the other. Camel's puts each of them into a queue of its thread, so that a step that
  * ends at once does not deepen the stack; here such a step is followed by the next one in a loop, and the stack is as
- * deep as the routes are nested, up to where Camel's way begins ({@link Works}).
+ * deep as the routes are nested, up to where Camel's way begins ({@link UnitsOfWork}).
  */
 final class Steps extends RoutePipeline {
 
@@ -28,7 +28,7 @@ final class Steps extends RoutePipeline {
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        if (Works.askForCamels(exchange)) {
+        if (UnitsOfWork.askForCamels(exchange)) {
             return super.process(exchange, callback);
         }
         new Run(steps, 0, exchange, callback).go();

@@ -9,6 +9,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.zip.DataFormatException;
@@ -318,7 +319,7 @@ public final class AnswerLog {
         });
         try {
             follower.done.get();
-        } catch (java.util.concurrent.ExecutionException e) {
+        } catch (ExecutionException e) {
             throw e.getCause() instanceof ChatException c ? c : new IllegalStateException(e.getCause());
         } finally {
             follower.leave();
@@ -333,7 +334,7 @@ public final class AnswerLog {
         byte[] next = ("id: " + answerId + ":" + (event + 1) + "\n").getBytes(StandardCharsets.UTF_8);
         byte[] all = events.getBytes();
         for (int i = 0; i + next.length <= all.length; i++) {
-            if ((i == 0 || all[i - 1] == '\n') && java.util.Arrays.equals(all, i, i + next.length, next, 0, next.length)) {
+            if ((i == 0 || all[i - 1] == '\n') && Arrays.equals(all, i, i + next.length, next, 0, next.length)) {
                 // what stands before it is kept no longer
                 return events.getBuffer(i, all.length);
             }
@@ -390,7 +391,7 @@ public final class AnswerLog {
                 client.abort();
                 done.complete(null);
             } else {
-                done.completeExceptionally(new ChatException("OVERLOADED", "There was no memory to keep this answer for others.").retryAfter(1));
+                done.completeExceptionally(ChatException.overloaded("There was no memory to keep this answer for others."));
             }
         }
 

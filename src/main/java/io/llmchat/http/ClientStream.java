@@ -24,9 +24,8 @@ import org.apache.camel.component.platform.http.vertx.HttpMessage;
  * The caller's end of one request: its response head, its SSE events with back-pressure, its end. It writes to the
  * Vert.x response itself, because a body handed to Camel is collected in 16 KiB before it is sent.
  *
- * <p>It is the exchange property {@code client}, taken at the route's entry before an EIP copies the exchange.
- * Nothing here throws when the caller has left. The relay uses it on {@link #context()}; before and after that
- * whoever runs the route does.
+ * <p>It is the exchange property {@code client}, taken before the route begins. Nothing here throws when the caller has
+ * left. The relay uses it on {@link #context()}; before and after that whoever runs the route does.
  */
 public final class ClientStream {
 

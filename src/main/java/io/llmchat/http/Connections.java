@@ -10,10 +10,10 @@ import io.netty.handler.codec.http.DefaultFullHttpResponse;
 import io.netty.handler.codec.http.FullHttpResponse;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpVersion;
-import io.vertx.core.MultiMap;
 import io.vertx.core.Vertx;
 import io.vertx.core.http.HttpConnection;
 import io.vertx.core.http.impl.HttpServerConnection;
+import io.vertx.core.http.impl.headers.HeadersAdaptor;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -98,9 +98,7 @@ public final class Connections {
                 Unpooled.wrappedBuffer(body));
         response.headers().set(ClientStream.REQUEST_ID, id).set("Content-Type", "application/json")
                 .set("Content-Length", body.length).set("Connection", "close");
-        MultiMap more = MultiMap.caseInsensitiveMultiMap();
-        SecurityHeaders.addTo(more);
-        more.forEach((name, value) -> response.headers().set(name, value));
+        SecurityHeaders.addTo(new HeadersAdaptor(response.headers()));
         return response;
     }
 }

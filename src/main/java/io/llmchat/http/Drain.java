@@ -30,10 +30,12 @@ public final class Drain {
         return phase == Phase.SERVING;
     }
 
+    /** Whether every response closes its connection; it stays so. */
     public boolean isClosing() {
         return phase.compareTo(Phase.CLOSING) >= 0;
     }
 
+    /** Whether no provider is asked any more. */
     public boolean isEnding() {
         return phase == Phase.ENDING;
     }

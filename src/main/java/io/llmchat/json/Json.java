@@ -87,7 +87,7 @@ public final class Json {
         return JsonFactory.builder()
                 .disable(JsonFactory.Feature.CHARSET_DETECTION)
                 .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
-                // each request is a thread of its own, so that buffers kept per thread would be used once
+                // whoever has to wait has a thread of his own, which ends with his request: buffers kept per thread would be used once
                 .recyclerPool(JsonRecyclerPools.sharedConcurrentDequePool())
                 .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH)
                         .maxStringLength(Integer.MAX_VALUE).maxTokenCount(maxTokens).build())

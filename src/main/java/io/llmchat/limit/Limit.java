@@ -3,6 +3,7 @@ package io.llmchat.limit;
 import io.llmchat.chat.Quota;
 import java.math.BigDecimal;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * One limit that a request meets: so much of something in a window of time.
@@ -119,7 +120,7 @@ public record Limit(Scope scope, String name, Kind kind, long max, long window, 
 
     /** Its name in the header fields; the one that every caller has is the default. */
     String policy() {
-        return scope == Scope.CALLER && kind == Kind.REQUESTS ? "default" : scope.name().toLowerCase(java.util.Locale.ROOT) + "-" + kind.name;
+        return scope == Scope.CALLER && kind == Kind.REQUESTS ? "default" : scope.name().toLowerCase(Locale.ROOT) + "-" + kind.name;
     }
 
     /** Which limit it is, in plain words. */

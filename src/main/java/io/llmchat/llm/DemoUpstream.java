@@ -133,9 +133,7 @@ final class DemoUpstream implements Upstream {
     }
 
     private void event(byte[] json) {
-        if (receiver != null) {
-            receiver.data(Buffer.buffer("data: ").appendBytes(json).appendString("\n\n").getBytes());
-        }
+        data(Buffer.buffer("data: ").appendBytes(json).appendString("\n\n").getBytes());
     }
 
     private void data(byte[] bytes) {

@@ -155,11 +155,7 @@ public final class Health {
 
     private static Map<String, Object> providers(Exchange exchange) {
         Map<String, Object> all = new LinkedHashMap<>();
-        LlmComponent.of(exchange.getContext()).providers().forEach(p -> {
-            Map<String, Object> one = new LinkedHashMap<>();
-            one.put("configured", p.isConfigured());
-            all.put(p.getProvider(), one);
-        });
+        LlmComponent.of(exchange.getContext()).providers().forEach(p -> all.put(p.getProvider(), Map.of("configured", p.isConfigured())));
         return all;
     }
 

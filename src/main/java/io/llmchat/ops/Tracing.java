@@ -3,6 +3,7 @@ package io.llmchat.ops;
 import io.llmchat.chat.Operation;
 import io.llmchat.chat.Target;
 import io.llmchat.chat.Usage;
+import io.opentelemetry.api.common.AttributeKey;
 import io.opentelemetry.api.trace.Span;
 import io.opentelemetry.api.trace.SpanKind;
 import io.opentelemetry.api.trace.StatusCode;
@@ -115,7 +116,7 @@ public final class Tracing implements AutoCloseable {
             span.setAttribute("gen_ai.usage.output_tokens", usage.completionTokens());
         }
         if (finishReason != null) {
-            span.setAttribute(io.opentelemetry.api.common.AttributeKey.stringArrayKey("gen_ai.response.finish_reasons"), List.of(finishReason));
+            span.setAttribute(AttributeKey.stringArrayKey("gen_ai.response.finish_reasons"), List.of(finishReason));
         }
         span.end();
     }

@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.math.BigDecimal;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -192,7 +193,7 @@ public final class Agents {
             boolean configured = provider != null && provider.isConfigured();
             ObjectNode status = Json.MAPPER.createObjectNode().put("id", agent.id()).put("isActive", agent.isActive())
                     .put("provider", agent.provider()).put("model", agent.model()).put("configured", configured)
-                    .put("circuitBreaker", breaker.toLowerCase(java.util.Locale.ROOT))
+                    .put("circuitBreaker", breaker.toLowerCase(Locale.ROOT))
                     .put("available", agent.isActive() && configured && !breaker.equals("OPEN"));
             exchange.getMessage().setBody(status.toString());
         };

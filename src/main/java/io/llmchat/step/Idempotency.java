@@ -105,7 +105,7 @@ public final class Idempotency {
         // who gives a key will ask again
         boolean comesBack = resumable || chat.idempotencyKey() != null;
         if (chat.idempotencyKey() != null && Memory.KEPT_ANSWERS.isFull()) {
-            throw new ChatException("OVERLOADED", "The answers that are kept for their keys leave no memory for another one.").retryAfter(1);
+            throw ChatException.overloaded("The answers that are kept for their keys leave no memory for another one.");
         }
         chat.setLog(new AnswerLog(chat.answerId(), chat.userId(), comesBack ? Math.max(graceMillis, AnswerMirror.noticeMillis()) : 0, !comesBack));
         if (resumable) {
@@ -249,7 +249,7 @@ public final class Idempotency {
 
     private void give(ClientStream client, Kept kept, int event) {
         if (!Memory.takeAnswer(kept.length())) {
-            throw new ChatException("OVERLOADED", "The answers that callers have not taken yet leave no memory for another one.").retryAfter(1);
+            throw ChatException.overloaded("The answers that callers have not taken yet leave no memory for another one.");
         }
         try {
             byte[] bytes = answers.body(kept);

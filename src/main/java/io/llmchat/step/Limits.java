@@ -77,7 +77,7 @@ public final class Limits {
                 return;
             }
             List<Limit> own = new ArrayList<>();
-            addOwn(caller(exchange), ClientStream.of(exchange).request(), own);
+            addOwn(Caller.of(exchange), ClientStream.of(exchange).request(), own);
             Decision decision = limiter.refusal(own);
             if (decision != null) {
                 RateLimitHeaders.add(decision, ClientStream.of(exchange));
@@ -121,7 +121,7 @@ public final class Limits {
     private CompletableFuture<Decision> ask(Exchange exchange) {
         Chat chat = Chat.of(exchange);
         Target target = chat.nextTarget();
-        List<Limit> limits = limits(caller(exchange), chat, target);
+        List<Limit> limits = limits(Caller.of(exchange), chat, target);
         List<?> counted = exchange.getProperty(COUNTED, List.class);
         if (counted == null) {
             exchange.setProperty(COUNTED, limits);
@@ -169,10 +169,6 @@ public final class Limits {
         Quota own = caller.quota() == null ? perCaller : caller.quota();
         Limit.add(own, Limit.Scope.CALLER, caller.keyId() != null ? "key " + caller.keyId() : addresses.of(request), to);
         Limit.add(caller.userQuota(), Limit.Scope.USER, caller.userId(), to);
-    }
-
-    private static Caller caller(Exchange exchange) {
-        return exchange.getProperty(Caller.PROPERTY, Caller.ANONYMOUS, Caller.class);
     }
 
     private Need estimate(Exchange exchange, Chat chat, Target target) {

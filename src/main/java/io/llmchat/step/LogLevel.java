@@ -3,6 +3,7 @@ package io.llmchat.step;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.json.Json;
+import java.util.Locale;
 import java.util.Set;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
@@ -43,7 +44,7 @@ public final class LogLevel implements Processor {
         if (TOO_MUCH.contains(level) && !(logger + ".").startsWith(OURS + ".")) {
             throw ChatException.invalid("level", "level takes " + level + " for " + OURS + " and what is below it: other loggers would repeat what is said.");
         }
-        Configurator.setLevel(logger, Level.valueOf(level.toUpperCase(java.util.Locale.ROOT)));
+        Configurator.setLevel(logger, Level.valueOf(level.toUpperCase(Locale.ROOT)));
         LOG.warn("{} is logged at level {} from now on", logger, level);
         exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("logger", logger).put("level", level).toString());
     }

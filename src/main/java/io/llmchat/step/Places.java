@@ -29,7 +29,7 @@ public final class Places implements Processor {
     @Override
     public void process(Exchange exchange) {
         if (!free.tryAcquire()) {
-            throw new ChatException("OVERLOADED", "This gateway has as many chats in progress as it takes.").retryAfter(1);
+            throw ChatException.overloaded("This gateway has as many chats in progress as it takes.");
         }
         exchange.getExchangeExtension().addOnCompletion(giveBack);
     }

@@ -30,7 +30,7 @@ public final class ReadChat implements Processor {
     @Override
     public void process(Exchange exchange) {
         ClientStream client = ClientStream.of(exchange);
-        Chat chat = exchange.getProperty(Chat.PROPERTY, Chat.class);
+        Chat chat = Chat.of(exchange);
         if (chat == null) {
             chat = new Chat(client);
             exchange.setProperty(Chat.PROPERTY, chat);
@@ -53,7 +53,7 @@ public final class ReadChat implements Processor {
             exchange.setProperty(MAY_BEGIN, named == null || !dialect.sessions());
             exchange.setProperty(NEW_ID, named == null ? chatId : Ids.next());
         }
-        // the EIPs below copy the exchange: without the HTTP message and its headers that costs little
+        // what was read is in the chat: whoever copies the exchange from here on has little to copy
         exchange.setMessage(new DefaultMessage(exchange.getContext()));
     }
 

@@ -84,7 +84,7 @@ public final class Targets {
         return exchange -> {
             Chat chat = Chat.of(exchange);
             Agent agent = chat.agent();
-            Caller caller = exchange.getProperty(Caller.PROPERTY, Caller.ANONYMOUS, Caller.class);
+            Caller caller = Caller.of(exchange);
             if (!caller.mayAsk(agent == null ? null : agent.id(), agent == null ? chat.named() : agent.target())) {
                 throw new ChatException("FORBIDDEN", "This key may not ask the " + (agent == null ? "model '" : "agent '") + chat.name() + "'.");
             }

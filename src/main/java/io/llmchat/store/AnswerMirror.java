@@ -180,6 +180,14 @@ public final class AnswerMirror {
         askWhoWantsThem();
         // once: the same bytes, sent again, look like others that were lost
         RBatch batch = redis.createBatch(BatchOptions.defaults().retryAttempts(0));
+        boolean streams = addStreams(batch);
+        if (addLately(batch) || streams) {
+            batch.executeAsync();
+        }
+    }
+
+    /** False if there is nothing to be sent. */
+    private boolean addStreams(RBatch batch) {
         boolean any = false;
         int together = 0;
         long now = millis();
@@ -202,27 +210,38 @@ public final class AnswerMirror {
                 done.bytes = 0;
             }
             if (log.isStream() && (over || log.length() > done.bytes || now - done.written > TTL / 3)) {
-                Buffer bytes = log.from(done.bytes);
-                batch.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, ADD, RScript.ReturnType.INTEGER,
-                        keys(log.answerId()), Json.utf8(Integer.toString(done.bytes)), bytes.getBytes(), Json.utf8(log.owner()), Json.utf8(over ? "1" : "0"),
-                        Json.utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
-                            if (failure != null || !Long.valueOf(1).equals(added)) {
-                                // what Redis has lost it takes at once
-                                done.written -= failure == null ? AGAIN_MILLIS : 0;
-                                done.lost = true;
-                            } else if (over) {
-                                logs.remove(log);
-                            }
-                        });
-                any = true;
-                together += bytes.length();
-                done.bytes += bytes.length();
+                together += add(log, done, over, batch);
                 done.written = now;
+                any = true;
             }
             if (over && (!log.isStream() || ++done.ends == MAX_ENDS)) {
                 logs.remove(log);
             }
         }
+        return any;
+    }
+
+    /** Adds what is new of a stream, or all of it; returns how many bytes these are. */
+    private int add(AnswerLog log, Mirrored done, boolean over, RBatch batch) {
+        Buffer bytes = log.from(done.bytes);
+        batch.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, ADD, RScript.ReturnType.INTEGER,
+                keys(log.answerId()), Json.utf8(Integer.toString(done.bytes)), bytes.getBytes(), Json.utf8(log.owner()), Json.utf8(over ? "1" : "0"),
+                Json.utf8(Long.toString(TTL))).whenComplete((added, failure) -> {
+                    if (failure != null || !Long.valueOf(1).equals(added)) {
+                        // what Redis has lost it takes at once
+                        done.written -= failure == null ? AGAIN_MILLIS : 0;
+                        done.lost = true;
+                    } else if (over) {
+                        logs.remove(log);
+                    }
+                });
+        done.bytes += bytes.length();
+        return bytes.length();
+    }
+
+    /** False if there is nothing to be sent. */
+    private boolean addLately(RBatch batch) {
+        boolean any = false;
         int told = 0;
         for (Map.Entry<String, AnswerLog> made : lately.entrySet()) {
             lately.remove(made.getKey());
@@ -233,9 +252,7 @@ public final class AnswerMirror {
                 told += made.getValue().length();
             }
         }
-        if (any) {
-            batch.executeAsync();
-        }
+        return any;
     }
 
     /** The time of day may step back. */

@@ -30,22 +30,27 @@ public final class AnswersInProgress {
         this.maxBytes = maxBytes;
     }
 
+    /** From now on this answer is found by its key. */
     public void keyed(String key, AnswerLog log) {
         byKey.put(key, log);
     }
 
+    /** The answer that is being made for this key, or that waits to be kept; null: none here. */
     public AnswerLog ofKey(String key) {
         return byKey.get(key);
     }
 
+    /** It is found no longer, unless the key is another answer's by now. */
     public void forgetKey(String key, AnswerLog log) {
         byKey.remove(key, log);
     }
 
+    /** From now on this answer is found by its id. */
     public void resumable(AnswerLog log) {
         byId.put(log.answerId(), log);
     }
 
+    /** As {@link #ofKey}, of the answer with this id. */
     public AnswerLog ofId(String answerId) {
         return byId.get(answerId);
     }

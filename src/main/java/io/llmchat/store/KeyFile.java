@@ -1,5 +1,6 @@
 package io.llmchat.store;
 
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -94,7 +95,7 @@ public final class KeyFile {
             // not before: what could not be read is read when it can be, though it was not changed
             readAs = version;
             list = YAML.readTree(content);
-        } catch (com.fasterxml.jackson.core.JacksonException e) {
+        } catch (JacksonException e) {
             // its own message would show the line, and with it a key
             throw new IllegalArgumentException("KEYS_FILE " + file + " is not YAML: see line "
                     + (e.getLocation() == null ? "1" : e.getLocation().getLineNr()) + ".");

@@ -65,7 +65,7 @@ public final class KeyRing {
 
     private String lookUp(Reader reader, String id) throws Exception {
         if (!lookups.tryAcquire(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
-            throw new ChatException("OVERLOADED", "Too many unknown keys are being looked up.").retryAfter(1);
+            throw ChatException.overloaded("Too many unknown keys are being looked up.");
         }
         try {
             return reader.read(id);

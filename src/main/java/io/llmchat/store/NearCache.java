@@ -5,6 +5,7 @@ import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentHashMap;
@@ -74,7 +75,7 @@ public final class NearCache<V> {
     /** Whether what was dropped may be there still, in Redis or near others. */
     private final AtomicBoolean behind = new AtomicBoolean();
     private final AtomicLong places = new AtomicLong();
-    private final String instance = "!" + java.util.UUID.randomUUID() + ":";
+    private final String instance = "!" + UUID.randomUUID() + ":";
     private final Counter hits;
     private final Counter shared;
     private final Counter misses;

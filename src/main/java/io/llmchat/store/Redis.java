@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.redisson.Redisson;
 import org.redisson.api.RedissonClient;
@@ -106,7 +107,7 @@ public final class Redis {
         start.end();
         if (client != null) {
             watch.stop();
-            client.shutdown(0, 2, java.util.concurrent.TimeUnit.SECONDS);
+            client.shutdown(0, 2, TimeUnit.SECONDS);
         }
         if (embedded != null) {
             embedded.stop();

@@ -4,15 +4,16 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.BooleanNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.util.RawValue;
-import io.llmchat.chat.Message;
 import io.llmchat.chat.Message.Role;
+import io.llmchat.chat.Message;
 import io.llmchat.chat.Part;
 import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Tool;
-import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.chat.ToolChoice;
 import io.llmchat.json.Json;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -78,7 +79,7 @@ public final class AnthropicRequests {
         output(json.path("output_config"), json.path("output_format"), options);
         // no other wire has them: they are options so that it says so
         if (json.path("messages").findValues("citations").stream().anyMatch(c -> c.path("enabled").asBoolean())) {
-            options.put("citations", Json.MAPPER.getNodeFactory().booleanNode(true));
+            options.put("citations", BooleanNode.TRUE);
         }
         json.path("tools").forEach(tool -> {
             if (tool.has("input_examples")) {
@@ -87,7 +88,7 @@ public final class AnthropicRequests {
         });
         JsonNode choice = json.path("tool_choice");
         if (choice.path("disable_parallel_tool_use").asBoolean()) {
-            options.put("parallel_tool_calls", Json.MAPPER.getNodeFactory().booleanNode(false));
+            options.put("parallel_tool_calls", BooleanNode.FALSE);
         }
         return new Prompt(messages, tools, toolChoice(choice), options);
     }

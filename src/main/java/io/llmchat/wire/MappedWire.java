@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonPointer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
 import io.llmchat.chat.ChatException;
@@ -25,6 +26,7 @@ import java.util.Set;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * A wire that is described and not programmed: a template for the request, and JSON Pointers (RFC 6901) to what matters
@@ -41,6 +43,8 @@ public final class MappedWire implements Wire {
 
     private final Options options;
     private final JsonNode template;
+    /** The names in it. */
+    private final Set<String> used;
 
     /**
      * The description.
@@ -71,6 +75,7 @@ public final class MappedWire implements Wire {
         if (!options.framing().equals("sse") && !options.framing().equals("lines")) {
             throw new IllegalArgumentException("framing is '" + options.framing() + "'; it takes sse or lines");
         }
+        used = NAME.matcher(options.template()).results().map(m -> m.group(1)).collect(Collectors.toSet());
         if (pointer(options.text()) == null) {
             throw new IllegalArgumentException("textPointer is missing");
         }
@@ -78,7 +83,7 @@ public final class MappedWire implements Wire {
             options.completionTokens(), options.error()}) {
             pointer(p);
         }
-        if (options.end().isBlank() && options.finishReason().isBlank() && options.template().contains("${stream}")) {
+        if (options.end().isBlank() && options.finishReason().isBlank() && used.contains("stream")) {
             throw new IllegalArgumentException("nothing ends a stream; endEvent or finishReasonPointer says what does");
         }
     }
@@ -108,8 +113,6 @@ public final class MappedWire implements Wire {
         }
         Prompt prompt = asked.prompt();
         ObjectNode values = values(asked, prompt);
-        Set<String> used = NAME.matcher(options.template()).results().map(m -> m.group(1))
-                .collect(java.util.stream.Collectors.toSet());
         List<String> warnings = new ArrayList<>();
         Unsayable.options(prompt.options(), used, NEEDED, warnings);
         if (!prompt.tools().isEmpty() && !used.contains("tools")) {
@@ -168,7 +171,7 @@ public final class MappedWire implements Wire {
                 .append(m.text()).append('\n'));
         values.put("model", asked.model()).put("stream", asked.request().stream()).put("answerId", asked.answerId())
                 .put("transcript", transcript.toString().strip()).put("chatId", asked.request().chatId())
-                .put("query", conversation.isEmpty() ? "" : conversation.get(conversation.size() - 1).text())
+                .put("query", conversation.isEmpty() ? "" : conversation.getLast().text())
                 .put("system", prompt.system());
         values.set("messages", openAi.get("messages"));
         if (openAi.has("tools")) {
@@ -206,7 +209,7 @@ public final class MappedWire implements Wire {
             JsonNode value = values.path(names.group(1));
             return value.isNull() ? Json.MAPPER.missingNode() : value;
         }
-        return Json.MAPPER.getNodeFactory().textNode(names.replaceAll(m -> Matcher.quoteReplacement(
+        return TextNode.valueOf(names.replaceAll(m -> Matcher.quoteReplacement(
                 values.path(m.group(1)).isNull() ? "" : text(values.path(m.group(1))))));
     }
 

@@ -1,12 +1,13 @@
 package io.llmchat.wire;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.BooleanNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Prompt;
 import io.llmchat.chat.Tool;
-import io.llmchat.chat.ToolChoice;
 import io.llmchat.chat.ToolChoice.Mode;
+import io.llmchat.chat.ToolChoice;
 import io.llmchat.json.Json;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -120,7 +121,7 @@ public final class ResponsesRequests {
         option(options, "response_format", format(json.path("text").path("format")));
         for (JsonNode included : json.path("include")) {
             if (LOGPROBS.equals(included.asText())) {
-                option(options, "logprobs", Json.MAPPER.getNodeFactory().booleanNode(true));
+                option(options, "logprobs", BooleanNode.TRUE);
                 option(options, "top_logprobs", json.path("top_logprobs"));
             }
         }

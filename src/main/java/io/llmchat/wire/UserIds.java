@@ -1,6 +1,7 @@
 package io.llmchat.wire;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import java.util.HexFormat;
@@ -29,6 +30,6 @@ final class UserIds {
     }
 
     private static JsonNode hashed(JsonNode user) {
-        return Json.MAPPER.getNodeFactory().textNode(HexFormat.of().formatHex(Bytes.sha256(Json.utf8(user.textValue()))));
+        return TextNode.valueOf(HexFormat.of().formatHex(Bytes.sha256(Json.utf8(user.textValue()))));
     }
 }

@@ -12,7 +12,7 @@ import org.apache.camel.spi.UnitOfWork;
  * Makes units of work that know with less in which routes they are, and that tell their synchronizations of each route
  * only where one of them wants to know. With MDC they are Camel's.
  */
-final class Works extends DefaultUnitOfWorkFactory {
+final class UnitsOfWork extends DefaultUnitOfWorkFactory {
 
     /** In so many routes within each other an exchange goes Camel's way, whose stack does not grow with them. */
     private static final int DEEP = 64;
