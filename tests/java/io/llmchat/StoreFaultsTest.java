@@ -27,6 +27,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.ResultSet;
 import java.sql.Statement;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -451,6 +452,33 @@ class StoreFaultsTest {
             admin.execute("SELECT pg_reload_conf()");
         }
         until("it is back", () -> gateway.post("/api/chat/completions", nativeChat("demo", false)).statusCode() == 200);
+    }
+
+    @Test
+    void anAnswerThatIsPaidForReachesItsCallerAndLaterItsSessionWherePostgresOnlyReadsMeanwhile() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("worth it")));
+        var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same"));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        try (Connection server = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "");
+                Statement admin = server.createStatement()) {
+            admin.execute("ALTER SYSTEM SET default_transaction_read_only = on");
+            admin.execute("SELECT pg_reload_conf()");
+            until("it reads only", () -> {
+                try (ResultSet reads = admin.executeQuery("SHOW default_transaction_read_only")) {
+                    return reads.next() && reads.getString(1).equals("on");
+                }
+            });
+            go.set(true);
+            assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode(), answer.get().body());
+            until("it is away, though its connections are there", () -> !gateway.bean(Postgres.class).available());
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only");
+            admin.execute("SELECT pg_reload_conf()");
+        }
+        until("it is back", gateway.bean(Postgres.class)::available);
+        String session = json(answer.get().body()).path("data").path("chatId").asText();
+        until("the session has it", () -> gateway.count("SELECT count(*) FROM chat_messages WHERE content = 'worth it' AND session_id = '" + session + "'") == 1);
+        until("the key has it", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1);
+        assertEquals(1, gateway.provider().calls(model).size());
     }
 
     /** Another instance on the same stores. */
