@@ -481,6 +481,22 @@ class StoreFaultsTest {
         assertEquals(1, gateway.provider().calls(model).size());
     }
 
+    @Test
+    void aKeyWhoseAnswerFailedWhilePostgresWasAwayIsNobodysAsSoonAsThatIsBack() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.error(400, "invalid_value"));
+        var answer = begun(() -> ask(gateway));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        stores.pausePostgres();
+        until("it is away", () -> !gateway.bean(Postgres.class).available());
+        go.set(true);
+        assertEquals(400, answer.get(10, TimeUnit.SECONDS).statusCode());
+        stores.resumePostgres();
+        until("it is back", gateway.bean(Postgres.class)::available);
+        until("the claim is given up", () -> gateway.count("SELECT count(*) FROM answers") == 0);
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Now")));
+        assertEquals(200, ask(gateway).statusCode());
+    }
+
     /** Another instance on the same stores. */
     private TestGateway another() throws Exception {
         return TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()));
