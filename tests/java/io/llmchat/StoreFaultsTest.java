@@ -47,6 +47,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.redisnode.RedisNodes;
+import org.redisson.client.RedisConnectionException;
+import org.redisson.misc.CompletableFutureWrapper;
 
 /** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
 class StoreFaultsTest {
@@ -176,6 +178,16 @@ class StoreFaultsTest {
         normal = times(20);
         goesOnWithoutRedis(stores.killRedis());
         allAreWhole(streams);
+    }
+
+    @Test
+    void whyRedisIsAwayIsSaidInASentenceWithoutTheScriptThatItDidNotTake() throws Exception {
+        try (Logs logs = new Logs()) {
+            var failed = CompletableFuture.failedFuture(new RedisConnectionException(
+                    "Unable to write command into connection! Check CPU usage of the JVM. Command: (EVALSHA, cached script: local now\nif now == 0 then"));
+            gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(failed));
+            assertTrue(logs.text().contains("Redis is away (Unable to write command into connection!); this instance goes on without it\n"), logs::text);
+        }
     }
 
     @Test

@@ -60,7 +60,9 @@ class WaitingInRedisTest {
             waiting.remove(context, "a", exchange);
             assertThrows(OptimisticLockingException.class, () -> waiting.remove(context, "a", exchange), "another instance was faster");
             assertEquals(Set.of(exchange.getExchangeId()), waiting.scan(context));
-            assertEquals("paid", waiting.recover(context, exchange.getExchangeId()).getIn().getBody());
+            Exchange recovered = waiting.recover(context, exchange.getExchangeId());
+            assertEquals("paid", recovered.getIn().getBody());
+            assertEquals("interval", recovered.getProperty(Exchange.AGGREGATED_COMPLETED_BY), "Camel complains of what it does not know");
             waiting.confirm(context, exchange.getExchangeId());
             assertEquals(Set.of(), waiting.scan(context));
         } finally {

@@ -393,7 +393,8 @@ public final class RedisWatch {
     private void away(String why) {
         if (available && running) {
             available = false;
-            LOG.warn("Redis is away ({}); this instance goes on without it", why);
+            // what follows the first sentence of the driver is advice, its connection and all of the script
+            LOG.warn("Redis is away ({}); this instance goes on without it", String.valueOf(why).split("(?<=[.!]) |\\R", 2)[0]);
         }
     }
 }
