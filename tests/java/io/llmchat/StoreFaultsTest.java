@@ -48,6 +48,7 @@ import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.client.RedisConnectionException;
+import org.redisson.client.RedisException;
 import org.redisson.misc.CompletableFutureWrapper;
 
 /** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
@@ -187,6 +188,11 @@ class StoreFaultsTest {
                     "Unable to write command into connection! Check CPU usage of the JVM. Command: (EVALSHA, cached script: local now\nif now == 0 then"));
             gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(failed));
             assertTrue(logs.text().contains("Redis is away (Unable to write command into connection!); this instance goes on without it\n"), logs::text);
+            var refused = CompletableFuture.failedFuture(new RedisException(
+                    "command not allowed when used memory > 'maxmemory'. script: 4eb8, on @user_script:55.. command: (EVALSHA, cached script: local now\nif now == 0 then"));
+            until("it is there again", gateway.bean(Redis.class)::available);
+            gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(refused));
+            assertTrue(logs.text().contains("Redis takes nothing new (command not allowed when used memory > 'maxmemory'.); this instance relies"), logs::text);
         }
     }
 
