@@ -27,6 +27,7 @@ import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
+import java.sql.ResultSet;
 import java.sql.Statement;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -46,6 +47,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.redisnode.RedisNodes;
+import org.redisson.client.RedisConnectionException;
+import org.redisson.client.RedisException;
+import org.redisson.misc.CompletableFutureWrapper;
 
 /** What is left of a gateway whose PostgreSQL or Redis pauses, or is killed, and comes back. */
 class StoreFaultsTest {
@@ -175,6 +179,21 @@ class StoreFaultsTest {
         normal = times(20);
         goesOnWithoutRedis(stores.killRedis());
         allAreWhole(streams);
+    }
+
+    @Test
+    void whyRedisIsAwayIsSaidInASentenceWithoutTheScriptThatItDidNotTake() throws Exception {
+        try (Logs logs = new Logs()) {
+            var failed = CompletableFuture.failedFuture(new RedisConnectionException(
+                    "Unable to write command into connection! Check CPU usage of the JVM. Command: (EVALSHA, cached script: local now\nif now == 0 then"));
+            gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(failed));
+            assertTrue(logs.text().contains("Redis is away (Unable to write command into connection!); this instance goes on without it\n"), logs::text);
+            var refused = CompletableFuture.failedFuture(new RedisException(
+                    "command not allowed when used memory > 'maxmemory'. script: 4eb8, on @user_script:55.. command: (EVALSHA, cached script: local now\nif now == 0 then"));
+            until("it is there again", gateway.bean(Redis.class)::available);
+            gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(refused));
+            assertTrue(logs.text().contains("Redis takes nothing new (command not allowed when used memory > 'maxmemory'.); this instance relies"), logs::text);
+        }
     }
 
     @Test
@@ -454,24 +473,46 @@ class StoreFaultsTest {
     }
 
     @Test
-    void anAnswerThatIsMadeWhenItsServerBeginsToReadOnlyIsStoredWhenItTakesWritesAgain() throws Exception {
-        CountDownLatch rest = new CountDownLatch(1);
-        gateway.provider().on(model, FakeProvider.waits("Half", rest, " and half"));
-        String stored = "SELECT count(*) FROM chat_messages WHERE content = 'Half and half' AND status = 'complete'";
+    void anAnswerThatIsPaidForReachesItsCallerAndLaterItsSessionWherePostgresOnlyReadsMeanwhile() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("worth it")));
+        var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same"));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
         try (Connection server = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "");
-                Statement admin = server.createStatement();
-                Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
-            stream.lineWith("Half");
+                Statement admin = server.createStatement()) {
             admin.execute("ALTER SYSTEM SET default_transaction_read_only = on");
             admin.execute("SELECT pg_reload_conf()");
-            until("it only reads", () -> gateway.count("SELECT count(*) FROM pg_settings WHERE name = 'transaction_read_only' AND setting = 'on'") == 1);
-            rest.countDown();
-            stream.lineWith("event: end");
-            assertEquals(0, gateway.count(stored));
+            until("it reads only", () -> {
+                try (ResultSet reads = admin.executeQuery("SHOW default_transaction_read_only")) {
+                    return reads.next() && reads.getString(1).equals("on");
+                }
+            });
+            go.set(true);
+            assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode(), answer.get().body());
+            until("it is away, though its connections are there", () -> !gateway.bean(Postgres.class).available());
             admin.execute("ALTER SYSTEM RESET default_transaction_read_only");
             admin.execute("SELECT pg_reload_conf()");
-            until("it is stored", () -> gateway.count(stored) == 1);
         }
+        until("it is back", gateway.bean(Postgres.class)::available);
+        String session = json(answer.get().body()).path("data").path("chatId").asText();
+        until("the session has it", () -> gateway.count("SELECT count(*) FROM chat_messages WHERE content = 'worth it' AND session_id = '" + session + "'") == 1);
+        until("the key has it", () -> gateway.count("SELECT count(*) FROM answers WHERE body IS NOT NULL") == 1);
+        assertEquals(1, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void aKeyWhoseAnswerFailedWhilePostgresWasAwayIsNobodysAsSoonAsThatIsBack() throws Exception {
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.error(400, "invalid_value"));
+        var answer = begun(() -> ask(gateway));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        stores.pausePostgres();
+        until("it is away", () -> !gateway.bean(Postgres.class).available());
+        go.set(true);
+        assertEquals(400, answer.get(10, TimeUnit.SECONDS).statusCode());
+        stores.resumePostgres();
+        until("it is back", gateway.bean(Postgres.class)::available);
+        until("the claim is given up", () -> gateway.count("SELECT count(*) FROM answers") == 0);
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Now")));
+        assertEquals(200, ask(gateway).statusCode());
     }
 
     /** Another instance on the same stores. */

@@ -35,6 +35,15 @@ class AnswerLogTest {
     }
 
     @Test
+    void whoComesBackGetsWhatFollowsAlsoWhereNumbersAreMissing() {
+        Buffer events = Buffer.buffer("id: a:1\ndata: x\n\nid: a:12\ndata: error\n\n");
+        assertEquals("id: a:12\ndata: error\n\n", AnswerLog.after(events, "a", 1).toString());
+        assertEquals("id: a:12\ndata: error\n\n", AnswerLog.after(events, "a", 11).toString());
+        assertEquals("", AnswerLog.after(events, "a", 12).toString());
+        assertEquals("", AnswerLog.after(Buffer.buffer("id: a:1\ndata: x\n\nid: a:1"), "a", 2).toString(), "the rest of the number may still come");
+    }
+
+    @Test
     void aSpareOneThatIsLongIsNotKept() {
         AnswerLog log = log(true);
         log.append(Buffer.buffer(new byte[200_000]));

@@ -326,20 +326,35 @@ public final class AnswerLog {
         }
     }
 
-    /** The events after the one of this number; all of them for 0. Events begin with their id, as {@code <answerId>:<n>}. */
+    /**
+     * The events after the one of this number; all of them for 0. Events begin with their id, as {@code <answerId>:<n>}. Some
+     * numbers may be missing: the end of an answer that could not be kept was never sent, but the error after it was.
+     */
     public static Buffer after(Buffer events, String answerId, int event) {
         if (event == 0) {
             return events;
         }
-        byte[] next = ("id: " + answerId + ":" + (event + 1) + "\n").getBytes(StandardCharsets.UTF_8);
+        byte[] id = ("id: " + answerId + ":").getBytes(StandardCharsets.UTF_8);
         byte[] all = events.getBytes();
-        for (int i = 0; i + next.length <= all.length; i++) {
-            if ((i == 0 || all[i - 1] == '\n') && Arrays.equals(all, i, i + next.length, next, 0, next.length)) {
+        for (int i = 0; i + id.length < all.length; i++) {
+            if ((i == 0 || all[i - 1] == '\n') && Arrays.equals(all, i, i + id.length, id, 0, id.length) && number(all, i + id.length) > event) {
                 // what stands before it is kept no longer
                 return events.getBuffer(i, all.length);
             }
         }
         return Buffer.buffer();
+    }
+
+    /** The number that ends a line; -1: its end is not there yet. */
+    private static int number(byte[] all, int from) {
+        int number = 0;
+        for (int i = from; i < all.length; i++) {
+            if (all[i] == '\n') {
+                return number;
+            }
+            number = number * 10 + all[i] - '0';
+        }
+        return -1;
     }
 
     private final class Follower {

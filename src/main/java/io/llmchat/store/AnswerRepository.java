@@ -45,6 +45,8 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
     private final Map<String, Claim> claims = new ConcurrentHashMap<>();
+    /** Claims that were given up while PostgreSQL could not be told, and the key of each. */
+    private final Map<String, String> givenUp = new ConcurrentHashMap<>();
     /** When PostgreSQL last refused to renew the claims of this instance. */
     private volatile long refusedAt;
 
@@ -117,27 +119,32 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     }
 
     /**
-     * Gives up the claim of this exchange; somebody else's claim and a kept answer stay. Where PostgreSQL is away the claim
-     * ends by itself.
+     * Gives up the claim of this exchange; somebody else's claim and a kept answer stay. Where PostgreSQL is away it is told
+     * when it is back: until a claim ends by itself others would wait for its answer, or be given how it failed.
      */
     @Override
     public boolean remove(Exchange exchange, String key) {
-        giveUp(exchange.getExchangeId(), key);
+        String claim = exchange.getExchangeId();
+        boolean mine = giveUp(claim, key);
         try {
-            return delete(key, exchange.getExchangeId());
+            return delete(key, claim);
         } catch (StoreUnavailable e) {
+            if (mine) {
+                givenUp.put(claim, key);
+            }
             return false;
         }
     }
 
-    /** A claim to a key is not renewed any more: it ends by itself. */
-    public void giveUp(String claim, String key) {
-        claims.computeIfPresent(key, (k, is) -> is.by.equals(claim) ? null : is);
+    /** A claim to a key is not renewed any more: it ends by itself. False if it was none. */
+    public boolean giveUp(String claim, String key) {
+        Claim is = claims.get(key);
+        return is != null && is.by.equals(claim) && claims.remove(key, is);
     }
 
     /**
-     * Renews the claims of all answers that are being made here, and makes anew what PostgreSQL has lost in a crash. It asks
-     * also where there are none: whether others could renew theirs is to be known.
+     * Renews the claims of all answers that are being made here, makes anew what PostgreSQL has lost in a crash, and gives up
+     * what could not be. It asks also where there are none: whether others could renew theirs is to be known.
      */
     public void renew() {
         Map<String, Claim> now = Map.copyOf(claims);
@@ -159,6 +166,10 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
             throw new StoreUnavailable(e);
         }
         lost.forEach(key -> claimAnew(key, now.get(key)));
+        givenUp.forEach((claim, key) -> {
+            delete(key, claim);
+            givenUp.remove(claim);
+        });
     }
 
     private void claimAnew(String key, Claim claim) {

@@ -195,7 +195,7 @@ public final class RedisWatch {
                 if (!full) {
                     full = true;
                     LOG.warn("Redis takes nothing new ({}); this instance relies on nothing that is kept for longer than a second",
-                            cause.getMessage());
+                            sentence(cause.getMessage()));
                 }
             } else if (cause instanceof RedisConnectionException || cause instanceof RedisTimeoutException) {
                 away(cause.getMessage());
@@ -393,7 +393,12 @@ public final class RedisWatch {
     private void away(String why) {
         if (available && running) {
             available = false;
-            LOG.warn("Redis is away ({}); this instance goes on without it", why);
+            LOG.warn("Redis is away ({}); this instance goes on without it", sentence(why));
         }
+    }
+
+    /** What follows the first sentence of the driver is advice, its connection and all of the script. */
+    private static String sentence(String why) {
+        return String.valueOf(why).split("(?<=[.!]) |\\R", 2)[0];
     }
 }

@@ -86,8 +86,8 @@ public final class WaitingInRedis extends RedisAggregationRepository {
             return null;
         }
         if (waited.getProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY) == null) {
-            // Camel counts by it, and ends the timer that recovers where it finds none
-            waited.setProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY, "recovery");
+            // Camel counts by it, ends the timer that recovers where it finds none, and calls one that it does not know an error
+            waited.setProperty(ExchangePropertyKey.AGGREGATED_COMPLETED_BY, "interval");
         }
         count(waited);
         return waited;

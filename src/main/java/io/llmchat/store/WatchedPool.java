@@ -2,6 +2,7 @@ package io.llmchat.store;
 
 import com.zaxxer.hikari.HikariDataSource;
 import java.sql.Connection;
+import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.SQLTransientConnectionException;
 import java.sql.Statement;
@@ -94,8 +95,12 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                 if (connection == null) {
                     connection = own.getConnection();
                 }
-                try (Statement s = connection.createStatement()) {
-                    s.execute("SELECT 1");
+                try (Statement s = connection.createStatement(); ResultSet reads = s.executeQuery("SHOW transaction_read_only")) {
+                    reads.next();
+                    if (reads.getString(1).equals("on")) {
+                        // as providers of PostgreSQL have it do where its disk gets full, without a restart
+                        throw new SQLException("it only reads");
+                    }
                 }
                 if (!available) {
                     backNanos = System.nanoTime();
