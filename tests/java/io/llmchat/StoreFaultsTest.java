@@ -183,16 +183,16 @@ class StoreFaultsTest {
 
     @Test
     void whyRedisIsAwayIsSaidInASentenceWithoutTheScriptThatItDidNotTake() throws Exception {
-        try (Logs logs = new Logs()) {
+        try (LogLines logs = LogLines.text()) {
             var failed = CompletableFuture.failedFuture(new RedisConnectionException(
                     "Unable to write command into connection! Check CPU usage of the JVM. Command: (EVALSHA, cached script: local now\nif now == 0 then"));
             gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(failed));
-            assertTrue(logs.text().contains("Redis is away (Unable to write command into connection!); this instance goes on without it\n"), logs::text);
+            assertEquals(1, logs.with("Redis is away (Unable to write command into connection!); this instance goes on without it").size());
             var refused = CompletableFuture.failedFuture(new RedisException(
                     "command not allowed when used memory > 'maxmemory'. script: 4eb8, on @user_script:55.. command: (EVALSHA, cached script: local now\nif now == 0 then"));
             until("it is there again", gateway.bean(Redis.class)::available);
             gateway.bean(Redis.class).watch().begin(() -> new CompletableFutureWrapper<>(refused));
-            assertTrue(logs.text().contains("Redis takes nothing new (command not allowed when used memory > 'maxmemory'.); this instance relies"), logs::text);
+            assertEquals(1, logs.with("Redis takes nothing new (command not allowed when used memory > 'maxmemory'.); this instance relies").size());
         }
     }
 
