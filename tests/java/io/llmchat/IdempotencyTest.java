@@ -4,6 +4,7 @@ import static io.llmchat.support.TestGateway.begun;
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
 import static io.llmchat.support.TestGateway.nativeChat;
+import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -15,6 +16,7 @@ import io.llmchat.store.AnswerRepository;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
+import io.llmchat.support.LogLines;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
@@ -74,7 +76,13 @@ class IdempotencyTest {
     @CsvSource({"/v1/chat/completions,data: [DONE]", "/v1/messages,event: message_stop", "/v1/responses,event: response.completed",
         "/api/chat/completions,event: end"})
     void everyChatIsRepeatedAsItWas(String path, String end) throws Exception {
-        HttpResponse<String> whole = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "0");
+        HttpResponse<String> whole;
+        try (LogLines log = LogLines.text()) {
+            HttpResponse<String> sent = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "0");
+            // it is kept for who asks again as soon as it is sent, and no SDK asks sooner
+            until("its line is there", () -> !log.with("id=" + sent.headers().firstValue("x-request-id").orElseThrow()).isEmpty());
+            whole = sent;
+        }
         HttpResponse<String> retried = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "1");
         assertEquals(200, whole.statusCode(), whole.body());
         assertEquals(whole.body(), retried.body(), "an SDK's own retry");
