@@ -20,6 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 import java.util.stream.StreamSupport;
 import org.apache.camel.Exchange;
 import org.apache.camel.impl.DefaultCamelContext;
@@ -86,13 +87,19 @@ class ErrorReportsTest {
         }
     }
 
+    /** Reports to it from now on. */
+    private static ErrorReports reports(Intake sentry, LongSupplier clock) {
+        ErrorReports reports = new ErrorReports(clock);
+        reports.setEnabled(true);
+        reports.setDsn("http://public@" + sentry.address() + "/7");
+        reports.start();
+        return reports;
+    }
+
     @Test
     void whatBreaksHereIsReportedWithItsPlaceButNotItsWords() throws Exception {
         try (Intake sentry = new Intake()) {
-            try (ErrorReports reports = new ErrorReports()) {
-                reports.setEnabled(true);
-                reports.setDsn("http://public@" + sentry.address() + "/7");
-                reports.start();
+            try (ErrorReports reports = reports(sentry, System::nanoTime)) {
                 Exchange exchange = new DefaultExchange(new DefaultCamelContext());
                 exchange.setProperty(Exchange.EXCEPTION_CAUGHT, new IllegalStateException("a secret was said", new RuntimeException("a secret")));
                 exchange.setProperty("toldCode", "INTERNAL_ERROR");
@@ -110,10 +117,7 @@ class ErrorReportsTest {
     void whatGoesOnFailingIsReportedOnceAMinute() throws Exception {
         try (Intake sentry = new Intake()) {
             AtomicLong now = new AtomicLong();
-            try (ErrorReports reports = new ErrorReports(now::get)) {
-                reports.setEnabled(true);
-                reports.setDsn("http://public@" + sentry.address() + "/7");
-                reports.start();
+            try (ErrorReports reports = reports(sentry, now::get)) {
                 // the last one comes when the minute of the first is over
                 for (String failure : List.of("chat 0", "chat 59", "enrich 59", "chat 60")) {
                     now.set(Long.parseLong(failure.split(" ")[1]) * 1_000_000_000);
@@ -144,10 +148,7 @@ class ErrorReportsTest {
     @Test
     void whoFollowsAnAnswerThatFailsIsNoReportOfItsOwn() throws Exception {
         try (Intake sentry = new Intake()) {
-            try (ErrorReports reports = new ErrorReports()) {
-                reports.setEnabled(true);
-                reports.setDsn("http://public@" + sentry.address() + "/7");
-                reports.start();
+            try (ErrorReports reports = reports(sentry, System::nanoTime)) {
                 for (String code : List.of("UPSTREAM_ERROR", "INTERNAL_ERROR")) {
                     Exchange follower = new DefaultExchange(new DefaultCamelContext());
                     follower.setProperty(Exchange.EXCEPTION_CAUGHT, new ChatException(code, "The answer that was followed has failed."));

@@ -62,6 +62,15 @@ class IdempotencyTest {
         return gateway.post(path, body, "Idempotency-Key", key);
     }
 
+    /** The answer to an SDK's first attempt, kept for the next ones as soon as it is sent: no SDK asks again sooner. */
+    private HttpResponse<String> over(String path, String body) throws Exception {
+        try (LogLines log = LogLines.text()) {
+            HttpResponse<String> answer = gateway.post(path, body, "X-Stainless-Retry-Count", "0");
+            until("its line is there", () -> !log.with("id=" + answer.headers().firstValue("x-request-id").orElseThrow()).isEmpty());
+            return answer;
+        }
+    }
+
     private static boolean replayed(HttpResponse<?> answer) {
         return answer.headers().firstValue("idempotent-replayed").isPresent();
     }
@@ -76,13 +85,7 @@ class IdempotencyTest {
     @CsvSource({"/v1/chat/completions,data: [DONE]", "/v1/messages,event: message_stop", "/v1/responses,event: response.completed",
         "/api/chat/completions,event: end"})
     void everyChatIsRepeatedAsItWas(String path, String end) throws Exception {
-        HttpResponse<String> whole;
-        try (LogLines log = LogLines.text()) {
-            HttpResponse<String> sent = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "0");
-            // it is kept for who asks again as soon as it is sent, and no SDK asks sooner
-            until("its line is there", () -> !log.with("id=" + sent.headers().firstValue("x-request-id").orElseThrow()).isEmpty());
-            whole = sent;
-        }
+        HttpResponse<String> whole = over(path, question(path, false));
         HttpResponse<String> retried = gateway.post(path, question(path, false), "X-Stainless-Retry-Count", "1");
         assertEquals(200, whole.statusCode(), whole.body());
         assertEquals(whole.body(), retried.body(), "an SDK's own retry");

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BiFunction;
+import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -103,11 +104,16 @@ class LocalLimitsTest {
         assertTrue(take(10_001, Need.REQUEST, one).allowed());
     }
 
+    /** Tries it in Redis and here: both count alike. */
+    private void byBoth(Consumer<BiFunction<Limit, Long, Decision>> test) throws Exception {
+        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
+        test.accept((limit, now) -> redis.take(List.of(limit), Need.REQUEST, 0, now).join());
+        test.accept((limit, now) -> take(now, Need.REQUEST, limit));
+    }
+
     @Test
     void aBlockGoesBeyondTheWindowAndSaysUntilItsEndWhenItEnds() throws Exception {
-        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
-        aBlockGoesBeyondTheWindow((limit, now) -> redis.take(List.of(limit), Need.REQUEST, 0, now).join());
-        aBlockGoesBeyondTheWindow((limit, now) -> take(now, Need.REQUEST, limit));
+        byBoth(this::aBlockGoesBeyondTheWindow);
     }
 
     private void aBlockGoesBeyondTheWindow(BiFunction<Limit, Long, Decision> take) {
@@ -124,9 +130,7 @@ class LocalLimitsTest {
 
     @Test
     void aLimitThatIsChangedHoldsAsItIsNow() throws Exception {
-        RedisLimits redis = new RedisLimits(TestGateway.shared().bean(Redis.class));
-        changedLimitsHoldAsTheyAre((limit, now) -> redis.take(List.of(limit), Need.REQUEST, 0, now).join());
-        changedLimitsHoldAsTheyAre((limit, now) -> take(now, Need.REQUEST, limit));
+        byBoth(this::changedLimitsHoldAsTheyAre);
     }
 
     private void changedLimitsHoldAsTheyAre(BiFunction<Limit, Long, Decision> take) {
