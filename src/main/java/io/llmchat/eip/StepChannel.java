@@ -68,16 +68,17 @@ final class StepChannel extends DefaultChannel {
     protected void doStart() throws Exception {
         super.doStart();
         Processor inner = getOutput();
-        boolean again = inner instanceof RedeliveryErrorHandler redelivering && redelivering.determineIfRedeliveryIsEnabled();
+        RedeliveryErrorHandler around = inner instanceof RedeliveryErrorHandler redelivering ? redelivering : null;
+        boolean again = around != null && around.determineIfRedeliveryIsEnabled();
         if (again) {
-            ((RedeliveryErrorHandler) inner).changeOutput(new Tried(((RedeliveryErrorHandler) inner).getOutput()));
+            around.changeOutput(new Tried(around.getOutput()));
         }
         if (woven) {
             return;
         }
-        if (inner instanceof RedeliveryErrorHandler redelivering && !again) {
-            handler = redelivering;
-            inner = redelivering.getOutput();
+        if (around != null && !again) {
+            handler = around;
+            inner = around.getOutput();
         } else if (inner instanceof NoErrorHandler none && none.getOutput() instanceof DelegateSyncProcessor plain) {
             // it leads to no other error handler, whose traces would be removed
             inner = plain;

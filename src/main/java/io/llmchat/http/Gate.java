@@ -2,6 +2,7 @@ package io.llmchat.http;
 
 import io.llmchat.chat.ChatException;
 import io.llmchat.dialect.Dialect;
+import io.llmchat.ops.ChatMeters;
 import io.llmchat.ops.RequestLog;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -23,7 +24,6 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
-import java.util.stream.LongStream;
 
 /**
  * What happens to every HTTP request before and after the routes: its id, its metrics, and the errors that no route
@@ -44,8 +44,7 @@ public final class Gate {
             "/v1/embeddings", "/api/chat/completions");
 
     /** So few, because each method, path and status has all of them, and callers choose what of it there is. */
-    private static final Duration[] DURATIONS = LongStream.of(1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
-            .mapToObj(Duration::ofMillis).toArray(Duration[]::new);
+    private static final Duration[] DURATIONS = ChatMeters.seconds(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300);
 
     private record Meters(Timer duration, Counter requests, Counter errors) {
     }

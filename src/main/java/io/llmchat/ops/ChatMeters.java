@@ -57,7 +57,8 @@ public final class ChatMeters {
                 "What the gateway adds to a chat that the first call has answered: its time from the read request on, without the provider's", OVERHEAD);
     }
 
-    private static Duration[] seconds(double... bounds) {
+    /** The bounds of a timer's buckets. */
+    public static Duration[] seconds(double... bounds) {
         return DoubleStream.of(bounds).mapToObj(s -> Duration.ofNanos(Math.round(s * 1e9))).toArray(Duration[]::new);
     }
 
