@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;

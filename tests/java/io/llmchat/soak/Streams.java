@@ -15,8 +15,8 @@ import static io.llmchat.soak.Client.whole;
 import io.llmchat.soak.Orders.Fault;
 import io.llmchat.soak.Orders.Order;
 import io.llmchat.support.FakeProvider.Call;
-import io.llmchat.support.FakeProvider.Script;
 import io.llmchat.support.FakeProvider;
+import io.llmchat.support.FakeProvider.Script;
 import io.llmchat.support.Sse;
 import java.util.List;
 
