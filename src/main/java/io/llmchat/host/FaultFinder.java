@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
@@ -280,13 +281,14 @@ final class FaultFinder {
 
     /** Of the route of a kamelet: where it is called, as what is wrong may be a parameter. */
     private String calledAt(String route) throws IOException {
-        for (Endpoint endpoint : context.getEndpoints()) {
-            if (endpoint instanceof KameletEndpoint kamelet && kamelet.getRouteId().equals(route)) {
-                Fault call = at(call(uri -> uri.startsWith(name(endpoint)) && uri.contains("provider=" + kamelet.getKameletProperties().get("provider"))), "");
-                return call.file() == null ? "" : ". It is called at " + call.file() + ":" + call.line() + ".";
-            }
+        RouteDefinition made = model().getRouteDefinition(route);
+        Map<String, Object> parameters = made == null ? null : made.getTemplateParameters();
+        if (parameters == null || !parameters.containsKey(Kamelet.PARAM_TEMPLATE_ID)) {
+            return "";
         }
-        return "";
+        Fault call = at(call(uri -> uri.startsWith("kamelet:" + parameters.get(Kamelet.PARAM_TEMPLATE_ID))
+                && uri.contains("provider=" + parameters.get("provider"))), "");
+        return call.file() == null ? "" : ". It is called at " + call.file() + ":" + call.line() + ".";
     }
 
     /** The step that could not be made, or else its route. */
