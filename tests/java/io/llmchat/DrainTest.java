@@ -16,6 +16,7 @@ import io.llmchat.support.FakeProvider;
 import io.llmchat.support.GatewayProcess;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.RawHttp;
+import io.llmchat.support.RouteFolder;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
 import java.io.IOException;
@@ -27,7 +28,9 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.sql.Connection;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -286,6 +289,29 @@ class DrainTest {
         signal("TERM");
         assertEquals(1, new Answer(stream.get(20, TimeUnit.SECONDS)).errors());
         itEndsWell();
+    }
+
+    @Test
+    void whatVersionsBeforeHaveInProgressIsNotedAtASecondSignalToo() throws Exception {
+        RouteFolder routes = RouteFolder.in(folder.resolve("routes"));
+        start(Map.of("ROUTES_DIR", routes.folder().toString(), "DRAIN_DELAY", "60000"));
+        List<CompletableFuture<HttpResponse<String>>> streams = new ArrayList<>();
+        for (int version = 1; version <= 4; version++) {
+            int there = version;
+            streams.add(ask("/v1/chat/completions", chat("openai/" + model, true)));
+            until("it is asked", () -> provider.calls(model).size() == there);
+            routes.edit("chat.camel.yaml", "description: ", "description: Edited. ");
+            until("the next version serves", () -> client.send(HttpRequest.newBuilder(URI.create("http://127.0.0.1:" + port + "/metrics")).build(),
+                    HttpResponse.BodyHandlers.ofString()).body().contains("llmchat_routes_generation " + (there + 1) + ".0"));
+        }
+        signal("TERM");
+        assertFalse(gateway.waitFor(500, TimeUnit.MILLISECONDS));
+        signal("TERM");
+        for (CompletableFuture<HttpResponse<String>> stream : streams) {
+            assertEquals(1, new Answer(stream.get(20, TimeUnit.SECONDS)).errors());
+        }
+        itEndsWell();
+        assertEquals(4, TestGateway.shared().count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'SHUTTING_DOWN'"));
     }
 
     @Test

@@ -400,6 +400,7 @@ class LiveEditingTest {
                             "The id 'to-provider' is used twice. The other place is chat.camel.yaml:13."),
                     new Broken(good.replace("- to: direct:limit\n", "- throwException: {exceptionType: io.acme.Nobody, message: no}\n"), 13, "There is no class io.acme.Nobody"),
                     new Broken(good.replace("- route:", "route:"), 1, "It is no list of routes and beans"),
+                    new Broken(good + "- route:\n    id: more\n", lines + 1, "The route has no 'from'."),
                     new Broken(good + more("more", "kamelet:openai-chat-action?baseUrl=http://x"),
                             lines + 6, "mandatory parameters must be provided: provider"),
                     new Broken(good + more("more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=0"),

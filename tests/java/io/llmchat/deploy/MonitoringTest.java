@@ -163,6 +163,17 @@ class MonitoringTest {
     }
 
     @Test
+    void howLongProbesAndScrapesTakeIsNotHowLongRequestsDo() throws Exception {
+        List<String> durations = new ArrayList<>(alerts());
+        durations.addAll(panels());
+        durations.removeIf(e -> !metrics(e).contains("http_request_duration_seconds_bucket"));
+        assertEquals(4, durations.size());
+        for (String duration : durations) {
+            assertTrue(duration.contains("|/health|/metrics\"") || duration.contains("path!~\"/health|/metrics\""), duration);
+        }
+    }
+
+    @Test
     void aReadThatRedisAnswersIsNotAlsoAHitOfTheMemoryThatMissedIt() throws Exception {
         List<MatchResult> hits = panels().stream().flatMap(e -> Pattern.compile("cache_hits_total(\\{[^}]*})?").matcher(e).results()).toList();
         assertFalse(hits.isEmpty());

@@ -92,6 +92,14 @@ final class FaultFinder {
                 : root instanceof NoTypeConversionAvailableException none && none.getToType() == Class.class ? "There is no class " + none.getValue()
                 : root instanceof CharacterCodingException ? "It is not UTF-8."
                 : Cause.of(root).strip();
+        if (root instanceof NullPointerException) {
+            // all that Camel says of a route without its beginning
+            for (RouteDefinition route : model().getRouteDefinitions()) {
+                if (route.getInput() == null) {
+                    return at(route, "The route has no 'from'.");
+                }
+            }
+        }
         String duplicate = first(DUPLICATE, messages);
         if (duplicate != null) {
             return where(Pattern.compile("\\b(id|routeId): *[\"']?" + Pattern.quote(duplicate) + "[\"']? *([,}#]|$)"), "The id '" + duplicate + "' is used twice.");

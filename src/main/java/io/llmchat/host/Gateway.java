@@ -209,7 +209,8 @@ public final class Gateway {
         before.stopJobs();
         // when each event loop has done what it is doing, none has the old version in its hands without having counted in
         bean(Vertx.class).nettyEventLoopGroup().forEach(loop -> loop.submit(() -> { }).syncUninterruptibly());
-        await(Long.MAX_VALUE, () -> before.requests() == 0);
+        // also where the end is hurried: what it has in progress is told so and noted first, by its routes
+        awaitUnhurried(Long.MAX_VALUE, () -> before.requests() == 0);
         before.stop(OLD_BATCH_SECONDS);
         old.remove(before);
     }
@@ -296,9 +297,13 @@ public final class Gateway {
     }
 
     private void await(long millis, BooleanSupplier done) {
+        awaitUnhurried(millis, () -> hurried || done.getAsBoolean());
+    }
+
+    private static void awaitUnhurried(long millis, BooleanSupplier done) {
         long started = System.nanoTime();
         try {
-            while (!done.getAsBoolean() && !hurried && TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - started) < millis) {
+            while (!done.getAsBoolean() && TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - started) < millis) {
                 Thread.sleep(20);
             }
         } catch (InterruptedException e) {
