@@ -222,6 +222,16 @@ class SecretsTest {
         nothingWasLogged();
     }
 
+    @Test
+    void whatAProviderQuotesOfARequestIsToldToItsCallerAndNobodyElse() throws Exception {
+        gateway.provider().on("quotes", c -> c.json(400, "{\"error\":{\"message\":\"Not this: " + SAID + "\"}}"));
+        for (boolean stream : new boolean[] {true, false}) {
+            until("its caller is told", () -> post(OPENAI, said(chat("openai/quotes", stream))).body().contains(SAID));
+            until("its caller is told", () -> post(NATIVE, said(nativeChat("openai/quotes", stream))).body().contains(SAID));
+        }
+        nothingWasLogged();
+    }
+
     private static void withoutADatabase() throws Exception {
         List<Connection> all = new ArrayList<>();
         try {
