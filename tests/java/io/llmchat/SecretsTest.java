@@ -137,7 +137,7 @@ class SecretsTest {
         Map<String, Script> scripts = new HashMap<>();
         String all = PROVIDER + " " + SAID;
         for (int status : new int[] {400, 401, 403, 404, 429, 500, 503}) {
-            scripts.put("says-" + status, c -> c.json(status, "{\"error\":{\"message\":\"Wrong key: " + PROVIDER + "\",\"type\":\"t\",\"code\":\"c\"}}",
+            scripts.put("says-" + status, c -> c.json(status, "{\"error\":{\"message\":\"Wrong key: KEY\",\"type\":\"KEY\",\"param\":\"KEY\",\"code\":\"KEY\"}}".replace("KEY", PROVIDER),
                     "X-Echo: " + c.header("Authorization"), "Set-Cookie: " + all));
         }
         scripts.put("html", c -> c.json(200, "<html>" + all));
