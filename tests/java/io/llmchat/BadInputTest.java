@@ -1,6 +1,7 @@
 package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
+import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -91,9 +92,15 @@ class BadInputTest {
 
     @Test
     void aBodyThatIsNotUtf8IsRefused() throws Exception {
-        byte[] body = "{\"model\":\"demo\",\"messages\":[{\"role\":\"user\",\"content\":\"\u00e9\"}]}".getBytes(StandardCharsets.ISO_8859_1);
-        refused(post(OPENAI, body), 400, "body");
         refused(post(OPENAI, chat("demo", false).getBytes(StandardCharsets.UTF_16)), 400, "body");
+        // in bytes: Latin-1, an "l" and an end of a string that are longer than they need be, half of a character, one beyond all
+        for (String no : new String[] {"\u00e9", "\u00c1\u00ac", "\u00c0\u00a2", "\u00e0\u0080\u00a2", "\u00ed\u00a0\u0080", "\u00f4\u0090\u0080\u0080"}) {
+            refused(post(OPENAI, chat("demo", false).replace("Hi", no).getBytes(StandardCharsets.ISO_8859_1)), 400, "body");
+            refused(post(OPENAI, chat("demo", false).replace("model", "mode" + no).getBytes(StandardCharsets.ISO_8859_1)), 400, "body");
+            refused(post(NATIVE, nativeChat("demo", false).replace("Hi", no).getBytes(StandardCharsets.ISO_8859_1)), 400, "body");
+            refused(post("/api/agents", ("{\"name\":\"" + no + "\"}").getBytes(StandardCharsets.ISO_8859_1)), 400, "body");
+        }
+        assertEquals(200, post(OPENAI, chat("demo", false).replace("Hi", "\u00e9\u20ac\ud83d\ude00\uffff")).status());
     }
 
     @ParameterizedTest

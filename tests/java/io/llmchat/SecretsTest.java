@@ -137,7 +137,7 @@ class SecretsTest {
         Map<String, Script> scripts = new HashMap<>();
         String all = PROVIDER + " " + SAID;
         for (int status : new int[] {400, 401, 403, 404, 429, 500, 503}) {
-            scripts.put("says-" + status, c -> c.json(status, "{\"error\":{\"message\":\"Wrong key: " + PROVIDER + "\",\"type\":\"t\",\"code\":\"c\"}}",
+            scripts.put("says-" + status, c -> c.json(status, "{\"error\":{\"message\":\"Wrong key: KEY\",\"type\":\"KEY\",\"param\":\"KEY\",\"code\":\"KEY\"}}".replace("KEY", PROVIDER),
                     "X-Echo: " + c.header("Authorization"), "Set-Cookie: " + all));
         }
         scripts.put("html", c -> c.json(200, "<html>" + all));
@@ -219,6 +219,16 @@ class SecretsTest {
         reports();
         until("all usage is written", () -> gateway.count(NONSENSE) == before + 7);
         assertEquals(0, gateway.count("SELECT count(*) FROM usage_records u WHERE u::text LIKE '%" + MARK + "%'"));
+        nothingWasLogged();
+    }
+
+    @Test
+    void whatAProviderQuotesOfARequestIsToldToItsCallerAndNobodyElse() throws Exception {
+        gateway.provider().on("quotes", c -> c.json(400, "{\"error\":{\"message\":\"Not this: " + SAID + "\"}}"));
+        for (boolean stream : new boolean[] {true, false}) {
+            until("its caller is told", () -> post(OPENAI, said(chat("openai/quotes", stream))).body().contains(SAID));
+            until("its caller is told", () -> post(NATIVE, said(nativeChat("openai/quotes", stream))).body().contains(SAID));
+        }
         nothingWasLogged();
     }
 

@@ -93,7 +93,11 @@ public class ChatException extends RuntimeException {
 
     @Override
     public String getMessage() {
-        return hidden == null ? super.getMessage() : super.getMessage().replace(hidden, "***");
+        return shown(super.getMessage());
+    }
+
+    private String shown(String said) {
+        return hidden == null || said == null ? said : said.replace(hidden, "***");
     }
 
     /** A status, or what went wrong on the way; null where it has nothing to do with a call. */
@@ -106,7 +110,7 @@ public class ChatException extends RuntimeException {
     }
 
     public List<Detail> details() {
-        return details;
+        return hidden == null ? details : details.stream().map(d -> new Detail(shown(d.field()), shown(d.message()))).toList();
     }
 
     /** The provider's status, or 0: the one of the code. */
@@ -116,12 +120,12 @@ public class ChatException extends RuntimeException {
 
     /** The provider's error type, or null: the one of the code. */
     public String type() {
-        return type;
+        return shown(type);
     }
 
     /** The provider's error code, or null: the one of the code. */
     public String openAiCode() {
-        return openAiCode;
+        return shown(openAiCode);
     }
 
     /** Seconds, or -1: not said. */

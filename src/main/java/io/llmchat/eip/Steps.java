@@ -7,8 +7,7 @@ import org.apache.camel.Exchange;
 import org.apache.camel.processor.PipelineHelper;
 import org.apache.camel.processor.RoutePipeline;
 import org.apache.camel.support.ExchangeHelper;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
+import org.slf4j.helpers.NOPLogger;
 
 /**
  * The steps of a route, one after the other. Camel's puts each of them into a queue of its thread, so that a step that
@@ -16,8 +15,6 @@ import org.slf4j.LoggerFactory;
  * deep as the routes are nested, up to where Camel's way begins ({@link UnitsOfWork}).
  */
 final class Steps extends RoutePipeline {
-
-    private static final Logger LOG = LoggerFactory.getLogger(Steps.class);
 
     private final AsyncProcessor[] steps;
 
@@ -53,7 +50,8 @@ final class Steps extends RoutePipeline {
 
         void go() {
             while (next < steps.length && !exchange.isRouteStop()
-                    && (next == 0 || PipelineHelper.continueProcessing(exchange, "so breaking out of pipeline", LOG))) {
+                    // it would log what a provider has said, and in it what it quotes of the request
+                    && (next == 0 || PipelineHelper.continueProcessing(exchange, "so breaking out of pipeline", NOPLogger.NOP_LOGGER))) {
                 ExchangeHelper.prepareOutToIn(exchange);
                 inStep = true;
                 try {

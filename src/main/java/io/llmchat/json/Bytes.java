@@ -1,8 +1,10 @@
 package io.llmchat.json;
 
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufUtil;
 import io.netty.buffer.Unpooled;
 import io.vertx.core.buffer.Buffer;
+import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 
@@ -23,6 +25,16 @@ public final class Bytes {
     @SuppressWarnings("deprecation")
     public static Buffer buffer(byte[] bytes) {
         return Buffer.buffer(Unpooled.wrappedBuffer(bytes));
+    }
+
+    /** Whether they are UTF-8 (RFC 3629): no character is longer than it need be, and none is half of one. */
+    public static boolean areUtf8(byte[] bytes) {
+        int all = 0;
+        for (byte each : bytes) {
+            all |= each;
+        }
+        // most are ASCII, of which that is all there is to see
+        return all >= 0 || ByteBufUtil.isText(Unpooled.wrappedBuffer(bytes), StandardCharsets.UTF_8);
     }
 
     /** Their SHA-256. */

@@ -15,6 +15,7 @@ import com.fasterxml.jackson.databind.cfg.JsonNodeFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
 import java.time.format.DateTimeFormatter;
@@ -114,8 +115,13 @@ public final class Json {
      * A parser that refuses an object in which a name stands twice; {@link #duplicate} tells which.
      *
      * @param tree whether a tree may be made of it, or of a part: it ends at {@link #MAX_TOKENS}
+     * @throws CharacterCodingException if it is not UTF-8: Jackson reads characters that are longer than they need be, and
+     *         halves of characters, which others read in another way, or not at all
      */
     public static JsonParser strict(byte[] bytes, boolean tree) throws IOException {
+        if (!Bytes.areUtf8(bytes)) {
+            throw new CharacterCodingException();
+        }
         return (tree ? MAPPER.getFactory() : FACTORY).createParser(bytes).enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     }
 
