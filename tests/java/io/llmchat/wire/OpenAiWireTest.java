@@ -325,6 +325,14 @@ class OpenAiWireTest {
         assertEquals("length", event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"model_length\"}]}").finishReason());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"null", "\"\"", "\"null\""})
+    void whatStandsForNoReasonIsNone(String said) {
+        ChatEvent event = event("{\"choices\":[{\"delta\":{},\"finish_reason\":" + said + "}]}");
+        assertFalse(event.token());
+        assertNull(event.finishReason());
+    }
+
     @Test
     void aChunkOfUsageAloneIsNoTokenAndIsToldApart() {
         String usage = "\"usage\":{\"prompt_tokens\":3,\"details\":{\"total_tokens\":9},\"completion_tokens\":2,\"total_tokens\":5}";
