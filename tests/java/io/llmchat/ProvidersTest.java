@@ -843,6 +843,14 @@ class ProvidersTest {
     }
 
     @Test
+    void whatADescribedProviderDoesNotCountIsEstimated() throws Exception {
+        provider.on(model, call -> call.json(200, "{\"output\":{\"text\":\"Hello\"},\"usage\":{\"output\":7}}"));
+        JsonNode usage = json(gateway.post("/v1/chat/completions", chat("acme/" + model, false)).body()).path("usage");
+        assertEquals(7, usage.path("completion_tokens").asInt(), usage.toString());
+        assertTrue(usage.path("prompt_tokens").asInt() > 0 && usage.path("estimated").asBoolean(), usage.toString());
+    }
+
+    @Test
     void anAnswerThatHasFinishedEndsThoughTheProviderKeepsTheConnection() throws Exception {
         gateway.provider().on(model, call -> {
             call.sse();

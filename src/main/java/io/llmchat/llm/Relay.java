@@ -410,10 +410,8 @@ final class Relay implements Upstream.Receiver {
     }
 
     private Usage count() {
-        // some say zeros until they have counted
-        if (chat.callUsage() == null || chat.callUsage().totalTokens() == 0) {
-            chat.setUsage(Usage.estimate(asked, length));
-        }
+        Usage counted = chat.callUsage();
+        chat.setUsage(counted == null ? Usage.estimate(asked, length) : counted.orEstimated(asked, length));
         return chat.callUsage();
     }
 
