@@ -842,6 +842,32 @@ class ProvidersTest {
         assertEquals(1, gateway.provider().calls(model).size());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"/v1/chat/completions", "/v1/messages"})
+    void aStreamThatNobodyAskedForIsAnAnswerInOnePieceAndNotPaidForTwice(String path) throws Exception {
+        gateway.provider().on(model, call -> {
+            call.sse();
+            call.text("Hel");
+            call.text("lo");
+            call.finish("length");
+            call.done();
+        });
+        JsonNode answer = json(gateway.post(path, "{\"model\":\"openai/" + model + "\",\"max_tokens\":9,"
+                + "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}").body());
+        assertEquals("Hello", answer.at(path.endsWith("messages") ? "/content/0/text" : "/choices/0/message/content").asText(), answer.toString());
+        assertEquals(path.endsWith("messages") ? "max_tokens" : "length",
+                answer.at(path.endsWith("messages") ? "/stop_reason" : "/choices/0/finish_reason").asText());
+        assertEquals(1, gateway.provider().calls(model).size());
+    }
+
+    @Test
+    void whatADescribedProviderDoesNotCountIsEstimated() throws Exception {
+        provider.on(model, call -> call.json(200, "{\"output\":{\"text\":\"Hello\"},\"usage\":{\"output\":7}}"));
+        JsonNode usage = json(gateway.post("/v1/chat/completions", chat("acme/" + model, false)).body()).path("usage");
+        assertEquals(7, usage.path("completion_tokens").asInt(), usage.toString());
+        assertTrue(usage.path("prompt_tokens").asInt() > 0 && usage.path("estimated").asBoolean(), usage.toString());
+    }
+
     @Test
     void anAnswerThatHasFinishedEndsThoughTheProviderKeepsTheConnection() throws Exception {
         gateway.provider().on(model, call -> {

@@ -57,6 +57,17 @@ class UsageTest {
     }
 
     @Test
+    void whatAProviderDoesNotCountIsEstimated() {
+        assertEquals(new Usage(25, 3, 28, 0, 0, 0, true), new Usage(0, 3).orEstimated(100, 40));
+        assertEquals(new Usage(9, 10, 19, 0, 0, 0, true), new Usage(9, 0).orEstimated(100, 40));
+        assertEquals(Usage.estimate(100, 40), new Usage(0, 0).orEstimated(100, 40));
+        assertEquals(new Usage(9, 0), new Usage(9, 0).orEstimated(100, 0));
+        assertEquals(new Usage(9, 3), new Usage(9, 3).orEstimated(100, 40));
+        Usage total = new Usage(0, 0, 70, 0, 0, 0, false);
+        assertEquals(total, total.orEstimated(100, 40));
+    }
+
+    @Test
     void aTotalAloneIsThePrompts() {
         assertEquals(new Usage(12, 0), Wires.of("openai", Map.of()).reader(true).answer("{\"data\":[],\"usage\":{\"total_tokens\":12}}"
                 .getBytes(StandardCharsets.UTF_8)).usage());

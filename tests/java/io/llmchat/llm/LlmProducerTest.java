@@ -26,7 +26,7 @@ class LlmProducerTest {
         try (DefaultCamelContext camel = new DefaultCamelContext()) {
             LlmComponent component = new LlmComponent();
             component.setCamelContext(camel);
-            LlmEndpoint endpoint = new LlmEndpoint("llm:openai", component, "openai", new OpenAiWire(false, "max_tokens", "none") {
+            LlmEndpoint endpoint = new LlmEndpoint("llm:openai", component, "openai", new OpenAiWire(false, "max_tokens", "none", true) {
                 @Override
                 public Call call(Asked asked) {
                     throw fault;
@@ -50,7 +50,7 @@ class LlmProducerTest {
             LlmComponent component = new LlmComponent();
             component.setCamelContext(camel);
             for (String url : List.of("http://host:65536/v1", "http://me@host/v1", "ftp://host/v1", "/v1")) {
-                LlmEndpoint endpoint = new LlmEndpoint("llm:openai", component, "openai", new OpenAiWire(false, "max_tokens", "none"));
+                LlmEndpoint endpoint = new LlmEndpoint("llm:openai", component, "openai", new OpenAiWire(false, "max_tokens", "none", true));
                 endpoint.setProvider("p");
                 endpoint.setBaseUrl(url);
                 assertThrows(IllegalArgumentException.class, endpoint::start, url);

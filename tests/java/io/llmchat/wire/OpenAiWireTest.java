@@ -44,7 +44,7 @@ class OpenAiWireTest {
 
     private static final String MESSAGES = "[ {\"role\":\"user\", \"content\":\"Hi\"} ]";
 
-    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
+    private final OpenAiWire wire = new OpenAiWire(true, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS, true);
 
     private static byte[] utf8(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
@@ -95,6 +95,14 @@ class OpenAiWireTest {
                 .endsWith(",\"stream_options\":{\"other\":1.50,\"include_usage\":true}}"));
         assertTrue(request("\"stream\":true,\"stream_options\":null", null)
                 .endsWith(",\"stream_options\":{\"include_usage\":true}}"));
+    }
+
+    @Test
+    void whoRefusesToBeAskedForUsageIsNotAskedThoughTheCallerAsks() {
+        byte[] body = utf8("{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":" + MESSAGES + "}");
+        Wire.Asked asked = new Wire.Asked(OpenAiDialect.CHAT.read(body, name -> null), null, "m", "a1", null, null);
+        assertEquals("{\"model\":\"m\",\"stream\":true,\"messages\":" + MESSAGES + "}",
+                new String(Wires.of("openai", Map.of("askUsage", "false")).call(asked).body(), StandardCharsets.UTF_8));
     }
 
     @Test
@@ -174,7 +182,7 @@ class OpenAiWireTest {
         Wire.Call others = wire.call(asked);
         assertEquals("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"user\":\"u\"}", new String(others.body(), StandardCharsets.UTF_8));
         assertEquals(List.of("prompt_cache_key", "safety_identifier"), others.warnings());
-        assertEquals(List.of(), new OpenAiWire(true, OpenAiWire.MAX_COMPLETION_TOKENS, OpenAiWire.NO_THOUGHTS).call(asked).warnings());
+        assertEquals(List.of(), new OpenAiWire(true, OpenAiWire.MAX_COMPLETION_TOKENS, OpenAiWire.NO_THOUGHTS, true).call(asked).warnings());
     }
 
     @ParameterizedTest
@@ -191,7 +199,7 @@ class OpenAiWireTest {
         for (boolean tools : new boolean[] {true, false}) {
             byte[] body = utf8("{\"input\":\"Hi\"" + (said == null ? "" : ",\"reasoning\":{\"effort\":\"" + said + "\"}")
                     + (tools ? ",\"tools\":[{\"type\":\"function\",\"name\":\"f\",\"parameters\":{}}]" : "") + "}");
-            Wire.Call call = new OpenAiWire(true, tokenLimit, OpenAiWire.NO_THOUGHTS)
+            Wire.Call call = new OpenAiWire(true, tokenLimit, OpenAiWire.NO_THOUGHTS, true)
                     .call(new Wire.Asked(ResponsesDialect.INSTANCE.read(body, name -> null), null, model, "a1", null, null));
             assertEquals(tools ? told : said, Json.read(call.body()).path("reasoning_effort").textValue());
             assertEquals(tools && warned ? List.of("reasoning_effort") : List.of(), call.warnings());
@@ -315,6 +323,14 @@ class OpenAiWireTest {
         assertTrue(event.token());
         assertEquals("length", event.finishReason());
         assertEquals("length", event("{\"choices\":[{\"delta\":{},\"finish_reason\":\"model_length\"}]}").finishReason());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"null", "\"\"", "\"null\""})
+    void whatStandsForNoReasonIsNone(String said) {
+        ChatEvent event = event("{\"choices\":[{\"delta\":{},\"finish_reason\":" + said + "}]}");
+        assertFalse(event.token());
+        assertNull(event.finishReason());
     }
 
     @Test

@@ -36,6 +36,20 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
         return new Usage(prompt, completion, prompt + completion, 0, 0, 0, true);
     }
 
+    /** The same with an estimate in place of zeros: some say them where they have not counted, and some count one of the two only. */
+    public Usage orEstimated(long promptBytes, long completionLength) {
+        if (totalTokens > promptTokens + completionTokens) {
+            // of what is not told apart
+            return this;
+        }
+        return with(promptTokens > 0 ? promptTokens : tokens(promptBytes), completionTokens > 0 ? completionTokens : tokens(completionLength));
+    }
+
+    private Usage with(long prompt, long completion) {
+        return prompt == promptTokens && completion == completionTokens ? this
+                : new Usage(prompt, completion, prompt + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
+    }
+
     private static long tokens(long length) {
         return Math.ceilDiv(length, 4L);
     }
@@ -57,9 +71,6 @@ public record Usage(long promptTokens, long completionTokens, long totalTokens, 
      * least, because who breaks off has not told all that it counted, and the prompt's, where it counts these at the end.
      */
     public Usage brokenOff(long promptBytes, long completionLength) {
-        long prompt = promptTokens > 0 ? promptTokens : tokens(promptBytes);
-        long completion = Math.max(completionTokens, tokens(completionLength));
-        return prompt == promptTokens && completion == completionTokens ? this
-                : new Usage(prompt, completion, prompt + completion, cachedTokens, cacheWriteTokens, reasoningTokens, true);
+        return with(promptTokens > 0 ? promptTokens : tokens(promptBytes), Math.max(completionTokens, tokens(completionLength)));
     }
 }

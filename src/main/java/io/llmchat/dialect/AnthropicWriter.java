@@ -115,6 +115,9 @@ final class AnthropicWriter implements AnswerWriter {
             json.put("cache_read_input_tokens", usage.cachedTokens());
         }
         json.put("output_tokens", usage.completionTokens());
+        if (usage.reasoningTokens() > 0) {
+            json.putObject("output_tokens_details").put("thinking_tokens", usage.reasoningTokens());
+        }
         return usage.estimated() ? json.put("estimated", true) : json;
     }
 

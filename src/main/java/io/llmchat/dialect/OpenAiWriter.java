@@ -113,6 +113,9 @@ final class OpenAiWriter implements AnswerWriter {
         if (usage.cachedTokens() > 0) {
             json.putObject("prompt_tokens_details").put("cached_tokens", usage.cachedTokens());
         }
+        if (usage.cacheWriteTokens() > 0) {
+            json.withObjectProperty("prompt_tokens_details").put("cache_write_tokens", usage.cacheWriteTokens());
+        }
         if (usage.reasoningTokens() > 0) {
             json.putObject("completion_tokens_details").put("reasoning_tokens", usage.reasoningTokens());
         }

@@ -52,7 +52,7 @@ final class Relay implements Upstream.Receiver {
     private final ClientStream client;
     private final AnswerWriter writer;
     private final Wire wire;
-    private final Wire.AnswerReader reader;
+    private Wire.AnswerReader reader;
     private final Upstream upstream;
     private final Limits limits;
     private final LlmEndpoint endpoint;
@@ -221,7 +221,8 @@ final class Relay implements Upstream.Receiver {
     public void end() {
         guarded(() -> {
             if (isEvents()) {
-                // under another media type
+                // under another media type, or though none were asked for
+                reader = streams ? reader : wire.reader(false);
                 events.feed(Bytes.of(whole));
                 whole = null;
             }
@@ -250,9 +251,9 @@ final class Relay implements Upstream.Receiver {
         });
     }
 
-    /** Whether the body of an answer that should have been a stream is one nevertheless. */
+    /** Whether a body is a stream, though nothing in its head or in what was asked says so. */
     private boolean isEvents() {
-        if (whole == null || status != 200 || !streamed) {
+        if (whole == null || status != 200) {
             return false;
         }
         String begin = whole.getString(0, Math.min(6, whole.length()), "ISO-8859-1");
@@ -410,10 +411,8 @@ final class Relay implements Upstream.Receiver {
     }
 
     private Usage count() {
-        // some say zeros until they have counted
-        if (chat.callUsage() == null || chat.callUsage().totalTokens() == 0) {
-            chat.setUsage(Usage.estimate(asked, length));
-        }
+        Usage counted = chat.callUsage();
+        chat.setUsage(counted == null ? Usage.estimate(asked, length) : counted.orEstimated(asked, length));
         return chat.callUsage();
     }
 

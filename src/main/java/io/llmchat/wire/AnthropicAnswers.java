@@ -120,8 +120,9 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         long written = json.path("cache_creation_input_tokens").asLong(usage.cacheWriteTokens());
         long plain = json.path("input_tokens").asLong(usage.promptTokens() - usage.cachedTokens() - usage.cacheWriteTokens());
         long out = json.path("output_tokens").asLong(usage.completionTokens());
+        long thought = json.path("output_tokens_details").path("thinking_tokens").asLong(usage.reasoningTokens());
         long prompt = plain + cached + written;
-        usage = new Usage(prompt, out, prompt + out, cached, written, 0, false);
+        usage = new Usage(prompt, out, prompt + out, cached, written, thought, false);
         return usage;
     }
 

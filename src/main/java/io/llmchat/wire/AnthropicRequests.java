@@ -55,7 +55,7 @@ public final class AnthropicRequests {
         List<Tool> tools = new ArrayList<>();
         int i = 0;
         for (JsonNode tool : json.path("tools")) {
-            if (tool.has("type") && !"custom".equals(tool.path("type").asText())) {
+            if (!"custom".equals(tool.path("type").asText("custom"))) {
                 throw Unsayable.field("tools[" + i + "]");
             }
             tools.add(new Tool(tool.path("name").asText(), tool.path("description").textValue(),

@@ -35,7 +35,7 @@ public final class FastGptWire extends OpenAiWire {
 
     /** @param detail whether it tells what its workflow is at */
     public FastGptWire(boolean detail) {
-        super(false, MAX_TOKENS, NO_THOUGHTS);
+        super(false, MAX_TOKENS, NO_THOUGHTS, true);
         this.detail = detail;
     }
 

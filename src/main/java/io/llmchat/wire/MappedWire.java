@@ -272,7 +272,7 @@ public final class MappedWire implements Wire {
 
         private Usage read(JsonNode json, String textPointer, List<AnswerPart> parts) {
             JsonNode error = at(json, options.error());
-            if (!error.isMissingNode() && !error.isNull()) {
+            if (isSomething(error)) {
                 throw ProviderErrors.reported(error);
             }
             JsonNode reasoning = at(json, options.reasoning());
@@ -285,7 +285,7 @@ public final class MappedWire implements Wire {
             }
             JsonNode finish = at(json, options.finishReason());
             // a reason, or a flag that it is done
-            if (finish.isTextual() && !finish.asText().isEmpty() || finish.isBoolean() && finish.booleanValue()) {
+            if (finish.isTextual() ? !OpenAiAnswers.NO_REASON.contains(finish.asText()) : finish.isBoolean() && finish.booleanValue()) {
                 parts.add(new AnswerPart.Finish(0, reason(finish.asText())));
             }
             return usage(json);
@@ -322,6 +322,11 @@ public final class MappedWire implements Wire {
         return pointer.isBlank() ? Json.MAPPER.missingNode() : json.at(pointer);
     }
 
+    /** Some say in each event that there is no error: by an empty text or object, false, or 0. */
+    private static boolean isSomething(JsonNode error) {
+        return error.isContainerNode() ? !error.isEmpty() : error.isTextual() ? !error.asText().isEmpty() : error.asBoolean();
+    }
+
     private static String reason(String said) {
         String lower = said.toLowerCase(Locale.ROOT);
         return lower.contains("length") || lower.contains("max") ? "length"
@@ -332,7 +337,7 @@ public final class MappedWire implements Wire {
     public ChatException failure(String provider, int status, String retryAfter, byte[] body) {
         JsonNode json = ProviderErrors.json(body);
         JsonNode error = at(json, options.error());
-        return ProviderErrors.of(provider, status, retryAfter, error.isMissingNode() ? json : error);
+        return ProviderErrors.of(provider, status, retryAfter, isSomething(error) ? error : json);
     }
 
     @Override

@@ -32,6 +32,8 @@ class OpenAiAnswers implements Wire.AnswerReader {
     private static final byte[] DONE = Json.utf8("[DONE]");
     /** Reasons to finish that say that the answer is broken: Mistral's and OpenRouter's, DeepSeek's, Zhipu's, vLLM's. */
     private static final Set<String> BROKEN = Set.of("error", "insufficient_system_resource", "network_error", "abort");
+    /** What stands for no reason where others say null: SGLang's and older Ollamas', DashScope's. */
+    static final Set<String> NO_REASON = Set.of("", "null");
 
     /**
      * Lists of a message behind which its text can go on as if they were not there: thoughts as OpenRouter and as LiteLLM have
@@ -182,8 +184,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (value == JsonToken.START_OBJECT && name.equals("message") && !deltas) {
                     // MiniMax ends a stream with it, Perplexity has it in each chunk, before or behind what is new
                     message = Json.MAPPER.readTree(p);
-                } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && p.getTextLength() > 0) {
-                    // some say "" where others say null
+                } else if (name.equals("finish_reason") && value == JsonToken.VALUE_STRING && !NO_REASON.contains(p.getText())) {
                     finish = p.getText();
                 } else if (name.equals("error") && value == JsonToken.START_OBJECT) {
                     broken = Json.MAPPER.readTree(p);
@@ -420,7 +421,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 String signature = call.at("/extra_content/google/thought_signature").asText("");
                 parts.add(new AnswerPart.ToolStart(choice, index, signature.isEmpty() ? own : ToolCalls.signedId(own, signature), name));
             }
-            String arguments = function.path("arguments").asText("");
+            String arguments = ToolCalls.arguments(function);
             if (!arguments.isEmpty()) {
                 textLength += arguments.length();
                 parts.add(new AnswerPart.ToolArguments(choice, index, arguments));

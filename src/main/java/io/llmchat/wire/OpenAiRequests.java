@@ -154,11 +154,11 @@ public final class OpenAiRequests {
         }
         for (JsonNode call : m.path("tool_calls")) {
             parts.add(new Part.ToolCall(call.path("id").asText(), call.path("function").path("name").asText(),
-                    call.path("function").path("arguments").asText("")));
+                    ToolCalls.arguments(call.path("function"))));
         }
         if (m.path("function_call").isObject()) {
             String called = m.path("function_call").path("name").asText();
-            parts.add(new Part.ToolCall(called, called, m.path("function_call").path("arguments").asText("")));
+            parts.add(new Part.ToolCall(called, called, ToolCalls.arguments(m.path("function_call"))));
         }
         return switch (m.path("role").asText()) {
             case "system", "developer" -> new Message(Role.SYSTEM, parts, name);

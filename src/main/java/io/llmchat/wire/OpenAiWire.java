@@ -43,6 +43,7 @@ public class OpenAiWire implements Wire {
     private final String tokenLimit;
     private final String otherLimit;
     private final String thoughts;
+    private final boolean askUsage;
 
     /**
      * @param embeds whether it makes embeddings: not everybody who speaks this wire does
@@ -53,9 +54,11 @@ public class OpenAiWire implements Wire {
      *                 wants {@code reasoning_content} (DeepSeek API, "Thinking mode", tool calls), Ollama and Cerebras read
      *                 {@code reasoning}, OpenRouter {@code reasoning_details}; others, such as Groq, refuse what they do not
      *                 know, so that it is {@code none} unless it is said
+     * @param askUsage whether it is asked to count what a stream takes: some refuse that (Databricks, Azure's older versions,
+     *                 Mistral for a long time), and some of them tell it anyway
      * @throws IllegalArgumentException if one of them is something else
      */
-    public OpenAiWire(boolean embeds, String tokenLimit, String thoughts) {
+    public OpenAiWire(boolean embeds, String tokenLimit, String thoughts, boolean askUsage) {
         if (!tokenLimit.equals(MAX_TOKENS) && !tokenLimit.equals(MAX_COMPLETION_TOKENS)) {
             throw new IllegalArgumentException("tokenLimit is '" + tokenLimit + "'; it takes " + MAX_TOKENS + " or " + MAX_COMPLETION_TOKENS);
         }
@@ -64,6 +67,7 @@ public class OpenAiWire implements Wire {
         }
         this.embeds = embeds;
         this.thoughts = thoughts;
+        this.askUsage = askUsage;
         this.tokenLimit = tokenLimit;
         this.otherLimit = tokenLimit.equals(MAX_TOKENS) ? MAX_COMPLETION_TOKENS : MAX_TOKENS;
     }
@@ -113,7 +117,10 @@ public class OpenAiWire implements Wire {
             callsWithoutThoughts(json, asked.model(), warnings);
         }
         if (asked.request().stream()) {
-            json.put("stream", true).putObject("stream_options").put("include_usage", true);
+            json.put("stream", true);
+            if (askUsage) {
+                json.putObject("stream_options").put("include_usage", true);
+            }
         }
         more(json, asked);
         return new Call(path(), Json.write(json), Map.of(), asked.request().stream(), warnings);
@@ -192,9 +199,9 @@ public class OpenAiWire implements Wire {
         if (maxTokens) {
             out.appendString(",\"" + tokenLimit + "\":" + agent.maxTokens());
         }
-        if (request.stream()) {
+        if (request.stream() && askUsage) {
             out.appendString(",\"stream_options\":").appendBytes(streamOptions(request));
-        } else if (request.has("stream_options")) {
+        } else if (!request.stream() && request.has("stream_options")) {
             member(out, "stream_options", request, request.members().get("stream_options"));
         }
         ObjectNode more = Json.MAPPER.createObjectNode();

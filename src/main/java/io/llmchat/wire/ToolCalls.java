@@ -79,6 +79,12 @@ public final class ToolCalls {
         return "call_" + UUID.randomUUID().toString().replace("-", "");
     }
 
+    /** The arguments of a function as JSON text. As OpenAI has them they are a text; some have the object itself (older TGI). */
+    static String arguments(JsonNode function) {
+        JsonNode arguments = function.path("arguments");
+        return arguments.isObject() ? arguments.toString() : arguments.asText("");
+    }
+
     // --- names
 
     /** The name of a tool for those who take no longer ones: its beginning, and what tells it from others that begin so. */

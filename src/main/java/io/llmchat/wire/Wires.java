@@ -23,8 +23,8 @@ public final class Wires {
         Map<String, Object> options = new HashMap<>(given);
         Wire wire = switch (name) {
             case "openai" -> new OpenAiWire(true, text(options, "tokenLimit", OpenAiWire.MAX_TOKENS),
-                    text(options, "thoughts", OpenAiWire.NO_THOUGHTS));
-            case "demo" -> new OpenAiWire(false, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS);
+                    text(options, "thoughts", OpenAiWire.NO_THOUGHTS), Boolean.parseBoolean(text(options, "askUsage", "true")));
+            case "demo" -> new OpenAiWire(false, OpenAiWire.MAX_TOKENS, OpenAiWire.NO_THOUGHTS, true);
             case "anthropic" -> new AnthropicWire(text(options, "version", "2023-06-01"), number(options, "maxTokens", "4096"));
             case "dify" -> new DifyWire();
             case "fastgpt" -> new FastGptWire(Boolean.parseBoolean(text(options, "detail", "true")));
