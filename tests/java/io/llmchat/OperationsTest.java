@@ -57,6 +57,15 @@ class OperationsTest {
         assertFalse(detailed.toString().contains("sk-of-the-gateway"));
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"/health", "/health/live", "/health/ready"})
+    void whoAsksForTheHeadOnlyIsToldHowItIsToo(String path) throws Exception {
+        HttpResponse<String> response = TestGateway.shared().send("HEAD", path, "");
+        assertEquals(200, response.statusCode());
+        assertEquals("", response.body());
+        assertEquals(200, TestGateway.shared().get(path).statusCode());
+    }
+
     @Test
     void aScrapeDoesNotGrowMuchWithEachMethodPathAndStatusThatACallerMakesUp() throws Exception {
         TestGateway gateway = TestGateway.shared();

@@ -378,7 +378,8 @@ class ProcessTest {
     @CsvSource(delimiter = '|', value = {
         "HOST          | no.such.host.invalid | The gateway does not start: HOST is 'no.such.host.invalid', which cannot be resolved.",
         "HOST          | 203.0.113.1          | Cannot listen on 203.0.113.1:3001: Cannot assign requested address. HOST takes an address of this machine, and PORT one that is allowed.",
-        "DEFAULT_MODEL | grok/4               | DEFAULT_MODEL is 'grok/4'; it takes an agent's id, or <provider>/<model> of one of "})
+        "DEFAULT_MODEL | grok/4               | DEFAULT_MODEL is 'grok/4'; it takes an agent's id, or <provider>/<model> of one of ",
+        "DEFAULT_FALLBACKS | demo/a, opnai/b  | DEFAULT_FALLBACKS is 'demo/a, opnai/b'; it takes a comma-separated list of <provider>/<model> of one of "})
     void aValueThatIsFoundToBeOfNoUseLaterStopsTheStartWithASentenceToo(String name, String value, String said) throws Exception {
         Process gateway = startOnSharedStores(name, value);
         assertTrue(gateway.waitFor(60, TimeUnit.SECONDS));

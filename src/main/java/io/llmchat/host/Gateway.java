@@ -21,6 +21,7 @@ import io.vertx.ext.web.Router;
 import java.net.BindException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -163,15 +164,23 @@ public final class Gateway {
     private Generation generation() throws RoutesRefused {
         Generation made = new Generation(files, registry(), overrides, bean(Vertx.class), bean(Gate.class),
                 Long.parseLong(property("llmchat.http.max-body")));
-        String model = property("llmchat.enrich.default-model");
-        Target target = Target.parse(model);
         Set<String> providers = made.providers();
-        if (target != null && !providers.contains(target.provider())) {
+        String takes = "<provider>/<model> of one of " + String.join(", ", providers) + ".";
+        String model = property("llmchat.enrich.default-model");
+        String fallbacks = property("llmchat.enrich.default-fallbacks");
+        String fault = asksUnknown(providers, model) ? "DEFAULT_MODEL is '" + model + "'; it takes an agent's id, or " + takes
+                : asksUnknown(providers, fallbacks.split(",")) ? "DEFAULT_FALLBACKS is '" + fallbacks + "'; it takes a comma-separated list of " + takes
+                : null;
+        if (fault != null) {
             made.stop(1);
-            throw new RoutesRefused(new Fault(null, 0, "DEFAULT_MODEL is '" + model + "'; it takes an agent's id, or <provider>/<model> of one of "
-                    + String.join(", ", providers) + "."), null);
+            throw new RoutesRefused(new Fault(null, 0, fault), null);
         }
         return made;
+    }
+
+    /** Whether one of these names a provider that is not there. */
+    private static boolean asksUnknown(Set<String> providers, String... models) {
+        return Arrays.stream(models).map(m -> Target.parse(m.trim())).anyMatch(t -> t != null && !providers.contains(t.provider()));
     }
 
     /** Puts the route files as they are now to work, or, where they cannot be used, says why and goes on as before. */
