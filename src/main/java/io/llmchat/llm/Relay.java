@@ -23,6 +23,7 @@ import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaders;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.impl.ContextInternal;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -279,7 +280,10 @@ final class Relay implements Upstream.Receiver {
                 endpoint.timedOut("connect");
             }
             if (connect) {
-                endpoint.unreachable(cause);
+                endpoint.tell("cannot be reached", cause);
+            } else if (!(cause instanceof IOException)) {
+                // no connection breaks like this: each call will
+                endpoint.tell("sends what cannot be read", cause);
             }
             failed(connect ? "connect" : begun ? "cut" : "reset", connect
                     ? "The provider '" + provider() + "' cannot be reached."
