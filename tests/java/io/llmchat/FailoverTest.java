@@ -273,6 +273,20 @@ class FailoverTest {
         }
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"HTTP/1.1 200 OK\r\nX: %9000d\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok"})
+    void whyAResponseCannotBeReadIsInTheLog(String response) throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.retry.max", "0"); LogLines log = LogLines.text()) {
+            own.provider().on("x", call -> call.raw(response.formatted(0)));
+            own.provider().on("closes", Call::cut);
+            assertEquals("openai=reset", attempts(own.post(PATH, chat("openai/closes", false))));
+            assertEquals(List.of(), log.with("The provider 'openai' "), "connections close");
+            assertEquals("openai=reset", attempts(own.post(PATH, chat("openai/x", false))));
+            assertEquals(1, log.with("The provider 'openai' sends what cannot be read: ").size());
+        }
+    }
+
     private String breakerAndAvailability(TestGateway of) throws Exception {
         JsonNode status = json(of.get("/api/agents/" + agent + "/status").body()).path("data");
         assertTrue(status.path("configured").asBoolean(), status::toString);

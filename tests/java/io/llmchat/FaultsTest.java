@@ -216,6 +216,16 @@ class FaultsTest {
             fault(status + ": our key is not taken", fails(status, "bad"), error(502, "openai=" + status, "does not accept the gateway's key"),
                     whole("openai=" + status + ",anthropic=200"));
         }
+        // the status has been said, whatever becomes of the words that should follow
+        fault("400 whose words are cut", breaksOffAfterStatus(400, Call::cut), error(400, "openai=400", "refused"), error(400, "openai=400", "refused"));
+        fault("401 whose words are reset", breaksOffAfterStatus(401, Call::reset), error(502, "openai=401", "does not accept the gateway's key"),
+                whole("openai=401,anthropic=200"));
+        fault("429 whose words do not come", breaksOffAfterStatus(429, Call::hang), error(429, "openai=429", "limits our requests"),
+                whole("openai=429,anthropic=200"));
+        fault("503 whose words have no end", breaksOffAfterStatus(503, call -> {
+            call.raw(" ".repeat(100_000));
+            call.hang();
+        }), error(502, "openai=503", "answered 503"), whole("openai=503,anthropic=200"));
         fault("what we have paid is used up", fails(429, "insufficient_quota"), error(502, "openai=unpaid", "does not accept the gateway's key"),
                 whole("openai=unpaid,anthropic=200"));
         fault("the prompt is too long", fails(400, "context_length_exceeded"), error(400, "openai=400", "the provider says 400"),
@@ -226,6 +236,15 @@ class FaultsTest {
                 whole("dify=connect,dify=connect,dify=connect,anthropic=200"),
                 error(502, "dify=connect,dify=connect,dify=connect", "cannot be reached"),
                 whole("dify=connect,dify=connect,dify=connect,anthropic=200")));
+    }
+
+    private static Script breaksOffAfterStatus(int status, Script then) {
+        return call -> {
+            call.raw("HTTP/1.1 " + status + " No\r\nContent-Length: 1000000\r\nRetry-After: 60\r\n\r\n");
+            // the head has arrived when what follows it does
+            TimeUnit.MILLISECONDS.sleep(50);
+            then.play(call);
+        };
     }
 
     /** The answer has the text of so many tokens; 0: of some, as a reset may take with it what came last. */

@@ -420,10 +420,7 @@ class HttpUpstreamTest {
     @Test
     void whoCannotConnectIsToldSo() throws Exception {
         ProviderAddress to = says(OK);
-        NetServer gone = get(vertx.createNetServer().connectHandler(socket -> { }).listen(0, "127.0.0.1"));
-        int port = gone.actualPort();
-        get(gone.close());
-        Answer answer = start(new ProviderAddress(false, "127.0.0.1", port), false);
+        Answer answer = start(new ProviderAddress(false, "127.0.0.1", 1), false);
         assertInstanceOf(IOException.class, failure(answer));
         assertFalse(answer.call.sent());
         assertInstanceOf(UnknownHostException.class, failure(start(new ProviderAddress(false, "nobody.invalid", to.port()), false)));

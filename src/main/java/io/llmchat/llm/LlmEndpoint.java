@@ -63,7 +63,7 @@ public final class LlmEndpoint extends DefaultEndpoint {
     private final Map<String, byte[]> heads = new ConcurrentHashMap<>();
     private String basePath;
     private String query;
-    private volatile long toldUnreachable = System.nanoTime() - TimeUnit.HOURS.toNanos(1);
+    private volatile long told = System.nanoTime() - TimeUnit.HOURS.toNanos(1);
     private Limits limits;
     private Counter malformed;
     /** Bytes that streams send in one piece, on an average of the last eight or so; several loops write it, none minds. */
@@ -166,12 +166,12 @@ public final class LlmEndpoint extends DefaultEndpoint {
         return new HttpUpstream(component.connections(), address, head, asked.body(), asked.streamed());
     }
 
-    /** It cannot be reached: why is in the log, once a minute, because callers are not told. */
-    void unreachable(Throwable cause) {
+    /** A call of it broke, and somebody should look: why is in the log, once a minute, because callers are not told. */
+    void tell(String what, Throwable cause) {
         long now = System.nanoTime();
-        if (now - toldUnreachable > TimeUnit.MINUTES.toNanos(1)) {
-            toldUnreachable = now;
-            LOG.warn("The provider '{}' cannot be reached: {}", provider, Cause.of(cause));
+        if (now - told > TimeUnit.MINUTES.toNanos(1)) {
+            told = now;
+            LOG.warn("The provider '{}' {}: {}", provider, what, Cause.of(cause));
         }
     }
 

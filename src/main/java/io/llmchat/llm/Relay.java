@@ -23,6 +23,7 @@ import io.netty.handler.codec.http.HttpHeaderNames;
 import io.netty.handler.codec.http.HttpHeaders;
 import io.vertx.core.buffer.Buffer;
 import io.vertx.core.impl.ContextInternal;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -45,7 +46,10 @@ final class Relay implements Upstream.Receiver {
     private static final Set<String> GIVEN_UP = Set.of("CLIENT_CLOSED", "UPSTREAM_TIMEOUT", "SHUTTING_DOWN", NO_ROOM, TOO_LONG, Continuation.DIFFERS);
     /** How much longer a stream may be than an answer in one piece: each of its events says who says it. */
     private static final long STREAM_FACTOR = 4;
-    /** How long a provider that has said why it stops may be silent before its answer counts as complete. */
+    /**
+     * How long a provider that has said why it stops may be silent before its answer counts as complete, and how long one
+     * whose status is an error has for its words.
+     */
     private static final long AFTER_FINISH = TimeUnit.SECONDS.toNanos(1);
 
     private final Chat chat;
@@ -170,6 +174,8 @@ final class Relay implements Upstream.Receiver {
         if (status != 200 || !streamed || !wire.streamType(headers.get(HttpHeaderNames.CONTENT_TYPE))) {
             whole = Buffer.buffer();
         }
+        // from now on there is time for the words of an error
+        lastToken = System.nanoTime();
         pieces = !streams || whole != null;
     }
 
@@ -197,6 +203,8 @@ final class Relay implements Upstream.Receiver {
                 whole = whole.length() == 0 ? Buffer.buffer(bytes) : whole.appendBytes(bytes);
             } else if (status == 200) {
                 throw tooLong(limits.maxAnswer());
+            } else {
+                refused();
             }
         });
     }
@@ -233,8 +241,8 @@ final class Relay implements Upstream.Receiver {
                 } else if (!ended) {
                     complete();
                 }
-            } else if (status != 200) {
-                fail(wire.failure(provider(), status, retryAfter, Bytes.of(whole)));
+            } else if (hasRefused()) {
+                refused();
             } else if (streamed) {
                 // it does not stream: its answer is paid for, and comes at once
                 WholeAnswer all = wire.reader(false).answer(Bytes.of(whole));
@@ -265,18 +273,32 @@ final class Relay implements Upstream.Receiver {
         if (!ended && hasStopped()) {
             // it has said why it stops: only its farewell is missing
             guarded(this::complete);
+        } else if (hasRefused()) {
+            guarded(this::refused);
         } else if (!ended) {
             boolean connect = !upstream.sent();
             if (cause instanceof ConnectTimeoutException) {
                 endpoint.timedOut("connect");
             }
             if (connect) {
-                endpoint.unreachable(cause);
+                endpoint.tell("cannot be reached", cause);
+            } else if (!(cause instanceof IOException)) {
+                // no connection breaks like this: each call will
+                endpoint.tell("sends what cannot be read", cause);
             }
             failed(connect ? "connect" : begun ? "cut" : "reset", connect
                     ? "The provider '" + provider() + "' cannot be reached."
                     : "The connection to the provider '" + provider() + "' broke.");
         }
+    }
+
+    /** Whether its status is an error: that is its answer, whatever becomes of the words that should follow. */
+    private boolean hasRefused() {
+        return status != 0 && status != 200;
+    }
+
+    private void refused() {
+        fail(wire.failure(provider(), status, retryAfter, Bytes.of(whole)));
     }
 
     /** Runs a step; whatever it throws is the provider's failure. */
@@ -499,6 +521,10 @@ final class Relay implements Upstream.Receiver {
     private void look(long now) {
         if (endpoint.isEnding()) {
             shutDown();
+        } else if (hasRefused()) {
+            if (now - lastToken > AFTER_FINISH) {
+                refused();
+            }
         } else if (streams && chat.answeringNanos() > millis(limits.stream())) {
             chat.tooLate();
             timedOut("total", "timeout", "The answer took too long.");
