@@ -12,12 +12,18 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.store.NearCache;
 import io.llmchat.store.Redis;
 import io.llmchat.store.RedisAway;
+import io.llmchat.store.RedisWatch;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.OwnStores;
 import io.llmchat.support.OwnStores.Restart;
 import io.llmchat.support.TestGateway;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -197,6 +203,59 @@ class CachesTest {
                     .getBucket("llmchat:cache:" + name, StringCodec.INSTANCE).get()));
             until("both rely on it again", () -> first.bean(Redis.class).watch().tellsChanges() && second.bean(Redis.class).watch().tellsChanges());
             assertFalse(log.with("Redis takes new entries again").isEmpty(), "and that it is over");
+        }
+    }
+
+    /** Redis 7 says of a script that may not write what it says of a command; the one of the tests is older, and says more. */
+    private static ServerSocket asRedis7(int port) throws IOException {
+        ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+        Thread.startVirtualThread(() -> {
+            try {
+                while (true) {
+                    Socket client = server.accept();
+                    Socket redis = new Socket(InetAddress.getLoopbackAddress(), port);
+                    Thread.startVirtualThread(() -> pass(client, redis));
+                    Thread.startVirtualThread(() -> pass(redis, client));
+                }
+            } catch (IOException e) {
+                // the test is over
+            }
+        });
+        return server;
+    }
+
+    private static void pass(Socket from, Socket to) {
+        try (from; to) {
+            byte[] some = new byte[65_536];
+            for (int read = from.getInputStream().read(some); read > 0; read = from.getInputStream().read(some)) {
+                to.getOutputStream().write(new String(some, 0, read, StandardCharsets.ISO_8859_1)
+                        .replaceAll("-ERR Error running script[^\r]*-READONLY", "-READONLY").getBytes(StandardCharsets.ISO_8859_1));
+            }
+        } catch (IOException e) {
+            // one of them has left
+        }
+    }
+
+    @Test
+    void aRedisThatHasBecomeAReplicaTakesNothingNewAndIsNotTakenForOneThatDoesNotAnswer(@TempDir Path data) throws Exception {
+        try (TestGateway owner = TestGateway.alone(data); ServerSocket seven = asRedis7(owner.redisPort());
+             TestGateway gateway = TestGateway.with("llmchat.redis.port", Integer.toString(seven.getLocalPort()));
+             Socket redis = new Socket("127.0.0.1", owner.redisPort()); LogLines log = LogLines.text()) {
+            RedisWatch watch = gateway.bean(Redis.class).watch();
+            NearCache<String> its = new NearCache<>(name, gateway.bean(Redis.class), new SimpleMeterRegistry(), 60, Function.identity());
+            AtomicInteger looks = new AtomicInteger();
+            watch.listen((kind, id) -> { }, () -> { }, looks::incrementAndGet);
+            // a stream that another instance makes
+            owner.bean(RedissonClient.class).getMap("llmchat:answer:{a}:of", StringCodec.INSTANCE).put("owner", "anonymous");
+            redis.getOutputStream().write("REPLICAOF 127.0.0.1 1\r\n".getBytes(StandardCharsets.UTF_8));
+            assertEquals('+', redis.getInputStream().read());
+            assertEquals(503, gateway.get("/api/chat/completions/a").statusCode());
+            // is tried again at each look
+            its.changed("a");
+            int before = looks.get();
+            until("it was looked at some times", () -> looks.get() > before + 4);
+            assertFalse(log.with("Redis takes nothing new (READONLY").isEmpty());
+            assertEquals(List.of(), log.with("Redis is away"));
         }
     }
 

@@ -515,6 +515,21 @@ class StoreFaultsTest {
         assertEquals(200, ask(gateway).statusCode());
     }
 
+    @Test
+    void aKeyThatWasBeingClaimedWhenPostgresStoodStillIsNobodysAsSoonAsThatGoesOn() throws Exception {
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("Now")));
+        // a connection that was just used is not tried first
+        assertEquals(200, gateway.post(PATH, chat("openai/" + model, false), "Idempotency-Key", slow).statusCode());
+        stores.pausePostgres();
+        try {
+            assertEquals(503, ask(gateway).statusCode());
+        } finally {
+            stores.resumePostgres();
+        }
+        until("it is back", gateway.bean(Postgres.class)::available);
+        assertEquals(200, begun(() -> ask(gateway)).get(10, TimeUnit.SECONDS).statusCode());
+    }
+
     /** Another instance on the same stores. */
     private TestGateway another() throws Exception {
         return TestGateway.with("llmchat.postgres.port", Integer.toString(gateway.postgresPort()), "llmchat.redis.port", Integer.toString(gateway.redisPort()));

@@ -17,6 +17,7 @@ import org.redisson.api.BatchOptions;
 import org.redisson.api.RBatch;
 import org.redisson.api.RScript;
 import org.redisson.api.RedissonClient;
+import org.redisson.api.options.OptionalOptions;
 import org.redisson.client.codec.ByteArrayCodec;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -83,6 +84,7 @@ public final class AnswerMirror {
 
     private final RedissonClient redis;
     private final RedisWatch watch;
+    private final RScript reads;
     private final long heartbeatNanos;
     private final Map<AnswerLog, Mirrored> logs = new ConcurrentHashMap<>();
     private final Map<String, AnswerLog> lately = new ConcurrentHashMap<>();
@@ -92,6 +94,8 @@ public final class AnswerMirror {
     public AnswerMirror(Redis redis, long heartbeatMillis) {
         this.redis = redis.client();
         this.watch = redis.watch();
+        // once, as in NearCache
+        this.reads = this.redis.getScript(OptionalOptions.defaults().codec(ByteArrayCodec.INSTANCE).retryAttempts(0));
         this.heartbeatNanos = TimeUnit.MILLISECONDS.toNanos(heartbeatMillis);
     }
 
@@ -355,7 +359,7 @@ public final class AnswerMirror {
 
     private List<byte[]> read(String answerId, String owner, long from) {
         try {
-            return watch.ask(() -> redis.getScript(ByteArrayCodec.INSTANCE).evalAsync(RScript.Mode.READ_WRITE, READ,
+            return watch.ask(() -> reads.evalAsync(RScript.Mode.READ_WRITE, READ,
                     RScript.ReturnType.MULTI, keys(answerId), Json.utf8(Long.toString(from)), Json.utf8(owner),
                     Json.utf8(Long.toString(WANTED_MILLIS)), Json.utf8(Long.toString(from + MAX_READ - 1)), Json.utf8(Long.toString(TTL))));
         } catch (RedisAway e) {

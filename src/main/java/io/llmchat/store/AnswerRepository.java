@@ -6,6 +6,7 @@ import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.sql.SQLTransientConnectionException;
 import java.time.Duration;
 import java.util.HashSet;
 import java.util.Map;
@@ -45,7 +46,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     private final Duration lease;
     /** The keys whose answers are being made here, and the claim to each. */
     private final Map<String, Claim> claims = new ConcurrentHashMap<>();
-    /** Claims that were given up while PostgreSQL could not be told, and the key of each. */
+    /** Claims that were given up while PostgreSQL could not be told, or that it may have without having said so, and the key of each. */
     private final Map<String, String> givenUp = new ConcurrentHashMap<>();
     /** When PostgreSQL last refused to renew the claims of this instance. */
     private volatile long refusedAt;
@@ -80,7 +81,24 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
             return false;
         }
         Chat chat = Chat.of(exchange);
-        boolean first = update("""
+        boolean first;
+        try {
+            first = claim(exchange.getExchangeId(), chat, key);
+        } catch (StoreUnavailable e) {
+            if (!(e.getCause() instanceof SQLTransientConnectionException)) {
+                // it was sent: a server that only stood still does it when it goes on
+                givenUp.put(exchange.getExchangeId(), key);
+            }
+            throw e;
+        }
+        if (first) {
+            claims.put(key, new Claim(exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId()));
+        }
+        return first;
+    }
+
+    private boolean claim(String by, Chat chat, String key) {
+        return update("""
                 INSERT INTO answers (key, claimed_by, fingerprint, answer_id, owner, claimed_until)
                 SELECT ?, ?, ?, ?, ?, now() + make_interval(secs => ?) FROM set_config('synchronous_commit', 'off', true)
                 ON CONFLICT (key) DO UPDATE SET claimed_by = excluded.claimed_by, fingerprint = excluded.fingerprint,
@@ -88,13 +106,9 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 body = NULL, stream = NULL
                 WHERE answers.body IS NULL AND answers.claimed_until < now() AND ?
                 OR answers.created_at < now() - make_interval(secs => ?)
-                """, key, exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
+                """, key, by, chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
                 // who is alive renews three times in a lease: a lock may end a third of one after it was met here, and he comes a third later
                 database.availableFor(afterwards()) && System.nanoTime() - refusedAt > lease.toNanos(), keep.toSeconds()) == 1;
-        if (first) {
-            claims.put(key, new Claim(exchange.getExchangeId(), chat.fingerprint(), chat.answerId(), chat.userId()));
-        }
-        return first;
     }
 
     /** For so long after PostgreSQL was away others may not have told it yet what they could not tell it. */

@@ -14,7 +14,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import org.redisson.api.RScript;
-import org.redisson.api.RedissonClient;
+import org.redisson.api.options.OptionalOptions;
 import org.redisson.client.codec.StringCodec;
 
 /**
@@ -86,10 +86,10 @@ public final class NearCache<V> {
      * @param parse makes a value of its text
      */
     public NearCache(String name, Redis redis, MeterRegistry meters, long ttlSeconds, Function<String, V> parse) {
-        RedissonClient client = redis.client();
         this.name = name;
         this.watch = redis.watch();
-        this.scripts = client.getScript(StringCodec.INSTANCE);
+        // once: a replica that only reads says so at once, and counts as one that does not answer while it is asked again
+        this.scripts = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0));
         this.keys = List.of("llmchat:cache:" + name);
         this.parse = parse;
         this.ttlSeconds = ttlSeconds;
