@@ -331,10 +331,10 @@ class OperationsTest {
     void anAnswerIsBookedWithItsCost() throws Exception {
         TestGateway gateway = TestGateway.shared();
         gateway.provider().on("gpt-4o-mini", call -> call.json(200, FakeProvider.completion("Hi")
-                .replace("\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5", "\"prompt_tokens\":2000000,\"completion_tokens\":0,\"total_tokens\":2000000")));
+                .replace("\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5", "\"prompt_tokens\":2000000,\"completion_tokens\":500000,\"total_tokens\":2500000")));
         String request = gateway.post("/v1/chat/completions", chat("openai/gpt-4o-mini", false)).headers().firstValue("x-request-id").orElseThrow();
         until("its cost is written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE request_id = '" + request
-                + "' AND model = 'gpt-4o-mini' AND cost_usd = 0.30") == 1);
+                + "' AND model = 'gpt-4o-mini' AND cost_usd = 0.60") == 1);
     }
 
     @Test
