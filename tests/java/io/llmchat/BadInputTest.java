@@ -178,6 +178,16 @@ class BadInputTest {
         assertEquals(path.startsWith("/v1"), response.json().has("error"), response.text());
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"GET | /v1/chat/completions | POST", "PATCH | /api/agents/any | DELETE, GET, PUT",
+        "PATCH | /api/keys | GET, POST", "POST | /health/ready | GET, HEAD", "PUT | /api/chat/history/any/retry | POST"})
+    void whatTakesAnotherMethodSaysWhich(String method, String path, String methods) throws Exception {
+        http.send(RawHttp.head(method, path));
+        Response response = clean(http.read());
+        assertEquals(405, response.status());
+        assertEquals(methods, response.header("Allow"));
+    }
+
     @Test
     void headersThatAreTooLargeAreRefused() throws Exception {
         Response response = clean(post(OPENAI, chat("demo", false), "X-Large: " + "x".repeat(20_000)));

@@ -18,12 +18,14 @@ import io.vertx.core.http.HttpServerResponse;
 import io.vertx.ext.web.Router;
 import io.vertx.ext.web.RoutingContext;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * What happens to every HTTP request before and after the routes: its id, its metrics, and the errors that no route
@@ -168,8 +170,23 @@ public final class Gate {
     }
 
     private void on(Router router, Supplier<ErrorTable> errors, int status, String code, String message) {
-        router.errorHandler(status, (RoutingContext ctx) -> fail(ctx.request(), errors.get(),
-                status == 503 ? new ChatException(code, message).retryAfter(1) : new ChatException(code, message)));
+        router.errorHandler(status, (RoutingContext ctx) -> {
+            if (status == 405) {
+                ctx.response().putHeader("Allow", allowed(router, ctx.normalizedPath()));
+            }
+            fail(ctx.request(), errors.get(), status == 503 ? new ChatException(code, message).retryAfter(1) : new ChatException(code, message));
+        });
+    }
+
+    /** The methods that a path takes (RFC 9110, section 15.5.6). */
+    private static String allowed(Router router, String path) {
+        return router.getRoutes().stream()
+                .filter(route -> route.methods() != null && route.getPath() != null && isOne(path.split("/", -1), route.getPath().split("/", -1)))
+                .flatMap(route -> route.methods().stream()).map(HttpMethod::name).distinct().sorted().collect(Collectors.joining(", "));
+    }
+
+    private static boolean isOne(String[] path, String[] pattern) {
+        return Arrays.equals(path, pattern, (part, of) -> of.startsWith(":") ? 0 : part.compareTo(of));
     }
 
     private void fail(HttpServerRequest request, ErrorTable errors, ChatException error) {
