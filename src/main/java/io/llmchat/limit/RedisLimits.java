@@ -16,7 +16,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.LongStream;
 import org.redisson.api.RFuture;
 import org.redisson.api.RScript;
-import org.redisson.api.options.OptionalOptions;
 import org.redisson.client.codec.StringCodec;
 
 /** The limits that all instances share, by the scripts in {@code redis/}. Safe for all threads. */
@@ -50,11 +49,9 @@ final class RedisLimits {
 
     RedisLimits(Redis redis) {
         this.watch = redis.watch();
-        // once: what is sent again when there is no answer is taken, or given back, as often when Redis comes to it
-        this.scripts = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0));
+        this.scripts = redis.client().getScript(Redis.once(StringCodec.INSTANCE));
         // what is taken when nobody waits any more is given back as long as the connection holds
-        this.takes = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0)
-                .timeout(Duration.ofSeconds(30)));
+        this.takes = redis.client().getScript(Redis.once(StringCodec.INSTANCE).timeout(Duration.ofSeconds(30)));
     }
 
     private static String script(String name) {

@@ -174,8 +174,10 @@ final class Relay implements Upstream.Receiver {
         if (status != 200 || !streamed || !wire.streamType(headers.get(HttpHeaderNames.CONTENT_TYPE))) {
             whole = Buffer.buffer();
         }
-        // from now on there is time for the words of an error
-        lastToken = System.nanoTime();
+        if (hasRefused()) {
+            // from now on there is time for its words
+            lastToken = System.nanoTime();
+        }
         pieces = !streams || whole != null;
     }
 

@@ -17,7 +17,6 @@ import org.redisson.api.BatchOptions;
 import org.redisson.api.RBatch;
 import org.redisson.api.RScript;
 import org.redisson.api.RedissonClient;
-import org.redisson.api.options.OptionalOptions;
 import org.redisson.client.codec.ByteArrayCodec;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -94,8 +93,7 @@ public final class AnswerMirror {
     public AnswerMirror(Redis redis, long heartbeatMillis) {
         this.redis = redis.client();
         this.watch = redis.watch();
-        // once, as in NearCache
-        this.reads = this.redis.getScript(OptionalOptions.defaults().codec(ByteArrayCodec.INSTANCE).retryAttempts(0));
+        this.reads = this.redis.getScript(Redis.once(ByteArrayCodec.INSTANCE));
         this.heartbeatNanos = TimeUnit.MILLISECONDS.toNanos(heartbeatMillis);
     }
 

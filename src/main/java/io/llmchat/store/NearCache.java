@@ -14,7 +14,6 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 import org.redisson.api.RScript;
-import org.redisson.api.options.OptionalOptions;
 import org.redisson.client.codec.StringCodec;
 
 /**
@@ -88,8 +87,7 @@ public final class NearCache<V> {
     public NearCache(String name, Redis redis, MeterRegistry meters, long ttlSeconds, Function<String, V> parse) {
         this.name = name;
         this.watch = redis.watch();
-        // once: a replica that only reads says so at once, and counts as one that does not answer while it is asked again
-        this.scripts = redis.client().getScript(OptionalOptions.defaults().codec(StringCodec.INSTANCE).retryAttempts(0));
+        this.scripts = redis.client().getScript(Redis.once(StringCodec.INSTANCE));
         this.keys = List.of("llmchat:cache:" + name);
         this.parse = parse;
         this.ttlSeconds = ttlSeconds;

@@ -15,6 +15,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.redisson.Redisson;
 import org.redisson.api.RedissonClient;
+import org.redisson.api.options.OptionalOptions;
+import org.redisson.client.codec.Codec;
 import org.redisson.config.Config;
 import org.redisson.config.EqualJitterDelay;
 import org.redisson.config.FullJitterDelay;
@@ -89,6 +91,14 @@ public final class Redis {
     public RedissonClient client() {
         start.await();
         return client;
+    }
+
+    /**
+     * For scripts that are sent once: what is sent again when there is no answer is done as often when Redis comes to it, and
+     * a replica, which only reads, says so at once and would count as one that does not answer while it is asked again.
+     */
+    public static OptionalOptions once(Codec codec) {
+        return OptionalOptions.defaults().codec(codec).retryAttempts(0);
     }
 
     /** Whether Redis has answered lately; to be asked only after {@link #watch} or {@link #client}. */
