@@ -332,6 +332,32 @@ class StoreFaultsTest {
     }
 
     @Test
+    void wherePostgresStandsStillForAllButItsWatchNobodyWaitsForAConnectionThatNobodyHas() throws Exception {
+        long watch;
+        try (Connection c = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
+            long[] found = new long[1];
+            until("it is watched", () -> {
+                try (ResultSet sessions = c.createStatement().executeQuery("SELECT pid FROM pg_stat_activity WHERE query = 'SHOW transaction_read_only'")) {
+                    return sessions.next() && (found[0] = sessions.getLong(1)) > 0;
+                }
+            });
+            watch = found[0];
+        }
+        stores.pausePostgres();
+        stores.resumePostgres(watch);
+        for (int i = 0; i < 3; i++) {
+            long begun = System.nanoTime();
+            HttpResponse<String> refused = ask(gateway);
+            assertEquals(503, refused.statusCode(), refused.body());
+            long millis = (System.nanoTime() - begun) / 1_000_000;
+            assertTrue(millis < 8_000, "it is refused soon, not after " + millis + " ms");
+        }
+        assertEquals(1, gateway.metric("llmchat_postgres_available"), "for its watch it is there");
+        stores.resumePostgres();
+        until("it is answered", () -> ask(gateway).statusCode() == 200);
+    }
+
+    @Test
     void anAnswerThatIsPaidForReachesItsCallerAndLaterItsSession() throws Exception {
         CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("worth it")));
         var answer = begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", "the-same"));

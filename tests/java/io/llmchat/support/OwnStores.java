@@ -48,7 +48,14 @@ public final class OwnStores {
     }
 
     public void pausePostgres() throws Exception {
-        signal("STOP", Stream.concat(Stream.of(postgres()), postgres().descendants()));
+        // first the one that starts the others: what it starts meanwhile would go on
+        signal("STOP", Stream.of(postgres()));
+        signal("STOP", postgres().descendants());
+    }
+
+    /** Lets one of a paused PostgreSQL's processes go on. */
+    public void resumePostgres(long pid) throws Exception {
+        signal("CONT", postgres().descendants().filter(process -> process.pid() == pid));
     }
 
     public void resumePostgres() throws Exception {

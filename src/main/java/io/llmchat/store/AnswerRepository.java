@@ -135,17 +135,20 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
     /**
      * Gives up the claim of this exchange; somebody else's claim and a kept answer stay. Where PostgreSQL is away it is told
      * when it is back: until a claim ends by itself others would wait for its answer, or be given how it failed.
+     *
+     * @return whether there was one: who could not claim, as PostgreSQL did not answer, does not wait for it once more
      */
     @Override
     public boolean remove(Exchange exchange, String key) {
+        MustWait.here();
         String claim = exchange.getExchangeId();
-        boolean mine = giveUp(claim, key);
+        if (!giveUp(claim, key)) {
+            return false;
+        }
         try {
             return delete(key, claim);
         } catch (StoreUnavailable e) {
-            if (mine) {
-                givenUp.put(claim, key);
-            }
+            givenUp.put(claim, key);
             return false;
         }
     }

@@ -1,6 +1,7 @@
 package io.llmchat.store;
 
 import com.zaxxer.hikari.HikariDataSource;
+import com.zaxxer.hikari.HikariPoolMXBean;
 import java.sql.Connection;
 import java.sql.ResultSet;
 import java.sql.SQLException;
@@ -21,6 +22,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
 
     private static final Logger LOG = LoggerFactory.getLogger(WatchedPool.class);
     private static final long INTERVAL_MILLIS = 500;
+    /** For so long a connection is waited for that nobody uses: it is opened, or looked at, within two seconds if at all. */
+    private static final long FREE_NANOS = TimeUnit.SECONDS.toNanos(3);
     /** SQLSTATE class 08: connection exception (PostgreSQL manual, appendix A). */
     private static final String UNABLE_TO_CONNECT = "08001";
 
@@ -67,8 +70,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     }
 
     /**
-     * @throws SQLTransientConnectionException at once if PostgreSQL is away; if it goes while this waits, within three
-     *         seconds
+     * @throws SQLTransientConnectionException at once if PostgreSQL is away; if it goes while this waits, or gives no
+     *         connection though not all are in use, within four seconds
      * @throws MustWait on an event loop
      */
     @Override
@@ -79,12 +82,17 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
             try {
                 return pool.getConnection();
             } catch (SQLTransientConnectionException e) {
-                if (System.nanoTime() - begun >= patienceNanos) {
+                if (System.nanoTime() - begun >= (allAreInUse() ? patienceNanos : Math.min(patienceNanos, FREE_NANOS))) {
                     throw e;
                 }
             }
         }
         throw new SQLTransientConnectionException("PostgreSQL is away", UNABLE_TO_CONNECT);
+    }
+
+    private boolean allAreInUse() {
+        HikariPoolMXBean now = pool.getHikariPoolMXBean();
+        return now.getActiveConnections() > 0 && now.getIdleConnections() == 0;
     }
 
     private void watch() {
