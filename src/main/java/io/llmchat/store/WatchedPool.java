@@ -22,8 +22,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
 
     private static final Logger LOG = LoggerFactory.getLogger(WatchedPool.class);
     private static final long INTERVAL_MILLIS = 500;
-    /** For so long a connection is waited for that nobody uses: it is opened, or looked at, within two seconds if at all. */
-    private static final long FREE_NANOS = TimeUnit.SECONDS.toNanos(3);
+    /** Where nobody gets a connection for so long though not all are in use, there are none to be had: one is opened within two seconds. */
+    private static final long NONE_NANOS = TimeUnit.SECONDS.toNanos(3);
     /** SQLSTATE class 08: connection exception (PostgreSQL manual, appendix A). */
     private static final String UNABLE_TO_CONNECT = "08001";
 
@@ -36,6 +36,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private volatile long backNanos = System.nanoTime();
     private volatile boolean wasAway;
     private volatile Runnable whenBack = () -> { };
+    private volatile long lastGivenNanos = System.nanoTime();
     private volatile boolean running = true;
 
     /**
@@ -70,8 +71,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     }
 
     /**
-     * @throws SQLTransientConnectionException at once if PostgreSQL is away; if it goes while this waits, or gives no
-     *         connection though not all are in use, within four seconds
+     * @throws SQLTransientConnectionException at once if PostgreSQL is away; if it goes while this waits, or gives
+     *         nobody a connection though not all are in use, within four seconds
      * @throws MustWait on an event loop
      */
     @Override
@@ -80,9 +81,12 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
         long begun = System.nanoTime();
         while (available) {
             try {
-                return pool.getConnection();
+                Connection connection = pool.getConnection();
+                lastGivenNanos = System.nanoTime();
+                return connection;
             } catch (SQLTransientConnectionException e) {
-                if (System.nanoTime() - begun >= (allAreInUse() ? patienceNanos : Math.min(patienceNanos, FREE_NANOS))) {
+                long waited = System.nanoTime() - begun;
+                if (waited >= patienceNanos || waited >= NONE_NANOS && givesNone()) {
                     throw e;
                 }
             }
@@ -90,9 +94,9 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
         throw new SQLTransientConnectionException("PostgreSQL is away", UNABLE_TO_CONNECT);
     }
 
-    private boolean allAreInUse() {
+    private boolean givesNone() {
         HikariPoolMXBean now = pool.getHikariPoolMXBean();
-        return now.getActiveConnections() > 0 && now.getIdleConnections() == 0;
+        return System.nanoTime() - lastGivenNanos > NONE_NANOS && (now.getActiveConnections() == 0 || now.getIdleConnections() > 0);
     }
 
     private void watch() {
