@@ -12,6 +12,7 @@ import io.llmchat.json.Json;
 import io.llmchat.support.LogLines;
 import io.llmchat.support.TestGateway;
 import io.netty.handler.codec.http.HttpHeaders;
+import io.netty.handler.codec.http.TooLongHttpHeaderException;
 import io.vertx.core.Context;
 import io.vertx.core.Future;
 import io.vertx.core.Vertx;
@@ -197,6 +198,13 @@ class HttpUpstreamTest {
     }
 
     @Test
+    void aHeadMayBeAsLongAsProxiesMakeIt() throws Exception {
+        String policy = "Content-Security-Policy: " + "x".repeat(30_000) + "\r\n";
+        assertEquals("200 ok", ask(says(OK.replaceFirst("\r\n", "\r\n" + policy + policy))));
+        assertInstanceOf(TooLongHttpHeaderException.class, failure(start(says(OK.replaceFirst("\r\n", "\r\n" + policy + policy + policy)), false)));
+    }
+
+    @Test
     void aBodyEndsAsTheProviderSays() throws Exception {
         for (boolean streamed : new boolean[] {false, true}) {
             for (String text : List.of("Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
@@ -222,7 +230,7 @@ class HttpUpstreamTest {
     void whatIsNoResponseBreaksTheCall() throws Exception {
         for (boolean streamed : new boolean[] {false, true}) {
             for (String bad : List.of("HTTP/2.0 200 OK\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-                    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "HTTP/1.1 200 OK\r\nX: " + "x".repeat(9_000) + "\r\n\r\n",
+                    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "HTTP/1.1 200 OK\r\nX: " + "x".repeat(70_000) + "\r\n\r\n",
                     "HTTP/1.1 200 " + "x".repeat(5_000) + "\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n")) {
                 failure(start(says(bad), streamed));
             }

@@ -36,7 +36,8 @@ import java.util.regex.Pattern;
  */
 final class ProviderConnection extends ChannelInboundHandlerAdapter {
 
-    private static final HttpDecoderConfig LIMITS = new HttpDecoderConfig().setMaxInitialLineLength(4_096).setMaxHeaderSize(8_192)
+    /** A head that is too long is an answer that is lost, though it is paid for: proxies' policies and cookies take some kilobytes. */
+    private static final HttpDecoderConfig LIMITS = new HttpDecoderConfig().setMaxInitialLineLength(4_096).setMaxHeaderSize(65_536)
             .setMaxChunkSize(8_192);
     private static final int SWITCHING = 101;
     /** Seconds that it waits for its next call, unless the provider says how long it does. */
