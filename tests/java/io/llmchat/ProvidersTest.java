@@ -446,6 +446,18 @@ class ProvidersTest {
         assertEquals("model", json(gateway.get("/v1/models/demo").body()).path("object").asText());
     }
 
+    @Test
+    void anthropicsSdkGetsErrorsOfItsKindWhereverItAsks() throws Exception {
+        for (String path : List.of("/v1/models/nobody", "/v1/files", "/v1/messages/batches")) {
+            HttpResponse<String> response = gateway.get(path, "anthropic-version", "2023-06-01");
+            assertEquals(404, response.statusCode());
+            JsonNode error = json(response.body());
+            assertEquals("error not_found_error", error.path("type").asText() + " " + error.at("/error/type").asText(), path);
+            assertEquals(response.headers().firstValue("request-id").orElseThrow(), error.path("request_id").asText());
+        }
+        assertEquals("model_not_found", json(gateway.get("/v1/models/nobody").body()).at("/error/code").asText());
+    }
+
     // --- embeddings
 
     @Test

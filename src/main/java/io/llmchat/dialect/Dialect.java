@@ -44,17 +44,24 @@ public interface Dialect {
     /** The body of an error response. */
     Buffer error(ChatException error, ErrorTable.Entry entry, String requestId);
 
-    /** The dialect of a path: that of its API, also where no such path exists. */
-    static Dialect of(String path) {
+    /**
+     * The dialect of a path: that of its API, also where no such path exists. What both APIs may have is Anthropic's for
+     * its SDKs.
+     *
+     * @param header the value of a request header by its name; null if there is none
+     */
+    static Dialect of(String path, UnaryOperator<String> header) {
         if (!path.startsWith("/v1")) {
             return NativeDialect.INSTANCE;
         }
         return switch (path) {
+            case "/v1/chat/completions" -> OpenAiDialect.CHAT;
             case "/v1/messages" -> AnthropicDialect.CHAT;
             case "/v1/messages/count_tokens" -> AnthropicDialect.COUNT_TOKENS;
             case "/v1/embeddings" -> OpenAiDialect.EMBEDDINGS;
             case "/v1/responses" -> ResponsesDialect.INSTANCE;
-            default -> OpenAiDialect.CHAT;
+            default -> path.startsWith("/v1/messages/") || header.apply("anthropic-version") != null
+                    ? AnthropicDialect.CHAT : OpenAiDialect.CHAT;
         };
     }
 }

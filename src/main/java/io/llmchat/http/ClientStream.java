@@ -84,10 +84,10 @@ public final class ClientStream {
         response.closeHandler(v -> left());
     }
 
-    /** Takes the client of an exchange that has just come in, speaking the dialect of its path. */
+    /** Takes the client of an exchange that has just come in, speaking its dialect. */
     public static ClientStream open(Exchange exchange) {
         HttpMessage message = exchange.getMessage(HttpMessage.class);
-        ClientStream client = new ClientStream(message, Dialect.of(RequestHead.route(message.getRequest().path())));
+        ClientStream client = new ClientStream(message, Gate.dialect(message.getRequest()));
         exchange.setProperty(PROPERTY, client);
         return client;
     }

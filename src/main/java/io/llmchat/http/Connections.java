@@ -93,7 +93,7 @@ public final class Connections {
         ChatException error = new ChatException("REQUEST_TIMEOUT", "The request did not come to its end in time.");
         String id = Gate.requestId(requestId);
         ErrorTable.Entry entry = errors.get().of(error.code());
-        byte[] body = Dialect.of(RequestHead.route(path)).error(error, entry, id).getBytes();
+        byte[] body = Dialect.of(RequestHead.route(path), header -> null).error(error, entry, id).getBytes();
         FullHttpResponse response = new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.valueOf(entry.status()),
                 Unpooled.wrappedBuffer(body));
         response.headers().set(ClientStream.REQUEST_ID, id).set("Content-Type", "application/json")

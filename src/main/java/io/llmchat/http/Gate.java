@@ -123,7 +123,7 @@ public final class Gate {
         HttpServerResponse response = request.response();
         String id = requestId(request.headers().get(ClientStream.REQUEST_ID));
         response.headers().set(ClientStream.REQUEST_ID, id);
-        String name = Dialect.of(path(request)).requestIdHeader();
+        String name = dialect(request).requestIdHeader();
         if (name != null) {
             response.headers().set(name, id);
         }
@@ -195,8 +195,7 @@ public final class Gate {
             return;
         }
         ErrorTable.Entry entry = errors.of(error.code());
-        Buffer body = Dialect.of(path(request))
-                .error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
+        Buffer body = dialect(request).error(error, entry, response.headers().get(ClientStream.REQUEST_ID));
         SecurityHeaders.addTo(response.headers());
         if (error.retryAfterSeconds() >= 0) {
             response.putHeader("Retry-After", Integer.toString(error.retryAfterSeconds()));
@@ -206,6 +205,10 @@ public final class Gate {
             // it did not come to its route, or not to its end
             log.answered(request, entry.status(), null);
         }
+    }
+
+    static Dialect dialect(HttpServerRequest request) {
+        return Dialect.of(path(request), request::getHeader);
     }
 
     private static String path(HttpServerRequest request) {
