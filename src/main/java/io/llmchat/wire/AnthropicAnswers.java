@@ -85,7 +85,14 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             }
             case "redacted_thinking" -> parts.add(new AnswerPart.SealedReasoning(0, block.path("data").asText()));
             case "text" -> text(block.path("text").asText(), parts);
+            case "thinking" -> thought(block.path("thinking").asText(), parts);
             default -> { }
+        }
+    }
+
+    private static void thought(String text, List<AnswerPart> parts) {
+        if (!text.isEmpty()) {
+            parts.add(new AnswerPart.Reasoning(0, text));
         }
     }
 
@@ -145,7 +152,6 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             switch (block.path("type").asText()) {
                 case "tool_use" -> parts.add(new AnswerPart.ToolArguments(0, tools.get(index), block.path("input").toString()));
                 case "thinking" -> {
-                    parts.add(new AnswerPart.Reasoning(0, block.path("thinking").asText()));
                     if (block.path("signature").isTextual()) {
                         parts.add(new AnswerPart.Signature(0, block.path("signature").asText()));
                     }

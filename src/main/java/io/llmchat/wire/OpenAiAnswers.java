@@ -467,7 +467,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     thought.remove(choice);
                     to.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
                 } else if (detail.path("data").isTextual()) {
-                    to.add(new AnswerPart.SealedReasoning(choice, detail.path("data").asText()));
+                    to.add(new AnswerPart.SealedReasoning(choice, OpenAiRequests.sealed(detail)));
                 }
             }
         }
