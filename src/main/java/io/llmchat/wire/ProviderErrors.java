@@ -113,8 +113,12 @@ final class ProviderErrors {
      * would have been (OpenRouter, vLLM and Gemini as a number, LiteLLM as a text), it is what that status says.
      */
     static ChatException reportedWithStatus(JsonNode error) {
-        String code = error.path("code").asText();
-        return REFUSED.matcher(code).matches() ? of("The provider", Integer.parseInt(code), error, null) : reported(error);
+        return reported(error, error.path("code").asText());
+    }
+
+    /** The same where the status is known by something else. */
+    static ChatException reported(JsonNode error, String status) {
+        return REFUSED.matcher(status).matches() ? of("The provider", Integer.parseInt(status), error, null) : reported(error);
     }
 
     /** An error that the provider reports in place of an answer. */
