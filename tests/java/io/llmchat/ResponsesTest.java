@@ -20,6 +20,8 @@ import java.util.UUID;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** OpenAI's responses in front of a provider of chat completions: what is asked of it, and how its answers are said. */
 class ResponsesTest {
@@ -444,6 +446,33 @@ class ResponsesTest {
         assertEquals("c1 {\"x\":1} c2 {}", output.at("/2/call_id").asText() + " " + output.at("/2/arguments").asText() + " "
                 + output.at("/3/call_id").asText() + " " + output.at("/3/arguments").asText());
         assertTrue(the(events, "completed").at("/response/usage/estimated").asBoolean());
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void aCallWithoutArgumentsHasThemAsOpenAiSaysThemThoughTheProviderSaysNothing(boolean stream) throws Exception {
+        provider.on(model, call -> {
+            if (stream) {
+                call.sse();
+                tool(call, 0, ",\"id\":\"c1\",\"type\":\"function\"", "\"name\":\"now\",\"arguments\":\"\"");
+                call.finish("tool_calls");
+                call.done();
+            } else {
+                call.json(200, "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c1\","
+                        + "\"type\":\"function\",\"function\":{\"name\":\"now\",\"arguments\":\"\"}}]},\"finish_reason\":\"tool_calls\"}]}");
+            }
+        });
+        JsonNode response;
+        if (stream) {
+            List<JsonNode> events = events("\"input\":\"Hi\"");
+            assertEquals("", the(events, "output_item.added").at("/item/arguments").asText());
+            assertEquals("{}", the(events, "function_call_arguments.delta").path("delta").asText());
+            assertEquals("{}", the(events, "function_call_arguments.done").path("arguments").asText());
+            response = the(events, "completed").path("response");
+        } else {
+            response = answer("\"input\":\"Hi\"");
+        }
+        assertEquals("{}", response.at("/output/0/arguments").asText());
     }
 
     private static void tool(Call call, int index, String more, String function) throws IOException {

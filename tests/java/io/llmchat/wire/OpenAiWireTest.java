@@ -391,6 +391,42 @@ class OpenAiWireTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
+            RequestRejected | 400     | {"error":{"message":"This endpoint's maximum context length is 8192 tokens","code":400}}
+            RequestRejected | 400     | {"error":{"message":"prompt is too long","type":"BadRequestError","code":"400"}}
+            ProviderRefusal | 429     | {"error":{"message":"Slow down","code":429},"choices":[{"delta":{"content":""},"finish_reason":"error"}]}
+            ProviderRefusal | 429     | {"choices":[{"delta":{"content":""},"finish_reason":"error","error":{"message":"Slow down","code":429}}]}
+            ProviderRefusal | 402     | {"error":{"message":"Insufficient credits","code":402}}
+            ProviderFailure | error   | {"error":{"message":"No server","code":503}}
+            ProviderFailure | error   | {"error":{"message":"No server","code":"1234"}}""")
+    void anErrorThatSaysItsStatusIsWhatThatSaysUnlessSomethingWasSaid(String kind, String outcome, String error) {
+        for (boolean raw : new boolean[] {true, false}) {
+            byte[] chunk = utf8(error);
+            ChatException inStream = assertThrows(ChatException.class, () -> wire.reader(raw).event(null, chunk, 0, chunk.length, event -> { }));
+            assertEquals(kind + " " + outcome, inStream.getClass().getSimpleName() + " " + inStream.getOutcome());
+            if (outcome.equals("400")) {
+                assertEquals("context_length_exceeded", inStream.openAiCode());
+            }
+            assertEquals(kind, assertThrows(ChatException.class, () -> wire.reader(raw).answer(chunk)).getClass().getSimpleName());
+            byte[] text = utf8("{\"choices\":[{\"delta\":{\"content\":\"Let me see.\"}}]}");
+            Wire.AnswerReader said = wire.reader(raw);
+            said.event(null, text, 0, text.length, event -> { });
+            assertEquals("error", assertThrows(ProviderFailure.class, () -> said.event(null, chunk, 0, chunk.length, event -> { })).getOutcome());
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"model_length,length", "model_context_window_exceeded,length", "sensitive,content_filter",
+            "content_filter: PROHIBITED_CONTENT,content_filter", "function_call,tool_calls", "eos,eos"})
+    void reasonsToStopThatOthersSayInTheirOwnWordsAreKnown(String said, String reason) {
+        byte[] chunk = utf8("{\"choices\":[{\"delta\":{},\"finish_reason\":\"" + said + "\"}]}");
+        List<ChatEvent> events = new ArrayList<>();
+        wire.reader(false).event(null, chunk, 0, chunk.length, events::add);
+        assertEquals(List.of(new AnswerPart.Finish(0, reason)), events.get(0).parts());
+        assertEquals(reason, wire.reader(true).answer(utf8("{\"choices\":[{\"finish_reason\":\"" + said + "\"}]}")).finishReason());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', quoteCharacter = '`', textBlock = """
             Provider down | "finish_reason":"error","error":{"code":502,"message":"Provider down"}}]
             Provider down | "error":{"code":502,"message":"Provider down"}}]
             Provider down | "finish_reason":"error"}],"error":{"code":502,"message":"Provider down"}

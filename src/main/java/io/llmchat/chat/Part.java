@@ -39,6 +39,11 @@ public sealed interface Part {
 
     /** Thoughts that only the provider can read. */
     record SealedReasoning(String data) implements Part {
+
+        /** Whether it is of none who speaks Anthropic's wire: an entry of {@code reasoning_details}, as JSON; a seal has no braces. */
+        public boolean isEntry() {
+            return data.startsWith("{");
+        }
     }
 
     /** The model's words for why it does not answer. */

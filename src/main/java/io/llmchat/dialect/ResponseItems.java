@@ -18,6 +18,7 @@ final class ResponseItems {
     static final String IN_PROGRESS = "in_progress";
     static final String COMPLETED = "completed";
     static final String INCOMPLETE = "incomplete";
+    static final String NO_ARGUMENTS = "{}";
 
     /** What of a request its response repeats. */
     static final List<String> REPEATED = List.of("instructions", "max_output_tokens", "parallel_tool_calls",
@@ -152,6 +153,7 @@ final class ResponseItems {
             json.put("namespace", tool.namespace());
         }
         json.put("name", tool.name());
-        return tool.custom() ? json.put("input", ResponseTools.input(arguments)) : json.put("arguments", arguments);
+        return tool.custom() ? json.put("input", ResponseTools.input(arguments))
+                : json.put("arguments", arguments.isEmpty() && !status.equals(IN_PROGRESS) ? NO_ARGUMENTS : arguments);
     }
 }

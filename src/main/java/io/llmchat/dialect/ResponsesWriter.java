@@ -250,7 +250,12 @@ final class ResponsesWriter implements AnswerWriter {
         String status = ResponseItems.status(finishReason);
         // only what was being said last can have been cut short
         close(status, out);
-        for (Call call : calls.values()) {
+        for (Map.Entry<Integer, Call> one : calls.entrySet()) {
+            Call call = one.getValue();
+            if (call.arguments().isEmpty() && !call.tool().custom() && status.equals(ResponseItems.COMPLETED)) {
+                // OpenAI says so where there are none, and callers read it as JSON
+                part(new AnswerPart.ToolArguments(0, one.getKey(), ResponseItems.NO_ARGUMENTS), out);
+            }
             told(call, out);
             done(call.index(), call.item(call.index() == items - 1 ? status : ResponseItems.COMPLETED), out);
         }

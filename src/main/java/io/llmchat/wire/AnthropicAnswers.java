@@ -3,6 +3,7 @@ package io.llmchat.wire;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
 import io.llmchat.json.Bytes;
@@ -18,7 +19,14 @@ import java.util.function.Consumer;
  */
 final class AnthropicAnswers implements Wire.AnswerReader {
 
+    /** The statuses that its types of errors have, of those that say that it is well (API reference, "Errors"). */
+    private static final Map<String, String> STATUSES = Map.of("invalid_request_error", "400", "authentication_error", "401",
+            "billing_error", "402", "permission_error", "403", "not_found_error", "404", "request_too_large", "413",
+            "rate_limit_error", "429");
+
     private final boolean raw;
+    /** Whether there is anything of the answer: who has said something can only have failed. */
+    private boolean told;
     /** Of the blocks that are tool calls: their place among the tool calls. */
     private final Map<Integer, Integer> tools = new HashMap<>();
     /** Of the tool calls that are open and have told no arguments: their input, as the block began with it. */
@@ -65,15 +73,20 @@ final class AnthropicAnswers implements Wire.AnswerReader {
                     parts.add(new AnswerPart.Finish(0, finish(json.path("delta").path("stop_reason").asText())));
                 }
             }
-            case "error" -> throw ProviderErrors.reported(json.path("error"));
+            case "error" -> throw told ? ProviderErrors.reported(json.path("error")) : reported(json.path("error"));
             default -> { }
         }
+        told |= begun || !parts.isEmpty();
         boolean stop = json.path("type").asText().equals("message_stop");
         // the name of the event is a line of its own: what is told in JSON only has to fit there
         String name = !raw || type != null ? type : json.path("type").asText().replaceAll("[^a-z_]", "");
         // those that say nothing, such as pings, say that it is still there
         sink.accept(ChatEvent.of(name, raw ? bytes : null, from, to, parts, counted, begun, called));
         return !stop;
+    }
+
+    private static ChatException reported(JsonNode error) {
+        return ProviderErrors.reported(error, STATUSES.getOrDefault(error.path("type").asText(), ""));
     }
 
     private void begin(int index, JsonNode block, List<AnswerPart> parts) {
@@ -85,7 +98,14 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             }
             case "redacted_thinking" -> parts.add(new AnswerPart.SealedReasoning(0, block.path("data").asText()));
             case "text" -> text(block.path("text").asText(), parts);
+            case "thinking" -> thought(block.path("thinking").asText(), parts);
             default -> { }
+        }
+    }
+
+    private static void thought(String text, List<AnswerPart> parts) {
+        if (!text.isEmpty()) {
+            parts.add(new AnswerPart.Reasoning(0, text));
         }
     }
 
@@ -130,7 +150,7 @@ final class AnthropicAnswers implements Wire.AnswerReader {
     public WholeAnswer answer(byte[] body) {
         JsonNode json = ProviderErrors.json(body);
         if (json.path("type").asText().equals("error") || json.has("error")) {
-            throw ProviderErrors.reported(json.path("error"));
+            throw reported(json.path("error"));
         }
         if (raw && json.path("input_tokens").isNumber()) {
             return new WholeAnswer(body, List.of(), 0, null, count(json));
@@ -145,7 +165,6 @@ final class AnthropicAnswers implements Wire.AnswerReader {
             switch (block.path("type").asText()) {
                 case "tool_use" -> parts.add(new AnswerPart.ToolArguments(0, tools.get(index), block.path("input").toString()));
                 case "thinking" -> {
-                    parts.add(new AnswerPart.Reasoning(0, block.path("thinking").asText()));
                     if (block.path("signature").isTextual()) {
                         parts.add(new AnswerPart.Signature(0, block.path("signature").asText()));
                     }

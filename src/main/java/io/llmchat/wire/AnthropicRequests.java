@@ -351,7 +351,12 @@ public final class AnthropicRequests {
                     content.addObject().put("type", "thinking").put("thinking", r.text()).put("signature", r.signature());
                 }
             }
-            case Part.SealedReasoning s -> content.addObject().put("type", "redacted_thinking").put("data", s.data());
+            case Part.SealedReasoning s -> {
+                // nor those of others
+                if (!s.isEntry()) {
+                    content.addObject().put("type", "redacted_thinking").put("data", s.data());
+                }
+            }
             case Part.Other other -> throw Unsayable.field(at);
         }
     }

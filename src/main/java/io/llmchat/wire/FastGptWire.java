@@ -105,6 +105,8 @@ public final class FastGptWire extends OpenAiWire {
                         sink.accept(ChatEvent.of(List.of(new AnswerPart.Status("flowNodeStatus",
                                 json.path("status").asText("running"), json.path("name").asText(null), null)), null));
                     }
+                    // it waits for a choice or a form of the user's, who answers with the next message
+                    case "interactive" -> sink.accept(ChatEvent.of(List.of(new AnswerPart.Status("interactive", "paused", null, null)), null));
                     case "flowResponses" -> sink.accept(ChatEvent.of(
                             List.of(new AnswerPart.Status("flowResponses", "finished", null, null)), null));
                     default -> { }

@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.TextNode;
 import io.llmchat.chat.AnswerPart;
 import io.llmchat.chat.ChatEvent;
+import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ProviderRefusal;
 import io.llmchat.chat.Usage;
 import io.llmchat.chat.WholeAnswer;
@@ -147,7 +148,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 } else if (name.equals("usage") && value == JsonToken.START_OBJECT) {
                     usage(p);
                 } else if (name.equals("error") && value != JsonToken.VALUE_NULL) {
-                    throw ProviderErrors.reported(Json.MAPPER.readTree(p));
+                    throw reported(Json.MAPPER.readTree(p));
                 } else {
                     data |= name.equals("data") && value == JsonToken.START_ARRAY;
                     p.skipChildren();
@@ -157,11 +158,16 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 throw new Wire.MalformedAnswer("something after the JSON object");
             }
             if (broken != null) {
-                throw ProviderErrors.reported(broken);
+                throw reported(broken);
             }
             if (dropped != null) {
                 throw dropped.withUsage(usage);
             }
+        }
+
+        /** Who has said something can only have failed. */
+        private ChatException reported(JsonNode error) {
+            return begun ? ProviderErrors.reported(error) : ProviderErrors.reportedWithStatus(error);
         }
 
         /** Whether it says a text of the first choice and nothing else. */
@@ -216,9 +222,12 @@ class OpenAiAnswers implements Wire.AnswerReader {
                 }
                 finishReason = switch (finish) {
                     case "function_call" -> "tool_calls";
-                    // Mistral's, where the model has no more room
-                    case "model_length" -> "length";
-                    default -> finish;
+                    // Mistral's and Zhipu's, where the model has no more room
+                    case "model_length", "model_context_window_exceeded" -> "length";
+                    // Zhipu's
+                    case "sensitive" -> "content_filter";
+                    // Gemini's says behind it what was found
+                    default -> finish.startsWith("content_filter") ? "content_filter" : finish;
                 };
                 if (!raw) {
                     parts.add(new AnswerPart.Finish(choice, finishReason));
@@ -458,7 +467,7 @@ class OpenAiAnswers implements Wire.AnswerReader {
                     thought.remove(choice);
                     to.add(new AnswerPart.Signature(choice, detail.path("signature").asText()));
                 } else if (detail.path("data").isTextual()) {
-                    to.add(new AnswerPart.SealedReasoning(choice, detail.path("data").asText()));
+                    to.add(new AnswerPart.SealedReasoning(choice, OpenAiRequests.sealed(detail)));
                 }
             }
         }

@@ -20,6 +20,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /** Requests in OpenAI's words (API reference, "Create chat completion") from and to the neutral form. */
 public final class OpenAiRequests {
@@ -40,6 +41,13 @@ public final class OpenAiRequests {
     private static final Set<String> FOREIGN = Set.of("top_k", "thinking", "container", "mcp_servers", "context_management",
             "inference_geo", "variables", "output_config", "cache_control", "speed", "diagnostics", "user_profile_id", "fallbacks",
             "fallback_credit_token", "billing_policy", "compaction", "thread", "citations", "input_examples");
+
+    /**
+     * Geminis that refuse a conversation in which the first call of a turn has no signature, and what they take in its place
+     * where another model made the call (Gemini API, "Thought signatures", FAQs).
+     */
+    private static final Pattern INSISTS_ON_SIGNATURES = Pattern.compile("gemini-([3-9]|\\d\\d)");
+    private static final String NOT_SIGNED = "skip_thought_signature_validator";
 
     private OpenAiRequests() {
     }
@@ -138,7 +146,7 @@ public final class OpenAiRequests {
                     parts.add(new Part.Text(text.substring(placed, at)));
                     placed = at;
                 }
-                parts.add(d.path("data").isTextual() ? new Part.SealedReasoning(d.path("data").asText())
+                parts.add(d.path("data").isTextual() ? new Part.SealedReasoning(sealed(d))
                         : new Part.Reasoning(d.path("text").asText(m.path("reasoning_content").asText("")), d.path("signature").textValue()));
             }
         } else if (m.path("reasoning_content").isTextual()) {
@@ -242,7 +250,7 @@ public final class OpenAiRequests {
                 messages.add(result((Part.ToolResult) message.parts().get(0), at, shown));
             } else {
                 show(shown, messages);
-                ObjectNode written = message(message, at, thoughts, model.contains("gemini"));
+                ObjectNode written = message(message, at, thoughts, model);
                 // of an answer that broke off while the model thought, nothing may be left
                 if (message.role() != Role.ASSISTANT || written.size() > 2 || !written.path("content").isNull()) {
                     messages.add(written);
@@ -333,8 +341,9 @@ public final class OpenAiRequests {
         }
     }
 
-    /** @param signs whether it wants the signatures of its calls of tools back; others refuse what they do not know */
-    private static ObjectNode message(Message message, String at, String thoughts, boolean signs) {
+    private static ObjectNode message(Message message, String at, String thoughts, String model) {
+        // Gemini wants the signatures of its calls of tools back; others refuse what they do not know
+        boolean signs = model.contains("gemini");
         ObjectNode json = Json.MAPPER.createObjectNode();
         List<Part> parts = message.parts();
         json.put("role", switch (message.role()) {
@@ -355,7 +364,13 @@ public final class OpenAiRequests {
                 case Part.Reasoning r -> thought(json, r, thoughts, said.length());
                 case Part.SealedReasoning s -> {
                     if (thoughts.equals(DETAILS)) {
-                        detail(json, "encrypted", said.length()).put("data", s.data());
+                        JsonNode entry = s.isEntry() ? ProviderErrors.json(Json.utf8(s.data())) : Json.MAPPER.missingNode();
+                        ObjectNode detail = detail(json, "encrypted", said.length());
+                        if (entry.has("data")) {
+                            detail.setAll((ObjectNode) entry);
+                        } else {
+                            detail.put("data", s.data());
+                        }
                     }
                 }
                 case Part.Refusal r -> refusal.append(r.text());
@@ -363,6 +378,9 @@ public final class OpenAiRequests {
             }
             Message.append(said, before, part);
             before = part;
+        }
+        if (json.has("tool_calls") && json.findValue("thought_signature") == null && INSISTS_ON_SIGNATURES.matcher(model).find()) {
+            sign((ObjectNode) json.get("tool_calls").get(0), NOT_SIGNED);
         }
         if (content.isEmpty()) {
             json.putNull("content");
@@ -383,14 +401,27 @@ public final class OpenAiRequests {
                 .put("name", ToolCalls.shortName(call.name())).put("arguments", call.arguments());
         String signature = ToolCalls.signature(call.id());
         if (signature != null && signs) {
-            json.putObject("extra_content").putObject("google").put("thought_signature", signature);
+            sign(json, signature);
         }
+    }
+
+    private static void sign(ObjectNode call, String signature) {
+        call.putObject("extra_content").putObject("google").put("thought_signature", signature);
     }
 
     /** Adds an entry for a thought to a message, which had so many characters of text before it. */
     public static ObjectNode detail(ObjectNode message, String type, int before) {
         ObjectNode detail = message.withArray(DETAILS).addObject().put("type", "reasoning." + type);
         return before > 0 ? detail.put(OFFSET, before) : detail;
+    }
+
+    /**
+     * What an entry has sealed; all of it where that is of no Claude: OpenRouter wants its name and its format back, by
+     * which it knows whose it is (OpenRouter, "Reasoning tokens", preserving reasoning).
+     */
+    static String sealed(JsonNode detail) {
+        String format = detail.path("format").asText("");
+        return format.isEmpty() || format.startsWith("anthropic") ? detail.path("data").asText() : detail.toString();
     }
 
     private static void thought(ObjectNode json, Part.Reasoning r, String thoughts, int before) {

@@ -32,6 +32,9 @@ final class ProviderErrors {
     /** By its manual DashScope is known, which says {@code insufficient_quota} for a limit by the minute. */
     private static final String DASHSCOPE = "model-studio";
 
+    /** A status that says that the provider is well. */
+    private static final Pattern REFUSED = Pattern.compile("4\\d\\d");
+
     private ProviderErrors() {
     }
 
@@ -43,9 +46,12 @@ final class ProviderErrors {
      *             Dify the members without it, and what is built on FastAPI a {@code detail}, which may be a list
      */
     static ChatException of(String provider, int status, String retryAfter, JsonNode body) {
-        JsonNode error = error(body);
-        return status == 429 && isUnpaid(error) ? kind(provider, 401, null, error).withOutcome("unpaid")
-                : kind(provider, status, retryAfter, error).withOutcome(Integer.toString(status));
+        return of("The provider '" + provider + "'", status, error(body), retryAfter);
+    }
+
+    private static ChatException of(String who, int status, JsonNode error, String retryAfter) {
+        return status == 429 && isUnpaid(error) ? kind(who, 401, null, error).withOutcome("unpaid")
+                : kind(who, status, retryAfter, error).withOutcome(Integer.toString(status));
     }
 
     private static boolean isUnpaid(JsonNode error) {
@@ -60,23 +66,23 @@ final class ProviderErrors {
         return error.isObject() || error.isTextual() ? error : first;
     }
 
-    private static ChatException kind(String provider, int status, String retryAfter, JsonNode error) {
+    private static ChatException kind(String who, int status, String retryAfter, JsonNode error) {
         String said = message(error);
         return switch (status == 400 && said != null && OURS.matcher(said).find() ? 401 : status) {
             case 401, 403 -> new ProviderRefusal("UPSTREAM_UNAUTHORIZED",
-                    "The provider '" + provider + "' does not accept the gateway's key.");
-            case 400, 404, 413, 422 -> rejected(provider, status, said, error);
-            case 429 -> new ProviderRefusal("UPSTREAM_RATE_LIMITED", "The provider '" + provider + "' limits our requests"
+                    who + " does not accept the gateway's key.");
+            case 400, 404, 413, 422 -> rejected(who, status, said, error);
+            case 429 -> new ProviderRefusal("UPSTREAM_RATE_LIMITED", who + " limits our requests"
                     + (said == null ? "" : ": " + said)).retryAfter(seconds(retryAfter));
             // 408 and 409 are asked again like 5xx, but tell nothing of the provider's health
             default -> status >= 500
-                    ? new ProviderFailure("UPSTREAM_ERROR", "The provider '" + provider + "' answered " + status + ".")
+                    ? new ProviderFailure("UPSTREAM_ERROR", who + " answered " + status + ".")
                             .retryAfter(status == 503 ? seconds(retryAfter) : -1)
-                    : new ProviderRefusal("UPSTREAM_ERROR", "The provider '" + provider + "' answered " + status + ".");
+                    : new ProviderRefusal("UPSTREAM_ERROR", who + " answered " + status + ".");
         };
     }
 
-    private static ChatException rejected(String provider, int status, String said, JsonNode error) {
+    private static ChatException rejected(String who, int status, String said, JsonNode error) {
         String type = error.path("type").textValue();
         String code = error.path("code").textValue();
         if (said != null && TOO_LONG.matcher(said).find()) {
@@ -86,8 +92,8 @@ final class ProviderErrors {
         }
         String param = error.path("param").textValue();
         ChatException.Detail[] details = param == null ? new ChatException.Detail[0]
-                : new ChatException.Detail[] {new ChatException.Detail(param, "The provider '" + provider + "' refused it.")};
-        return new RequestRejected("UPSTREAM_REJECTED", said == null ? "The provider '" + provider + "' refused the request." : said, details)
+                : new ChatException.Detail[] {new ChatException.Detail(param, who + " refused it.")};
+        return new RequestRejected("UPSTREAM_REJECTED", said == null ? who + " refused the request." : said, details)
                 .as(status, type == null ? "invalid_request_error" : type, code);
     }
 
@@ -100,6 +106,19 @@ final class ProviderErrors {
         JsonNode detail = error.path("message").isObject() ? error.path("message").path("detail") : error.path("detail");
         String message = error.path("message").textValue();
         return message != null || detail.isMissingNode() || detail.isNull() ? message : detail.isTextual() ? detail.asText() : detail.toString();
+    }
+
+    /**
+     * An error that the provider reports in place of an answer whose head it had sent: where it says the status that it
+     * would have been (OpenRouter, vLLM and Gemini as a number, LiteLLM as a text), it is what that status says.
+     */
+    static ChatException reportedWithStatus(JsonNode error) {
+        return reported(error, error.path("code").asText());
+    }
+
+    /** The same where the status is known by something else. */
+    static ChatException reported(JsonNode error, String status) {
+        return REFUSED.matcher(status).matches() ? of("The provider", Integer.parseInt(status), error, null) : reported(error);
     }
 
     /** An error that the provider reports in place of an answer. */
