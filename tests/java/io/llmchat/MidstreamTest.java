@@ -596,6 +596,25 @@ class MidstreamTest {
     }
 
     @Test
+    void whereSeveralChoicesAreAskedForNobodyGoesOn() throws Exception {
+        asks(gateway, "openai/" + first, "ollama/" + second);
+        on("openai/" + first, breaks(List.of("The"), Call::cut));
+        on("ollama/" + second, call -> {
+            call.begin();
+            // it would be taken for the text that the caller has of the other choice
+            call.event(Call.chunk("{\"content\":\"The\"}", "null").replace("\"index\":0", "\"index\":1"));
+            call.text("The");
+            call.finish("stop");
+            call.event(Call.chunk("{}", "\"stop\"").replace("\"index\":0", "\"index\":1"));
+            call.done();
+        });
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true).replace("{\"model\"", "{\"n\":2,\"model\"")));
+        assertEquals("The", answer.text(), answer.body());
+        assertEquals(1, answer.errors(), answer.body());
+        assertEquals(0, answer.ends(), answer.body());
+    }
+
+    @Test
     void aCallerWhoLeavesWhileAnotherGoesOnEndsThatToo() throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second, "ollama/" + third);
         on("openai/" + first, cutAfter(10));

@@ -119,7 +119,7 @@ final class Relay implements Upstream.Receiver {
         this.asked = PromptSize.of(call.body());
         this.streamed = call.streamed();
         this.streams = chat.request().stream();
-        this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
+        this.unfinished = chat.request().choices();
         // those who may be asked after this one get their share of the time
         this.patience = chat.candidatesLeft() == 0 ? chat.millisLeft() : Math.max(chat.millisLeft() / (chat.candidatesLeft() + 1),
                 chat.millisLeft() - chat.candidatesLeft() * limits.firstToken());
