@@ -261,6 +261,21 @@ class FailoverTest {
             assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path(asked).asText());
             String rows = "SELECT count(*) FROM usage_records WHERE usage_estimated AND prompt_tokens > 0 AND model = '" + model + "'";
             TestGateway.until("what was asked is written down", () -> own.count(rows) == 3);
+            agentWithFallback("demo");
+            own.provider().on(model, call -> {
+                call.begin();
+                for (int i = 0; i < 100; i++) {
+                    call.text("x");
+                }
+                call.hang();
+            });
+            for (int i = 0; i < 2; i++) {
+                HttpResponse<String> begun = own.post(PATH, chat(agent, true));
+                assertEquals(200, begun.statusCode(), "it is a stream, of which there is a part");
+                assertTrue(begun.body().contains("8000 bytes: ask for less at once."), begun.body());
+            }
+            TestGateway.until("nobody goes on with it", () -> own.count(rows + " AND attempts = 'openai=200,openai=toolong'") == 2);
+            assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path(asked).asText());
         }
     }
 

@@ -361,7 +361,7 @@ public final class Chat {
         return continuable && request.choices() == 1;
     }
 
-    /** The time for the whole of it is over: nobody else goes on. */
+    /** The time for the whole of it is over, or it is as long as it may be: nobody else goes on. */
     public void tooLate() {
         continuable = false;
     }
