@@ -193,10 +193,12 @@ class FailoverTest {
     }
 
     @Test
-    void anAnswerThatIsNotStreamedHasATimeOfItsOwn() throws Exception {
+    void anAnswerThatIsNotStreamedHasATimeOfItsOwnAndLeavesSomeToTheNext() throws Exception {
+        agentWithFallback("demo");
         provider.on(model, Call::hang);
         long started = System.nanoTime();
-        assertEquals(504, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+        HttpResponse<String> response = gateway.post(PATH, chat(agent, false));
+        assertEquals("openai=timeout,demo=200", attempts(response));
         assertTrue(System.nanoTime() - started > 1_200_000_000L, "the time to the first token is for streams");
     }
 
@@ -233,6 +235,16 @@ class FailoverTest {
             assertEquals(200, response.statusCode());
             assertTrue(attempts(response).endsWith("openai=malformed,demo=200"), body);
         }
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i <= 1_000; i++) {
+                call.role();
+            }
+            call.text("Hello");
+            call.finish("stop");
+            call.done();
+        });
+        assertTrue(attempts(gateway.post(PATH, chat(agent, true))).endsWith("openai=malformed,demo=200"), "event after event and no token");
     }
 
     @Test
