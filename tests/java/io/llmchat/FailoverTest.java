@@ -193,10 +193,12 @@ class FailoverTest {
     }
 
     @Test
-    void anAnswerThatIsNotStreamedHasATimeOfItsOwn() throws Exception {
+    void anAnswerThatIsNotStreamedHasATimeOfItsOwnAndLeavesSomeToTheNext() throws Exception {
+        agentWithFallback("demo");
         provider.on(model, Call::hang);
         long started = System.nanoTime();
-        assertEquals(504, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+        HttpResponse<String> response = gateway.post(PATH, chat(agent, false));
+        assertEquals("openai=timeout,demo=200", attempts(response));
         assertTrue(System.nanoTime() - started > 1_200_000_000L, "the time to the first token is for streams");
     }
 
@@ -233,6 +235,16 @@ class FailoverTest {
             assertEquals(200, response.statusCode());
             assertTrue(attempts(response).endsWith("openai=malformed,demo=200"), body);
         }
+        provider.on(model, call -> {
+            call.sse();
+            for (int i = 0; i <= 1_000; i++) {
+                call.role();
+            }
+            call.text("Hello");
+            call.finish("stop");
+            call.done();
+        });
+        assertTrue(attempts(gateway.post(PATH, chat(agent, true))).endsWith("openai=malformed,demo=200"), "event after event and no token");
     }
 
     @Test
@@ -261,6 +273,21 @@ class FailoverTest {
             assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path(asked).asText());
             String rows = "SELECT count(*) FROM usage_records WHERE usage_estimated AND prompt_tokens > 0 AND model = '" + model + "'";
             TestGateway.until("what was asked is written down", () -> own.count(rows) == 3);
+            agentWithFallback("demo");
+            own.provider().on(model, call -> {
+                call.begin();
+                for (int i = 0; i < 100; i++) {
+                    call.text("x");
+                }
+                call.hang();
+            });
+            for (int i = 0; i < 2; i++) {
+                HttpResponse<String> begun = own.post(PATH, chat(agent, true));
+                assertEquals(200, begun.statusCode(), "it is a stream, of which there is a part");
+                assertTrue(begun.body().contains("8000 bytes: ask for less at once."), begun.body());
+            }
+            TestGateway.until("nobody goes on with it", () -> own.count(rows + " AND attempts = 'openai=200,openai=toolong'") == 2);
+            assertEquals("closed", json(own.get("/health/detailed").body()).path("breakers").path(asked).asText());
         }
     }
 

@@ -90,17 +90,21 @@ class LimitsWithoutRedisTest {
     }
 
     @Test
-    void aBudgetThatIsSpentStaysSpent() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.limit.quotas", "model openai/gpt-4o budgetPerDay=0.001")) {
+    void whatIsSpentStaysSpent() throws Exception {
+        try (TestGateway gateway = gateway("llmchat.limit.quotas", "model openai/gpt-4o budgetPerDay=0.001; model openai/few points=1 duration=600")) {
             String body = chat("openai/gpt-4o", false);
             gateway.provider().on("gpt-4o", call -> call.json(200, FakeProvider.completion("Hello")
                     .replace("\"completion_tokens\":2", "\"completion_tokens\":200")));
             assertEquals(200, gateway.post("/v1/chat/completions", body).statusCode());
             assertEquals(429, gateway.post("/v1/chat/completions", body).statusCode());
+            String few = chat("openai/few", false);
+            assertEquals(200, gateway.post("/v1/chat/completions", few).statusCode());
+            assertEquals(429, gateway.post("/v1/chat/completions", few).statusCode());
             signal("KILL");
             HttpResponse<String> alone = gateway.post("/v1/chat/completions", body);
             assertEquals(429, alone.statusCode());
             assertTrue(alone.body().contains("$0.001 per day"), alone.body());
+            assertEquals(429, gateway.post("/v1/chat/completions", few).statusCode());
             assertTrue(gateway.metric("llmchat_limiter_local_total") > 0, "it is this instance that has refused");
         }
     }

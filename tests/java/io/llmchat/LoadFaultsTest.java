@@ -9,14 +9,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.support.Answer;
+import io.llmchat.support.DeafServer;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
-import java.io.IOException;
-import java.net.InetAddress;
-import java.net.ServerSocket;
-import java.net.Socket;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.UUID;
@@ -263,29 +260,13 @@ class LoadFaultsTest {
 
     @Test
     void aConnectionThatIsNotTakenIsGivenUp() throws Exception {
-        try (ServerSocket deaf = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            List<Socket> queued = new ArrayList<>();
-            // whoever comes when the queue is full gets no answer
-            for (int i = 0; i < 4; i++) {
-                Socket socket = new Socket();
-                queued.add(socket);
-                try {
-                    socket.connect(deaf.getLocalSocketAddress(), 100);
-                } catch (IOException full) {
-                    break;
-                }
-            }
-            try (TestGateway gateway = gateway("llmchat.openai.base-url", "http://127.0.0.1:" + deaf.getLocalPort() + "/v1",
-                    "camel.component.llm.connect-timeout", "200", "llmchat.retry.max", "1")) {
-                agent(gateway, true);
-                Answer answer = new Answer(gateway.post(PATH, chat(agent, false)));
-                assertEquals("openai=connect,openai=connect,anthropic=200", answer.header("x-llmchat-attempts"));
-                assertEquals(2.0, gateway.metric("llmchat_provider_timeouts_total{kind=\"connect\",provider=\"openai\"}"));
-            } finally {
-                for (Socket socket : queued) {
-                    socket.close();
-                }
-            }
+        try (DeafServer deaf = new DeafServer();
+             TestGateway gateway = gateway("llmchat.openai.base-url", deaf.url() + "/v1",
+                     "camel.component.llm.connect-timeout", "200", "llmchat.retry.max", "1")) {
+            agent(gateway, true);
+            Answer answer = new Answer(gateway.post(PATH, chat(agent, false)));
+            assertEquals("openai=connect,openai=connect,anthropic=200", answer.header("x-llmchat-attempts"));
+            assertEquals(2.0, gateway.metric("llmchat_provider_timeouts_total{kind=\"connect\",provider=\"openai\"}"));
         }
     }
 }

@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.llmchat.chat.Chat;
 import io.llmchat.support.Answer;
 import io.llmchat.support.AnthropicScript;
+import io.llmchat.support.DeafServer;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FakeProvider.Call;
 import io.llmchat.support.FakeProvider.Script;
@@ -46,6 +47,7 @@ class MidstreamTest {
     private static TestGateway gateway;
     private static FakeProvider provider;
     private static FakeProvider spare;
+    private static DeafServer deaf;
 
     private final String id = UUID.randomUUID().toString();
     private final String agent = "a-" + id.substring(0, 8);
@@ -56,7 +58,8 @@ class MidstreamTest {
     @BeforeAll
     static void start() throws Exception {
         spare = new FakeProvider();
-        gateway = gateway();
+        deaf = new DeafServer();
+        gateway = gateway("llmchat.fastgpt.base-url", deaf.url());
         provider = gateway.provider();
     }
 
@@ -74,6 +77,7 @@ class MidstreamTest {
     static void stop() throws Exception {
         gateway.close();
         spare.close();
+        deaf.close();
     }
 
     private static void on(String target, Script script) {
@@ -596,6 +600,25 @@ class MidstreamTest {
     }
 
     @Test
+    void whereSeveralChoicesAreAskedForNobodyGoesOn() throws Exception {
+        asks(gateway, "openai/" + first, "ollama/" + second);
+        on("openai/" + first, breaks(List.of("The"), Call::cut));
+        on("ollama/" + second, call -> {
+            call.begin();
+            // it would be taken for the text that the caller has of the other choice
+            call.event(Call.chunk("{\"content\":\"The\"}", "null").replace("\"index\":0", "\"index\":1"));
+            call.text("The");
+            call.finish("stop");
+            call.event(Call.chunk("{}", "\"stop\"").replace("\"index\":0", "\"index\":1"));
+            call.done();
+        });
+        Answer answer = new Answer(gateway.post("/v1/chat/completions", TestGateway.chat(agent, true).replace("{\"model\"", "{\"n\":2,\"model\"")));
+        assertEquals("The", answer.text(), answer.body());
+        assertEquals(1, answer.errors(), answer.body());
+        assertEquals(0, answer.ends(), answer.body());
+    }
+
+    @Test
     void aCallerWhoLeavesWhileAnotherGoesOnEndsThatToo() throws Exception {
         asks(gateway, "openai/" + first, "anthropic/" + second, "ollama/" + third);
         on("openai/" + first, cutAfter(10));
@@ -697,6 +720,14 @@ class MidstreamTest {
             int sent = provider.calls(first).getLast().text().length();
             wroteDown(new Answer(late), "prompt_tokens = " + Math.ceilDiv(sent, 4) + " AND completion_tokens = 0 AND usage_estimated");
         }
+    }
+
+    @Test
+    void whatNobodyWasSentIsUsedByNobody() throws Exception {
+        asks(gateway, "fastgpt/" + first);
+        HttpResponse<String> late = gateway.post("/v1/chat/completions", TestGateway.chat(agent, true));
+        assertEquals(504, late.statusCode(), "there was no connection by then");
+        wroteDown(new Answer(late), "attempts LIKE 'fastgpt=timeout%' AND prompt_tokens IS NULL AND NOT usage_estimated");
     }
 
     /** One end, and 9 and 110 tokens for what was asked. */

@@ -2,8 +2,11 @@ package io.llmchat.http;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.llmchat.store.AnswersInProgress;
 import io.llmchat.support.FullMemory;
 import io.vertx.core.buffer.Buffer;
 import java.util.Random;
@@ -91,6 +94,21 @@ class AnswerLogTest {
             assertTrue(other.isKept(), "there is room again");
             other.complete(Buffer.buffer());
         }
+    }
+
+    @Test
+    void ofWhatWasAnsweredLatelyTheOldestGoesWhereThereIsNoMoreRoom() {
+        AnswerLog log = log(true);
+        log.complete(Buffer.buffer("0123456789"));
+        AnswersInProgress answers = new AnswersInProgress(20);
+        answers.made("one", log);
+        answers.made("two", log);
+        answers.made("two", log);
+        assertSame(log, answers.madeLately("one"), "what is made once more has the place that it had");
+        answers.made("three", log);
+        assertNull(answers.madeLately("one"));
+        assertSame(log, answers.madeLately("two"));
+        assertSame(log, answers.madeLately("three"));
     }
 
     @Test

@@ -48,13 +48,14 @@ import org.junit.jupiter.api.io.TempDir;
 /** Calls over HTTP, and the connections that they use. */
 class HttpUpstreamTest {
 
+    private static final int MAX = 8;
     private static final String OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     private static final String PASSWORD = "changeit";
 
     private final Vertx vertx = Vertx.vertx(new VertxOptions().setEventLoopPoolSize(1)
             .setAddressResolverOptions(new AddressResolverOptions().setHostsValue(Buffer.buffer("127.0.0.1 provider.test other.test\n"))));
     private final Context context = vertx.getOrCreateContext();
-    private final ProviderConnections connections = new ProviderConnections(vertx, new NetClientOptions().setConnectTimeout(5_000));
+    private final ProviderConnections connections = new ProviderConnections(vertx, new NetClientOptions().setConnectTimeout(5_000), MAX);
     /** Those that the provider has, all that ever were; and the requests that came on them, each told with its number. */
     private final List<NetSocket> sockets = new CopyOnWriteArrayList<>();
     private final List<String> requests = new CopyOnWriteArrayList<>();
@@ -428,10 +429,22 @@ class HttpUpstreamTest {
     @Test
     void whoCannotConnectIsToldSo() throws Exception {
         ProviderAddress to = says(OK);
-        Answer answer = start(new ProviderAddress(false, "127.0.0.1", 1), false);
-        assertInstanceOf(IOException.class, failure(answer));
-        assertFalse(answer.call.sent());
+        // those that were not made are not among those that there are
+        for (int i = 0; i <= MAX; i++) {
+            Answer answer = start(new ProviderAddress(false, "127.0.0.1", 1), false);
+            assertInstanceOf(IOException.class, failure(answer));
+            assertFalse(answer.call.sent());
+        }
         assertInstanceOf(UnknownHostException.class, failure(start(new ProviderAddress(false, "nobody.invalid", to.port()), false)));
+    }
+
+    @Test
+    void noMoreConnectionsAreMadeThanMayBe() throws Exception {
+        ProviderAddress to = provider((socket, request) -> { });
+        for (int i = 0; i < MAX; i++) {
+            start(to, false);
+        }
+        assertInstanceOf(IllegalStateException.class, failure(start(to, false)));
     }
 
     @Test
@@ -530,7 +543,7 @@ class HttpUpstreamTest {
             told.add(String.valueOf(socket.indicatedServerName()));
             socket.write(OK);
         });
-        ProviderConnections trusting = new ProviderConnections(vertx, new NetClientOptions().setTrustOptions(store));
+        ProviderConnections trusting = new ProviderConnections(vertx, new NetClientOptions().setTrustOptions(store), MAX);
         assertEquals("200 ok", start(trusting, to, false, new Answer()).get(10, TimeUnit.SECONDS));
         assertEquals("200 ok", start(trusting, to, true, new Answer()).get(10, TimeUnit.SECONDS));
         assertEquals(List.of("provider.test", "provider.test"), told);

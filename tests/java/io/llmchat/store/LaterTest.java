@@ -74,6 +74,7 @@ class LaterTest {
     void whatThereIsNoRoomForIsGivenUpAndSaysSo() {
         List<String> dropped = new ArrayList<>();
         later.store(80, storing("one"), never());
+        later.again();
         later.store(30, storing("two"), () -> dropped.add("two"));
         assertEquals(List.of("two"), dropped);
         away = false;

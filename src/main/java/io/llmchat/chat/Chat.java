@@ -356,12 +356,12 @@ public final class Chat {
         return whole != null || !saidMore;
     }
 
-    /** Whether somebody else can go on where a provider broke off: there is text, and text only, and time. */
+    /** Whether somebody else can go on where a provider broke off: there is text, and text only, of the one answer that is asked for, and time. */
     public boolean isContinuable() {
-        return continuable;
+        return continuable && request.choices() == 1;
     }
 
-    /** The time for the whole of it is over: nobody else goes on. */
+    /** The time for the whole of it is over, or it is as long as it may be: nobody else goes on. */
     public void tooLate() {
         continuable = false;
     }

@@ -104,6 +104,11 @@ public record ChatRequest(Operation operation, String wire, byte[] body, String 
         return moved;
     }
 
+    /** How many answers to it are asked for. */
+    public int choices() {
+        return has("n") ? Math.max(1, member("n").asInt(1)) : 1;
+    }
+
     public boolean has(String member) {
         return members.containsKey(member);
     }

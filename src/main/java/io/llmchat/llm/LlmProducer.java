@@ -74,7 +74,7 @@ final class LlmProducer extends DefaultAsyncProducer {
         String begun = said.stripTrailing();
         // blanks at the end are not taken everywhere, and may come again
         ask(exchange, chat, begun, new Continuation(said.substring(begun.length()), false), failure -> {
-            if (failure instanceof RequestRejected rejected && !Relay.NO_ROOM.equals(rejected.code())) {
+            if (failure instanceof RequestRejected rejected && !Relay.givenUp(rejected)) {
                 ask(exchange, chat, null, new Continuation(said, true), done);
             } else {
                 done.accept(failure);

@@ -27,11 +27,14 @@ final class ProviderConnections implements Shareable {
     private static final int MAX_CONNECTIONS = 16_384;
     private static final long SWEEP_MILLIS = 1_000;
 
+    private final int max;
     private final NetClient plain;
     private final NetClient tls;
     private final Map<EventExecutor, Loop> loops = new HashMap<>();
 
-    ProviderConnections(Vertx vertx, NetClientOptions options) {
+    /** @param max of one event loop to one provider */
+    ProviderConnections(Vertx vertx, NetClientOptions options, int max) {
+        this.max = max;
         plain = vertx.createNetClient(options);
         // without this algorithm any name would do
         tls = vertx.createNetClient(new NetClientOptions(options).setSsl(true).setHostnameVerificationAlgorithm("HTTPS"));
@@ -42,7 +45,7 @@ final class ProviderConnections implements Shareable {
     /** Those of this process that have this time to be made, in milliseconds. */
     static ProviderConnections of(Vertx vertx, int connectTimeout) {
         return vertx.sharedData().<Integer, ProviderConnections>getLocalMap("llm").computeIfAbsent(connectTimeout,
-                millis -> new ProviderConnections(vertx, new NetClientOptions().setConnectTimeout(millis)));
+                millis -> new ProviderConnections(vertx, new NetClientOptions().setConnectTimeout(millis), MAX_CONNECTIONS));
     }
 
     /** Lets a call send its request on a connection of this loop, at once or when there is one; or tells it that it broke. */
@@ -104,7 +107,7 @@ final class ProviderConnections implements Shareable {
                     return;
                 }
             }
-            if (open == MAX_CONNECTIONS) {
+            if (open == max) {
                 call.broken(new IllegalStateException("there are " + open + " connections to it already"));
                 return;
             }

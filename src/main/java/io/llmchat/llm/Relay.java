@@ -40,7 +40,7 @@ final class Relay implements Upstream.Receiver {
     private static final int MAX_ERROR_BODY = 65_536;
     private static final int MAX_WARNING = 1_000;
     private static final int MAX_EARLY = 1_000;
-    static final String NO_ROOM = "OVERLOADED";
+    private static final String NO_ROOM = "OVERLOADED";
     private static final String TOO_LONG = "toolong";
     /** Codes and outcomes of calls that were ended here, and not by the provider. */
     private static final Set<String> GIVEN_UP = Set.of("CLIENT_CLOSED", "UPSTREAM_TIMEOUT", "SHUTTING_DOWN", NO_ROOM, TOO_LONG, Continuation.DIFFERS);
@@ -119,7 +119,7 @@ final class Relay implements Upstream.Receiver {
         this.asked = PromptSize.of(call.body());
         this.streamed = call.streamed();
         this.streams = chat.request().stream();
-        this.unfinished = chat.request().has("n") ? Math.max(1, chat.request().member("n").asInt(1)) : 1;
+        this.unfinished = chat.request().choices();
         // those who may be asked after this one get their share of the time
         this.patience = chat.candidatesLeft() == 0 ? chat.millisLeft() : Math.max(chat.millisLeft() / (chat.candidatesLeft() + 1),
                 chat.millisLeft() - chat.candidatesLeft() * limits.firstToken());
@@ -223,6 +223,7 @@ final class Relay implements Upstream.Receiver {
 
     /** The same request would bring as much again: it is paid for, and nobody is asked once more. */
     private ChatException tooLong(String what) {
+        chat.tooLate();
         return new RequestRejected("VALIDATION_ERROR", "The provider '" + provider() + "' sent " + what + ": ask for less at once.")
                 .withOutcome(TOO_LONG);
     }
@@ -577,7 +578,7 @@ final class Relay implements Upstream.Receiver {
 
     /**
      * Once something of this answer was sent, its failure is another one: it cannot be made good by asking again. Of one
-     * that is refused because it does not go on where another broke off, nothing was.
+     * that is refused because it does not go on where another broke off, nothing was; that it is too long is no fault of who gave it.
      */
     private void fail(ChatException failure) {
         if (failure.getOutcome() != null) {
@@ -588,12 +589,12 @@ final class Relay implements Upstream.Receiver {
         }
         // some providers repeat the key that they were shown
         endpoint.hideKey(failure);
-        finish(begun && streams && !(failure instanceof ProviderRefusal)
+        finish(begun && streams && !(failure instanceof ProviderRefusal) && !TOO_LONG.equals(failure.getOutcome())
                 ? new BrokenAnswer(failure.code(), failure.getMessage()).withOutcome(failure.getOutcome()) : failure);
     }
 
     /** Whether it was not the provider who ended the call. */
-    private static boolean givenUp(RuntimeException failure) {
+    static boolean givenUp(RuntimeException failure) {
         return failure instanceof ChatException e
                 && (GIVEN_UP.contains(e.code()) || e.getOutcome() != null && GIVEN_UP.contains(e.getOutcome()));
     }

@@ -323,11 +323,7 @@ public final class Idempotency {
             if (log == null) {
                 return;
             }
-            if (chat.idempotencyKey() != null) {
-                if (!log.isComplete()) {
-                    inProgress.forgetKey(chat.idempotencyKey(), log);
-                }
-            } else if (log.isComplete() && chat.client().request().headers().contains(SDK_RETRIES)) {
+            if (chat.idempotencyKey() == null && log.isComplete() && chat.client().request().headers().contains(SDK_RETRIES)) {
                 inProgress.made(question(chat), log);
                 mirror.made(question(chat), log);
             }
