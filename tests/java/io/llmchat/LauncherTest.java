@@ -202,7 +202,10 @@ class LauncherTest {
         }
         assertEquals("The gateway runs on Linux, and this is darwin23. deploy/compose.yaml runs it in containers.", said(1, Map.of("OSTYPE", "darwin23"), "run"));
         assertEquals("routes export takes the name of a folder, and this one is empty.", said(1, Map.of(), "routes", "export", ""));
-        assertEquals("Settings are environment variables; docs/settings.md lists them.", said(2, Map.of(), "test", "cluster", "jbang"));
+        for (String command : List.of("test cluster jbang", "run --port", "start 3002", "build --quick", "train again", "routes export --force",
+                "routes export --force " + home, "routes export " + home + "/new --forse")) {
+            assertEquals("Settings are environment variables; docs/settings.md lists them.", said(2, Map.of(), command.split(" ")));
+        }
         Files.delete(jar);
         for (String command : List.of("start", "train")) {
             assertEquals("Nothing is built yet: ./llmchat build does that.", said(1, Map.of(), command));

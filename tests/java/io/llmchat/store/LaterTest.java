@@ -3,6 +3,8 @@ package io.llmchat.store;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.llmchat.support.LogLines;
+import java.sql.SQLException;
+import java.sql.SQLTransientConnectionException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
@@ -20,7 +22,7 @@ class LaterTest {
     private Runnable storing(String what) {
         return () -> {
             if (away) {
-                throw new StoreUnavailable(new java.sql.SQLException("away"));
+                throw new StoreUnavailable(new SQLException("away"));
             }
             stored.add(what);
         };
@@ -49,7 +51,7 @@ class LaterTest {
     @Test
     void whatIsNeverTakenKeepsNothingElseFromBeingStored() {
         later.store(10, () -> {
-            throw new StoreUnavailable(new java.sql.SQLException("away"));
+            throw new StoreUnavailable(new SQLException("away"));
         }, never());
         later.store(10, storing("good"), never());
         away = false;
@@ -64,9 +66,14 @@ class LaterTest {
             later.store(10, storing("away"), never());
             assertEquals(List.of(), lines.with("refuses"), "that it is away is said elsewhere");
             later.store(10, () -> {
-                throw new StoreUnavailable(new java.sql.SQLException("permission denied for table answers", "42501"));
+                throw new StoreUnavailable(new SQLException("permission denied for table answers", "42501"));
             }, never());
             assertEquals(1, lines.with("permission denied for table answers (SQLSTATE 42501)").size());
+            later.store(10, () -> {
+                throw new StoreUnavailable(new SQLTransientConnectionException("postgres - Connection is not available", "53300",
+                        new SQLException("too many clients already", "53300")));
+            }, never());
+            assertEquals(1, lines.with("too many clients already (SQLSTATE 53300)").size());
         }
     }
 
@@ -92,7 +99,7 @@ class LaterTest {
         for (AtomicInteger times : List.of(first, second)) {
             later.store(10, () -> {
                 if (away) {
-                    throw new StoreUnavailable(new java.sql.SQLException("away"));
+                    throw new StoreUnavailable(new SQLException("away"));
                 }
                 both.countDown();
                 await(both);

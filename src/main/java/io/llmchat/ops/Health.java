@@ -69,7 +69,8 @@ public final class Health {
             components.put("database", component(this::database));
             components.put("redis", component(() -> {
                 if (!redis.getRedisNodes(RedisNodes.SINGLE).pingAll(1, TimeUnit.SECONDS)) {
-                    throw new IllegalStateException("no answer to PING");
+                    // of one that cannot save its file, an error is all that comes back
+                    throw new IllegalStateException("PING got no PONG");
                 }
                 return null;
             }));

@@ -32,11 +32,11 @@ public final class StoreUnavailable extends ChatException {
      */
     public static String refusal(Throwable failure) {
         Throwable at = failure;
-        while (at != null && !(at instanceof SQLException)) {
+        // why the pool got no connection is behind what it says itself
+        while (at != null && (!(at instanceof SQLException) || at instanceof SQLTransientConnectionException)) {
             at = at.getCause();
         }
-        if (!(at instanceof SQLException refused) || refused instanceof SQLTransientConnectionException
-                || refused.getSQLState() == null || refused.getSQLState().startsWith(CONNECTION)) {
+        if (!(at instanceof SQLException refused) || refused.getSQLState() == null || refused.getSQLState().startsWith(CONNECTION)) {
             return null;
         }
         String said = refused instanceof PSQLException p && p.getServerErrorMessage() != null
