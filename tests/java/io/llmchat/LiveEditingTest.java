@@ -511,6 +511,27 @@ class LiveEditingTest {
     }
 
     @Test
+    void aStepBeforeTheReadingMayChangeWhatIsRead() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - process: {ref: readChat}\n", """
+                - setBody: {simple: "${bodyAs(String).replaceAll('[a-z.]+@[a-z.]+', '***')}"}
+                - filter:
+                    simple: "${exchangeProperty.client.requestHeader('X-Group')} == 'b'"
+                    steps:
+                      - unmarshal: {json: {}}
+                      - script: {simple: "${body.put('model', 'demo')}"}
+                      - marshal: {json: {}}
+                - process: {ref: readChat}
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            String asked = chat("openai/" + model, false).replace("Hi", "I am a.b@c.de");
+            assertEquals(200, gateway.post("/v1/chat/completions", asked).statusCode());
+            assertEquals("I am ***", gateway.provider().call(model).body().at("/messages/0/content").asText());
+            assertEquals("demo=200", new Answer(gateway.post("/v1/chat/completions", asked, "X-Group", "b")).header("x-llmchat-attempts"));
+        }
+    }
+
+    @Test
     void whatARouteAnswersItselfIsTheAnswerAndKeepsNobodyElsesUsageFromBeingWritten() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
