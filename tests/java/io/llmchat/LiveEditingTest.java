@@ -532,6 +532,29 @@ class LiveEditingTest {
     }
 
     @Test
+    void aProviderThatARouteCallsOutOfTurnIsTheOneThatHasAnswered() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/more.camel.yaml", routes.read("providers/openai.camel.yaml")
+                .replace("provider-openai", "provider-more").replace("id: openai", "id: more").replace("provider: openai", "provider: more"));
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
+                - loadBalance:
+                    roundRobinLoadBalancer: {}
+                    steps:
+                      - to: direct:provider-openai
+                      - to: direct:provider-more
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.record.batch-size", "1")) {
+            for (int i = 0; i < 2; i++) {
+                assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+            }
+            for (String provider : List.of("openai", "more")) {
+                until("what it was asked is its own", () -> gateway.count("SELECT count(*) FROM usage_records WHERE provider = '" + provider
+                        + "' AND model = '" + model + "'") == 1);
+            }
+        }
+    }
+
+    @Test
     void whatARouteAnswersItselfIsTheAnswerAndKeepsNobodyElsesUsageFromBeingWritten() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
