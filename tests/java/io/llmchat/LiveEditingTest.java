@@ -36,6 +36,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -553,6 +554,49 @@ class LiveEditingTest {
             for (String provider : List.of("openai", "more")) {
                 until("what it was asked is its own", () -> gateway.count("SELECT count(*) FROM usage_records WHERE provider = '" + provider
                         + "' AND model = '" + model + "'") == 1);
+            }
+        }
+    }
+
+    /** A bean that waits. */
+    public static final class Waiting {
+        static Semaphore there = new Semaphore(0);
+        static Semaphore go = new Semaphore(0);
+
+        public void go() throws InterruptedException {
+            there.release();
+            go.acquire();
+        }
+    }
+
+    @Test
+    void aBeanThatWaitsKeepsNobodyElse() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String chat = routes.read("chat.camel.yaml");
+        String bean = "io.llmchat.LiveEditingTest$Waiting";
+        int chats = 8;
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString());
+                ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor()) {
+            int generation = 1;
+            for (String step : List.of("bean: {beanType: \"" + bean + "\"}", "to: \"class:" + bean + "\"", "enrich: {constant: \"class:" + bean + "\"}",
+                    "toD: \"class:" + bean + "?method=g${exchangeProperty.nothing}o\"", "recipientList: {constant: \"class:" + bean + "\"}")) {
+                routes.save("chat.camel.yaml", chat.replace("- to: direct:limit\n", "- to: direct:limit\n        - " + step + "\n"));
+                untilLoaded(gateway, ++generation);
+                List<Future<HttpResponse<String>>> waiting = new ArrayList<>();
+                for (int i = 0; i < chats; i++) {
+                    waiting.add(callers.submit(() -> gateway.post("/v1/chat/completions", chat("demo", false))));
+                }
+                try {
+                    assertTrue(Waiting.there.tryAcquire(chats, 10, TimeUnit.SECONDS), step);
+                    for (int i = 0; i < chats; i++) {
+                        assertEquals(200, gateway.get("/health").statusCode(), step);
+                    }
+                } finally {
+                    Waiting.go.release(chats);
+                }
+                for (Future<HttpResponse<String>> each : waiting) {
+                    assertEquals(200, each.get(10, TimeUnit.SECONDS).statusCode(), step);
+                }
             }
         }
     }
