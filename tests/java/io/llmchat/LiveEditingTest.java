@@ -36,6 +36,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -379,7 +380,10 @@ class LiveEditingTest {
                     new Broken(good.replace("id: chat\n", "id: [chat\n"), 4, "expected ',' or ']'"),
                     new Broken(good.replace("steps:", "stepz:"), 8, "Unsupported field: stepz"),
                     new Broken(good.replace("ref: readChat", "ref: nobody"), 10, "No bean could be found in the registry for: nobody"),
-                    new Broken(good.replace("direct:admit", "direkt:admit"), 9, "No endpoint could be found for: direkt://admit"),
+                    new Broken(good.replace("direct:admit", "direkt:admit"), 9, "There is no component 'direkt': docs/routes.md says"),
+                    new Broken(good.replace("- to: direct:limit\n", "- setBody: {jq: .model}\n"), 13, "There is no language 'jq': docs/routes.md says"),
+                    new Broken(good.replace("- to: direct:limit\n", "- to: kamelet:log-action\n"), 13, "there is no kamelets/log-action.kamelet.yaml."),
+                    new Broken(good.replace("- to: direct:limit\n", "- stop\n"), 13, "a step has a colon behind its name"),
                     new Broken(good.replace("direct:admit", "direct:nowhere"), 9, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- wireTap: {uri: \"direct:nowhere\"}\n"), 13, "there is no route from direct:nowhere"),
                     new Broken(good.replace("- to: direct:limit\n", "- toD: {uri: \"direct:nowhere?block=false\"}\n"), 13, "there is no route from direct:nowhere"),
@@ -507,6 +511,93 @@ class LiveEditingTest {
             routes.edit("providers/openai.camel.yaml", "            steps:\n", "            steps:\n              " + ask);
             untilLoaded(gateway, 3);
             assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+        }
+    }
+
+    @Test
+    void aStepBeforeTheReadingMayChangeWhatIsRead() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - process: {ref: readChat}\n", """
+                - setBody: {simple: "${bodyAs(String).replaceAll('[a-z.]+@[a-z.]+', '***')}"}
+                - filter:
+                    simple: "${exchangeProperty.client.requestHeader('X-Group')} == 'b'"
+                    steps:
+                      - unmarshal: {json: {}}
+                      - script: {simple: "${body.put('model', 'demo')}"}
+                      - marshal: {json: {}}
+                - process: {ref: readChat}
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            String asked = chat("openai/" + model, false).replace("Hi", "I am a.b@c.de");
+            assertEquals(200, gateway.post("/v1/chat/completions", asked).statusCode());
+            assertEquals("I am ***", gateway.provider().call(model).body().at("/messages/0/content").asText());
+            assertEquals("demo=200", new Answer(gateway.post("/v1/chat/completions", asked, "X-Group", "b")).header("x-llmchat-attempts"));
+        }
+    }
+
+    @Test
+    void aProviderThatARouteCallsOutOfTurnIsTheOneThatHasAnswered() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("providers/more.camel.yaml", routes.read("providers/openai.camel.yaml")
+                .replace("provider-openai", "provider-more").replace("id: openai", "id: more").replace("provider: openai", "provider: more"));
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
+                - loadBalance:
+                    roundRobinLoadBalancer: {}
+                    steps:
+                      - to: direct:provider-openai
+                      - to: direct:provider-more
+        """.indent(0));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.record.batch-size", "1")) {
+            for (int i = 0; i < 2; i++) {
+                assertEquals(200, gateway.post("/v1/chat/completions", chat("openai/" + model, false)).statusCode());
+            }
+            for (String provider : List.of("openai", "more")) {
+                until("what it was asked is its own", () -> gateway.count("SELECT count(*) FROM usage_records WHERE provider = '" + provider
+                        + "' AND model = '" + model + "'") == 1);
+            }
+        }
+    }
+
+    /** A bean that waits. */
+    public static final class Waiting {
+        static Semaphore there = new Semaphore(0);
+        static Semaphore go = new Semaphore(0);
+
+        public void go() throws InterruptedException {
+            there.release();
+            go.acquire();
+        }
+    }
+
+    @Test
+    void aBeanThatWaitsKeepsNobodyElse() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String chat = routes.read("chat.camel.yaml");
+        String bean = "io.llmchat.LiveEditingTest$Waiting";
+        int chats = 8;
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString());
+                ExecutorService callers = Executors.newVirtualThreadPerTaskExecutor()) {
+            int generation = 1;
+            for (String step : List.of("bean: {beanType: \"" + bean + "\"}", "to: \"class:" + bean + "\"", "enrich: {constant: \"class:" + bean + "\"}",
+                    "toD: \"class:" + bean + "?method=g${exchangeProperty.nothing}o\"", "recipientList: {constant: \"class:" + bean + "\"}")) {
+                routes.save("chat.camel.yaml", chat.replace("- to: direct:limit\n", "- to: direct:limit\n        - " + step + "\n"));
+                untilLoaded(gateway, ++generation);
+                List<Future<HttpResponse<String>>> waiting = new ArrayList<>();
+                for (int i = 0; i < chats; i++) {
+                    waiting.add(callers.submit(() -> gateway.post("/v1/chat/completions", chat("demo", false))));
+                }
+                try {
+                    assertTrue(Waiting.there.tryAcquire(chats, 10, TimeUnit.SECONDS), step);
+                    for (int i = 0; i < chats; i++) {
+                        assertEquals(200, gateway.get("/health").statusCode(), step);
+                    }
+                } finally {
+                    Waiting.go.release(chats);
+                }
+                for (Future<HttpResponse<String>> each : waiting) {
+                    assertEquals(200, each.get(10, TimeUnit.SECONDS).statusCode(), step);
+                }
+            }
         }
     }
 

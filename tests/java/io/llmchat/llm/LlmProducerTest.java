@@ -32,6 +32,7 @@ class LlmProducerTest {
                     throw fault;
                 }
             });
+            endpoint.setProvider("p");
             Chat chat = new Chat(SilentClient.open(camel, "/v1/chat/completions"));
             chat.setRequest(OpenAiDialect.CHAT.read(Json.utf8("{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}"), header -> null), null);
             chat.candidates(List.of(new Candidate(new Target("p", "m"), 0, false)));

@@ -199,9 +199,31 @@ public final class Chat {
         usage = null;
     }
 
-    /** Somebody is to be asked; false: he is not, as there is an answer, or somebody else is asked now. Safe for all threads. */
-    public boolean beginAsking() {
-        return !answered && asking.compareAndSet(false, true);
+    /**
+     * A route asks this provider. Where it is another one's turn, or nobody's yet, it is asked for the model of the same
+     * name. Nothing changes while somebody is asked, or behind an answer.
+     */
+    public void turnTo(String provider) {
+        if (!answered && !asking.get()) {
+            turn(provider);
+        }
+    }
+
+    private void turn(String provider) {
+        Target other = target != null ? target : agent != null ? agent.target() : named;
+        if (other == null) {
+            throw new IllegalStateException("The provider '" + provider + "' is asked before it is known for which model (direct:enrich).");
+        }
+        target = other.provider().equals(provider) ? other : new Target(provider, other.model());
+    }
+
+    /** This provider is to be asked; false: it is not, as there is an answer, or somebody else is asked now. Safe for all threads. */
+    public boolean beginAsking(String provider) {
+        if (answered || !asking.compareAndSet(false, true)) {
+            return false;
+        }
+        turn(provider);
+        return true;
     }
 
     /** Whoever was asked has brought an answer, or none. */

@@ -62,6 +62,8 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
     private final ResilienceProcessor configured;
     private final CircuitBreakerDefinition definition;
     private final Breakers breakers;
+    /** Whose route it stands in; null: no provider's. */
+    private final String provider;
     private final AsyncProcessor guarded;
     /** Whether it is left to Camel's. */
     private final boolean waits;
@@ -74,11 +76,13 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
     /**
      * @param configured as Camel has made it of the route's definition
      * @param breakers of all models
+     * @param provider whose route it stands in, which may be called where it is not its turn; null: no provider's
      */
-    BreakerProcessor(ResilienceProcessor configured, CircuitBreakerDefinition definition, Breakers breakers) {
+    BreakerProcessor(ResilienceProcessor configured, CircuitBreakerDefinition definition, Breakers breakers, String provider) {
         this.configured = configured;
         this.definition = definition;
         this.breakers = breakers;
+        this.provider = provider;
         boolean ofModel = asksModel(definition);
         List<Processor> children = configured.next();
         this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
@@ -174,6 +178,9 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             return false;
         }
         Chat chat = Chat.of(exchange);
+        if (chat != null && provider != null) {
+            chat.turnTo(provider);
+        }
         Target model = chat == null ? null : chat.target();
         CircuitBreaker breaker = model == null ? configured.getCircuitBreaker() : breakers.of(model, rules);
         if (!breaker.tryAcquirePermission()) {

@@ -41,6 +41,8 @@ public final class Eips extends DefaultProcessorFactory {
     /** As RATE_LIMIT_MAX_REQUESTS takes: eight megabytes. */
     private static final int MOST_THROTTLED = 1_000_000;
 
+    private static final String PROVIDER_ROUTE = "direct://provider-";
+
     private final Breakers breakers;
 
     public Eips(Breakers breakers) {
@@ -72,7 +74,7 @@ public final class Eips extends DefaultProcessorFactory {
             }
             case CircuitBreakerDefinition guard -> {
                 Processor made = super.createProcessor(route, guard);
-                yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, guard, breakers) : made;
+                yield made instanceof ResilienceProcessor camels ? new BreakerProcessor(camels, guard, breakers, provider(route)) : made;
             }
             case AggregateDefinition gather -> {
                 Processor made = ProcessorReifier.reifier(route, gather).createProcessor();
@@ -80,6 +82,12 @@ public final class Eips extends DefaultProcessorFactory {
             }
             default -> super.createProcessor(route, definition);
         };
+    }
+
+    /** The provider that this is the route of, or null. */
+    private static String provider(Route route) {
+        String uri = route.getEndpoint().getEndpointUri();
+        return uri.startsWith(PROVIDER_ROUTE) ? uri.substring(PROVIDER_ROUTE.length()).split("\\?")[0] : null;
     }
 
     private static Processor throttle(Route route, ThrottleDefinition definition) throws Exception {
@@ -97,7 +105,7 @@ public final class Eips extends DefaultProcessorFactory {
             return ours;
         }
         if (made instanceof ConcurrentRequestsThrottler && (route.getEndpoint() instanceof KameletEndpoint
-                || route.getEndpoint().getEndpointUri().startsWith("direct://provider-")
+                || provider(route) != null
                 || ProcessorDefinitionHelper.isParentOfType(CircuitBreakerDefinition.class, definition, true))) {
             // its place is free when the request is over: the next attempt would wait for itself
             throw new IllegalArgumentException("a throttle of concurrent requests cannot stand in a breaker, a kamelet or a provider's route:"

@@ -2,6 +2,7 @@ package io.llmchat.eip;
 
 import io.llmchat.store.MustWait;
 import io.vertx.core.Context;
+import java.util.List;
 import org.apache.camel.AsyncCallback;
 import org.apache.camel.AsyncProcessor;
 import org.apache.camel.CamelContext;
@@ -10,9 +11,16 @@ import org.apache.camel.Exchange;
 import org.apache.camel.ExchangeExtension;
 import org.apache.camel.Processor;
 import org.apache.camel.RuntimeCamelException;
+import org.apache.camel.component.bean.BeanProcessor;
 import org.apache.camel.impl.engine.DefaultChannel;
 import org.apache.camel.processor.DelayProcessorSupport;
+import org.apache.camel.processor.Enricher;
+import org.apache.camel.processor.Pipeline;
 import org.apache.camel.processor.PollEnricher;
+import org.apache.camel.processor.RecipientList;
+import org.apache.camel.processor.RoutingSlip;
+import org.apache.camel.processor.SendDynamicProcessor;
+import org.apache.camel.processor.SendProcessor;
 import org.apache.camel.processor.Throttler;
 import org.apache.camel.processor.errorhandler.NoErrorHandler;
 import org.apache.camel.processor.errorhandler.RedeliveryErrorHandler;
@@ -30,9 +38,13 @@ import org.apache.camel.support.processor.DelegateSyncProcessor;
  * not redeliver is called for what has failed, not around what may.
  *
  * <p>An event loop must not wait. A step that ends there with {@link MustWait}, a throttle or delay that keeps waiting, one
- * that polls, or one that may be redelivered, is run on a virtual thread, and what follows goes on there.
+ * that polls, that calls a bean or what is none of ours, or one that may be redelivered, is run on a virtual thread, and what
+ * follows goes on there.
  */
 final class StepChannel extends DefaultChannel {
+
+    /** What calls of these wait for they say by {@link MustWait}, or wait for nobody. */
+    private static final List<String> OURS = List.of("direct:", "kamelet:", "llm:", "sql:", "jdbc:");
 
     private final ShutdownStrategy shutdown;
     private boolean woven;
@@ -86,9 +98,26 @@ final class StepChannel extends DefaultChannel {
         optional = getNextProcessor() instanceof DisabledAware may ? may : null;
         step = AsyncProcessorConverterHelper.convert(inner);
         plain = inner.getClass() == DelegateSyncProcessor.class ? ((DelegateSyncProcessor) inner).getProcessor() : null;
-        waits = again || getNextProcessor() instanceof Throttler throttle && !throttle.isRejectExecution() && !throttle.isAsyncDelayed()
-                || getNextProcessor() instanceof DelayProcessorSupport delay && !delay.isAsyncDelayed()
-                || getNextProcessor() instanceof PollEnricher;
+        waits = again || mayWait(getNextProcessor());
+    }
+
+    private static boolean mayWait(Processor step) {
+        return switch (step) {
+            case Throttler throttle -> !throttle.isRejectExecution() && !throttle.isAsyncDelayed();
+            case DelayProcessorSupport delay -> !delay.isAsyncDelayed();
+            case SendProcessor call -> OURS.stream().noneMatch(call.getDestination().getEndpointUri()::startsWith);
+            case DirectCall direct -> false;
+            // whom these call is not known before there is a request
+            case SendDynamicProcessor call -> true;
+            case RecipientList call -> true;
+            case RoutingSlip call -> true;
+            // such as the reading of a list of recipients, and their calls
+            case Pipeline steps -> steps.next().stream().anyMatch(StepChannel::mayWait);
+            case Enricher call -> true;
+            case PollEnricher call -> true;
+            case BeanProcessor call -> true;
+            default -> false;
+        };
     }
 
     @Override

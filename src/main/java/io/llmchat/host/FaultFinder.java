@@ -6,6 +6,7 @@ import io.llmchat.llm.LlmComponent;
 import io.llmchat.llm.LlmEndpoint;
 import io.llmchat.ops.Cause;
 import io.llmchat.step.SubRoute;
+import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.CharacterCodingException;
@@ -25,6 +26,8 @@ import org.apache.camel.CamelContext;
 import org.apache.camel.Endpoint;
 import org.apache.camel.FailedToCreateRouteException;
 import org.apache.camel.FailedToStartRouteException;
+import org.apache.camel.NoSuchEndpointException;
+import org.apache.camel.NoSuchLanguageException;
 import org.apache.camel.NoTypeConversionAvailableException;
 import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
@@ -52,6 +55,8 @@ final class FaultFinder {
 
     private static final String EMPTY = "There is no route and no bean in it.";
     private static final String NO_LIST = "It is no list of routes and beans: each begins with a hyphen, as in '- route:'.";
+    private static final String ADDED = ": docs/routes.md says which parts of Camel there are, and how another one is added.";
+    private static final String NO_STEP = "It is no step: a step has a colon behind its name, as in '- stop: {}'.";
     private static final Pattern FILE = Pattern.compile("(file:\\S+?\\.yaml)");
     private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
     private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
@@ -90,6 +95,8 @@ final class FaultFinder {
         }
         String reason = root instanceof ClassNotFoundException ? "There is no class " + root.getMessage()
                 : root instanceof NoTypeConversionAvailableException none && none.getToType() == Class.class ? "There is no class " + none.getValue()
+                : root instanceof NoSuchEndpointException none ? "There is no component '" + none.getUri().split(":", 2)[0] + "'" + ADDED
+                : root instanceof NoSuchLanguageException none ? "There is no language '" + none.getLanguage() + "'" + ADDED
                 : root instanceof CharacterCodingException ? "It is not UTF-8."
                 : Cause.of(root).strip();
         if (root instanceof NullPointerException) {
@@ -110,7 +117,8 @@ final class FaultFinder {
         String kamelet = first(TEMPLATE, messages);
         if (kamelet != null) {
             String missing = first(MISSING, messages);
-            return at(call(uri -> uri.split("\\?")[0].equals("kamelet:" + kamelet) && (missing == null || !uri.contains(missing + "="))), "Kamelet '" + kamelet + "': " + reason);
+            return at(call(uri -> uri.split("\\?")[0].equals("kamelet:" + kamelet) && (missing == null || !uri.contains(missing + "="))),
+                    "Kamelet '" + kamelet + "': " + (root instanceof FileNotFoundException ? "there is no kamelets/" + kamelet + ".kamelet.yaml." : reason));
         }
         Matcher source = SOURCE.matcher(messages);
         if (source.find()) {
@@ -138,7 +146,7 @@ final class FaultFinder {
         if (field != null && file != null && !Files.readAllLines(file).get(line - 1).contains(field)) {
             line--;
         }
-        return new Fault(files.name(mark.getName()), line, e.getProblem().strip());
+        return new Fault(files.name(mark.getName()), line, e.getProblem().startsWith("Unable to find constructor") ? NO_STEP : e.getProblem().strip());
     }
 
     /** What Camel lets start, though no request would get through it, or cannot be meant so; null: nothing of the kind. */

@@ -26,12 +26,13 @@ final class LlmProducer extends DefaultAsyncProducer {
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
         Chat chat = Chat.of(exchange);
-        if (!chat.beginAsking()) {
-            exchange.setProperty(Breakers.NOT_ASKED, true);
-            exchange.setException(new IllegalStateException("The provider '" + chat.target().provider() + "' is not asked: the chat has an answer,"
-                    + " or gets one now, and its caller takes one only. A multicast or wireTap leads here."));
-            callback.done(true);
-            return true;
+        String provider = endpoint.getProvider();
+        if (chat == null) {
+            return refuse(exchange, callback, "The provider '" + provider + "' is not asked: this is no chat, whose caller would get the answer.");
+        }
+        if (!chat.beginAsking(provider)) {
+            return refuse(exchange, callback, "The provider '" + provider + "' is not asked: the chat has an answer,"
+                    + " or gets one now, and its caller takes one only. A multicast or wireTap leads here.");
         }
         Consumer<RuntimeException> done = failure -> end(exchange, chat, failure, callback);
         String said = chat.client().committed() ? chat.said() : "";
@@ -50,6 +51,13 @@ final class LlmProducer extends DefaultAsyncProducer {
             goOn(exchange, chat, said, done);
         }
         return false;
+    }
+
+    private static boolean refuse(Exchange exchange, AsyncCallback callback, String why) {
+        exchange.setProperty(Breakers.NOT_ASKED, true);
+        exchange.setException(new IllegalStateException(why));
+        callback.done(true);
+        return true;
     }
 
     private static void end(Exchange exchange, Chat chat, RuntimeException failure, AsyncCallback callback) {

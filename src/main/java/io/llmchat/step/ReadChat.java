@@ -39,11 +39,13 @@ public final class ReadChat implements Processor {
                 chat.setFingerprint(sent.getBytes());
             }
         }
-        if (!(exchange.getMessage().getBody() instanceof Buffer body) || body.length() == 0) {
+        // a step before this one may have put another body in the place of what was sent
+        byte[] body = exchange.getMessage().getBody() instanceof Buffer sent ? Bytes.of(sent) : exchange.getMessage().getBody(byte[].class);
+        if (body == null || body.length == 0) {
             throw ChatException.invalid("body", "The request body is missing: send a JSON object.");
         }
         Dialect dialect = client.dialect();
-        ChatRequest request = dialect.read(Bytes.of(body), name -> header(client, name));
+        ChatRequest request = dialect.read(body, name -> header(client, name));
         String named = request.chatId();
         String chatId = named == null && dialect.sessions() ? Ids.next() : named;
         chat.setRequest(request.in(chatId), dialect.writer(request, new Dialect.Names(client.requestId(), chat.answerId(), chatId)));
