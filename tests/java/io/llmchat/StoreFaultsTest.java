@@ -445,6 +445,32 @@ class StoreFaultsTest {
         }
     }
 
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void aQuestionThatPostgresLosesInACrashStandsBeforeItsAnswer(boolean awayAtTheEnd) throws Exception {
+        gateway.provider().on(model, call -> call.json(200, FakeProvider.completion("first")));
+        String session = session(false);
+        CountDownLatch asked = whenToldTo(gateway, model, call -> call.json(200, FakeProvider.completion("second")));
+        String next = nativeChat("openai/" + model, false).replace("Hi", "And?").replace("{\"agentId", "{\"chatId\":\"" + session + "\",\"agentId");
+        var answer = begun(() -> gateway.post("/api/chat/completions", next));
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        // as in a crash that it has not come to the disk before
+        assertEquals(1, gateway.execute("DELETE FROM chat_messages WHERE content = 'And?'"));
+        Restart back = stores.killPostgres();
+        until("it is away", () -> !gateway.bean(Postgres.class).available());
+        if (awayAtTheEnd) {
+            go.set(true);
+            answer.get(10, TimeUnit.SECONDS);
+        }
+        back.again();
+        until("it is back", () -> gateway.bean(Postgres.class).available());
+        go.set(true);
+        assertEquals(200, answer.get(10, TimeUnit.SECONDS).statusCode());
+        String path = "/api/chat/history/" + session;
+        until("the session has the answer", () -> gateway.get(path).body().contains("second"));
+        assertEquals(List.of("Hi", "first", "And?", "second"), json(gateway.get(path).body()).at("/data/messages").findValuesAsText("content"));
+    }
+
     @Test
     void anAnswerThatPostgresCouldNotTakeAtThatMomentReachesItsCallerAndItsSession() throws Exception {
         gateway.execute("CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = '40001'; END $$");

@@ -2,11 +2,14 @@ package io.llmchat.step;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.Chat;
 import io.llmchat.chat.ChatException;
 import io.llmchat.chat.ChatRequest;
 import io.llmchat.http.Ids;
 import io.llmchat.json.Json;
+import io.llmchat.store.Postgres;
+import java.time.Duration;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
@@ -25,6 +28,9 @@ public final class Sessions {
     private static final String OWN_HISTORY = "ownHistory";
     /** The exchange property with what PostgreSQL's clock is ahead of {@link System#nanoTime}, in seconds. */
     private static final String CLOCK = "clock";
+    /** The exchange properties with the id of the question's message, and with when it was stored, by {@link System#nanoTime}. */
+    private static final String STORED_ID = "storedId";
+    private static final String STORED_AT = "storedAt";
     /** Characters of answers under way that are stored in one statement, and one answer more. */
     private static final int MAX_TOGETHER = 1 << 19;
     /** In so many characters there is all that a title takes of a text; the whole of it would go to the database once more. */
@@ -39,10 +45,12 @@ public final class Sessions {
     private final Map<Chat, Given> open = new ConcurrentHashMap<>();
 
     private final boolean texts;
+    private final Postgres postgres;
 
     /** @param texts whether what is said is kept; if not, messages are empty */
-    public Sessions(boolean texts) {
+    public Sessions(boolean texts, Postgres postgres) {
         this.texts = texts;
+        this.postgres = postgres;
     }
 
     /** A step that notes what the user says here, and that the end waits until the answer is kept. */
@@ -135,6 +143,8 @@ public final class Sessions {
             String id = session.path("id").asText();
             exchange.setProperty(ReadChat.CHAT_ID, id);
             exchange.setProperty(CLOCK, session.path("at").asDouble(System.currentTimeMillis() / 1_000.0) - seconds());
+            exchange.setProperty(STORED_ID, session.path("question").textValue());
+            exchange.setProperty(STORED_AT, System.nanoTime());
             chat.setRequest(chat.request().in(id), chat.writer());
             while (!history.isEmpty() && history.get(0).path("role").asText().equals("assistant")) {
                 // the question to this answer is too long ago, and some providers take no conversation that begins so
@@ -215,14 +225,22 @@ public final class Sessions {
             String asked = exchange.getProperty("askedId", String.class);
             // who has waited for all of it finds it there, also where his question was asked once more meanwhile
             boolean awaited = asked == null && chat.isAnswered() && !chat.client().hasLeft();
-            exchange.getMessage().setBody(Json.MAPPER.createObjectNode().put("id", chat.answerId())
+            ObjectNode answer = Json.MAPPER.createObjectNode().put("id", chat.answerId())
                     .put("session", exchange.getProperty(ReadChat.CHAT_ID, String.class)).put("user", chat.userId())
                     .put("text", kept(storable(chat.text())))
                     .put("status", chat.isAnswered() && chat.isTextWhole() ? "complete" : "interrupted")
                     .put("keyed", chat.isAnswered() && chat.idempotencyKey() != null)
                     .put("again", !awaited && open.getOrDefault(chat, NOTHING).stored)
                     .put("asked", asked)
-                    .put("ended", exchange.getProperty(CLOCK, Double.class) + seconds()).toString());
+                    .put("ended", exchange.getProperty(CLOCK, Double.class) + seconds());
+            String question = exchange.getProperty(STORED_ID, String.class);
+            long storedAt = exchange.getProperty(STORED_AT, Long.class);
+            if (question != null && postgres.wasAwayWithin(Duration.ofNanos(System.nanoTime() - storedAt))) {
+                // nobody waited until it was on disk: it may be lost
+                answer.putObject("question").put("id", question).put("text", exchange.getProperty("question", String.class))
+                        .put("at", exchange.getProperty(CLOCK, Double.class) + storedAt / 1e9);
+            }
+            exchange.getMessage().setBody(answer.toString());
         };
     }
 

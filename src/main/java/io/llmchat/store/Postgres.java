@@ -162,6 +162,11 @@ public final class Postgres {
         return pool.available();
     }
 
+    /** Whether it was away, and has not been back for longer than this. */
+    public boolean wasAwayWithin(Duration time) {
+        return pool.wasAwayWithin(time);
+    }
+
     /** @throws java.util.concurrent.CompletionException why it cannot be connected to */
     public DataSource dataSource() {
         start.await();
