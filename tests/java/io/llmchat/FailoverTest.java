@@ -301,7 +301,7 @@ class FailoverTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"HTTP/1.1 200 OK\r\nX: %9000d\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n",
+    @ValueSource(strings = {"HTTP/1.1 200 OK\r\nX: %70000d\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnone\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok"})
     void whyAResponseCannotBeReadIsInTheLog(String response) throws Exception {
         try (TestGateway own = TestGateway.with("llmchat.retry.max", "0"); LogLines log = LogLines.text()) {
