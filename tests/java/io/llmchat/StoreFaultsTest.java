@@ -333,16 +333,9 @@ class StoreFaultsTest {
 
     @Test
     void wherePostgresStandsStillForAllButItsWatchNobodyWaitsForAConnectionThatNobodyHas() throws Exception {
-        long watch;
-        try (Connection c = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
-            long[] found = new long[1];
-            until("it is watched", () -> {
-                try (ResultSet sessions = c.createStatement().executeQuery("SELECT pid FROM pg_stat_activity WHERE query = 'SHOW transaction_read_only'")) {
-                    return sessions.next() && (found[0] = sessions.getLong(1)) > 0;
-                }
-            });
-            watch = found[0];
-        }
+        String watched = "FROM pg_stat_activity WHERE query = 'SHOW transaction_read_only'";
+        until("it is watched", () -> gateway.count("SELECT count(*) " + watched) == 1);
+        long watch = gateway.count("SELECT pid " + watched);
         stores.pausePostgres();
         stores.resumePostgres(watch);
         for (int i = 0; i < 3; i++) {

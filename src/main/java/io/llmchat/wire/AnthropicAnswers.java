@@ -73,7 +73,7 @@ final class AnthropicAnswers implements Wire.AnswerReader {
                     parts.add(new AnswerPart.Finish(0, finish(json.path("delta").path("stop_reason").asText())));
                 }
             }
-            case "error" -> throw told ? ProviderErrors.reported(json.path("error")) : reported(json.path("error"));
+            case "error" -> throw reported(json.path("error"));
             default -> { }
         }
         told |= begun || !parts.isEmpty();
@@ -85,8 +85,8 @@ final class AnthropicAnswers implements Wire.AnswerReader {
         return !stop;
     }
 
-    private static ChatException reported(JsonNode error) {
-        return ProviderErrors.reported(error, STATUSES.getOrDefault(error.path("type").asText(), ""));
+    private ChatException reported(JsonNode error) {
+        return told ? ProviderErrors.reported(error) : ProviderErrors.reported(error, STATUSES.getOrDefault(error.path("type").asText(), ""));
     }
 
     private void begin(int index, JsonNode block, List<AnswerPart> parts) {
