@@ -35,6 +35,10 @@ public final class TestGateway implements AutoCloseable {
     /** The header with it, as a name and a value. */
     public static final String[] ADMIN = {"Authorization", "Bearer " + ADMIN_KEY};
 
+    /** Of the process that runs these tests: two run at a time, and each has its own. */
+    private static final String PROCESS = System.getProperty("tests.process", "1");
+    private static final Path DATA = Path.of("target", "test-data", PROCESS).toAbsolutePath();
+
     private static TestGateway shared;
     private static Path empty;
 
@@ -46,7 +50,7 @@ public final class TestGateway implements AutoCloseable {
         provider = new FakeProvider();
         Map<String, String> all = new HashMap<>(Map.of(
                 "llmchat.http.port", "0",
-                "llmchat.store.data-dir", Path.of("target", "test-data").toAbsolutePath().toString(),
+                "llmchat.store.data-dir", DATA.toString(),
                 "llmchat.openai.base-url", provider.url() + "/v1",
                 "llmchat.openai.api-key", "sk-of-the-gateway",
                 "llmchat.admit.max-requests", "1000000",
@@ -128,7 +132,7 @@ public final class TestGateway implements AutoCloseable {
     /** Puts the programs of PostgreSQL where a process whose data are in this folder has them: to unpack them takes seconds. */
     public static void copyServer(Path data) throws Exception {
         shared();
-        copy(Path.of("target", "test-data", "postgres", "server"), data);
+        copy(DATA.resolve("postgres/server"), data);
     }
 
     private static void copy(Path from, Path data) throws Exception {
@@ -141,7 +145,7 @@ public final class TestGateway implements AutoCloseable {
         if (empty == null) {
             // it unpacks what all of this process run
             shared();
-            Path data = Path.of("target", "empty-stores").toAbsolutePath();
+            Path data = Path.of("target", "empty-stores", PROCESS).toAbsolutePath();
             Postgres postgres = new Postgres();
             postgres.setDataDir(data.toString());
             postgres.setMaxConnections(1);
