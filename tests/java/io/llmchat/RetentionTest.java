@@ -13,6 +13,7 @@ import io.llmchat.support.TestGateway;
 import java.net.http.HttpResponse;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 
 /** How much of what is said is kept, and how long. */
@@ -99,6 +100,26 @@ class RetentionTest {
                     .firstValue("idempotent-replayed").isEmpty());
             assertEquals(3, shared.provider().calls(model).size());
         }
+    }
+
+    @Test
+    void ofAnAnswerThatIsTooOldNothingIsLeftWhereItsKeyIsUsedAgain() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String key = model + "again";
+        String row = " WHERE key LIKE '%" + key + "'";
+        assertEquals(200, gateway.post(PATH, ask(model, null, "Hi"), "Idempotency-Key", key).statusCode());
+        gateway.execute("UPDATE answers SET created_at = now() - interval '25 hours'" + row);
+        AtomicLong claims = new AtomicLong();
+        gateway.provider().on(model, call -> {
+            claims.set(gateway.count("SELECT count(*) FROM answers" + row + " AND body IS NULL AND created_at > now() - interval '1 hour'"));
+            call.json(200, FakeProvider.completion("new"));
+        });
+        HttpResponse<String> made = gateway.post(PATH, ask(model, null, "Another"), "Idempotency-Key", key);
+        assertEquals(200, made.statusCode(), made.body());
+        assertEquals(1, claims.get(), "others wait for the new one, and nobody removes it as too old");
+        HttpResponse<String> again = gateway.post(PATH, ask(model, null, "Another"), "Idempotency-Key", key);
+        assertEquals(made.body(), again.body());
+        assertTrue(again.headers().firstValue("idempotent-replayed").isPresent());
     }
 
     @Test

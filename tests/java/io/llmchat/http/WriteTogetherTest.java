@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
+import io.netty.buffer.UnpooledByteBufAllocator;
 import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelOutboundHandlerAdapter;
@@ -200,7 +201,7 @@ class WriteTogetherTest {
     void anAnswerThatIsLongOrHasNoContentOrGoesInChunksIsLeftToTheCodec() {
         WriteTogether together = channel.pipeline().get(WriteTogether.class);
         for (FullHttpResponse left : List.of(answer(200, "x".repeat(8_193), lines()), answer(100, "", lines()), answer(204, "", lines()),
-                answer(304, "", lines()), answer(200, "{}", lines().set("Transfer-Encoding", "chunked")), answer(200, "{}", new DefaultHttpHeaders()),
+                answer(205, "", lines()), answer(304, "", lines()), answer(200, "{}", lines().set("Transfer-Encoding", "chunked")), answer(200, "{}", new DefaultHttpHeaders()),
                 answer(200, "{}", lines()).setProtocolVersion(HttpVersion.HTTP_1_0))) {
             assertFalse(together.whole(left, channel.voidPromise()));
             left.release();
@@ -239,6 +240,8 @@ class WriteTogetherTest {
 
     @Test
     void whatIsNotFlushedIsLostWithItsConnection() {
+        UnpooledByteBufAllocator memory = new UnpooledByteBufAllocator(true);
+        channel.config().setAllocator(memory);
         ChannelFuture unsent = channel.pipeline().write(bytes("a"));
         channel.runPendingTasks();
         assertNull(unsent.cause());
@@ -247,5 +250,6 @@ class WriteTogetherTest {
         assertEquals(List.of("close"), done);
         assertInstanceOf(ClosedChannelException.class, unsent.cause());
         nothingIsHeld();
+        assertEquals(0, memory.metric().usedDirectMemory());
     }
 }

@@ -60,6 +60,7 @@ class ChunkDecoderTest {
             }
             if (message instanceof LastHttpContent last) {
                 told.add("end " + last.trailingHeaders().entries());
+                pieces.add("end");
                 decoder.expect();
             }
             ReferenceCountUtil.release(message);
@@ -115,7 +116,7 @@ class ChunkDecoderTest {
     @Test
     void whatIsReadAtOnceIsHandedOnAtOnce() {
         Connection connection = receiving(HEAD, chunk("a") + chunk("b") + chunk("c"), chunk("d") + "2\r\ne", "f\r\n0\r\n\r\n");
-        assertEquals(List.of("abc", "de", "f"), connection.pieces);
+        assertEquals(List.of("abc", "de", "f", "end"), connection.pieces);
     }
 
     @Test
@@ -141,6 +142,9 @@ class ChunkDecoderTest {
             assertEquals("abc", connection.data.toString(), unusual);
             assertEquals("bc", connection.byCodec.toString(), unusual);
             assertEquals(List.of("200 taken", "end []"), connection.told);
+            connection.receive(HEAD + chunk("d") + "0\r\n\r\n");
+            assertEquals("abcd", connection.data.toString(), "the next one is taken as if that had not been");
+            assertEquals("bc", connection.byCodec.toString());
         }
     }
 

@@ -46,7 +46,6 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     /** The response that comes next may be a stream: it can be taken when its head is there. */
     void expect() {
         expected = Expected.HEAD;
-        blank = false;
     }
 
     /** The response at hand, or the next one, is not taken. */
