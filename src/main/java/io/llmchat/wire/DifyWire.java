@@ -105,6 +105,12 @@ public final class DifyWire implements Wire {
         json.withArray("files").addObject().put("type", type).put("transfer_method", "remote_url").put("url", url);
     }
 
+    /** Its pings have a name and no data. */
+    @Override
+    public Framing framing(int maxEvent, Framing.Sink sink) {
+        return new SseReader(maxEvent, sink, true);
+    }
+
     @Override
     public AnswerReader reader(boolean raw) {
         return new Reader();
@@ -173,9 +179,8 @@ public final class DifyWire implements Wire {
                 case "workflow_finished", "node_finished" -> parts.add(status(event, json.path("data").path("status").asText("succeeded"), json));
                 default -> { }
             }
-            if (!parts.isEmpty()) {
-                sink.accept(ChatEvent.of(parts, usage));
-            }
+            // those that say nothing, such as pings, say that it is still there
+            sink.accept(ChatEvent.of(parts, usage));
             return !event.equals("message_end") && !event.equals("workflow_paused");
         }
 
