@@ -23,6 +23,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.regex.Pattern;
@@ -46,7 +47,7 @@ class ProvidersTest {
     @BeforeAll
     static void start() throws Exception {
         provider = new FakeProvider();
-        gateway = TestGateway.with("llmchat.retry.max", "0",
+        gateway = TestGateway.with("llmchat.retry.max", "0", "camel.component.llm.idle-timeout", "1000",
                 "llmchat.anthropic.base-url", provider.url(), "llmchat.anthropic.api-key", "key-of-anthropic",
                 "llmchat.dify.base-url", provider.url() + "/v1", "llmchat.dify.api-key", "key-of-dify",
                 "llmchat.fastgpt.base-url", provider.url() + "/api", "llmchat.fastgpt.api-key", "key-of-fastgpt",
@@ -625,6 +626,52 @@ class ProvidersTest {
         assertEquals(200, answer.statusCode(), answer.body());
         assertTrue(answer.body().contains(stream ? "{\"type\":\"workflow_paused\",\"status\":\"paused\"}" : "\"finish_reason\":\"stop\""), answer.body());
         assertEquals(1, calls.get(), "a workflow must not be run twice");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"/api/chat/completions", "/v1/chat/completions"})
+    void aWorkflowMayTakeAnyNumberOfStepsBeforeItSaysAnything(String path) throws Exception {
+        provider.on("", call -> {
+            call.sse();
+            for (int i = 0; i < 1_500; i++) {
+                call.event("{\"event\":\"node_finished\",\"conversation_id\":\"c\",\"data\":{\"title\":\"Search\",\"status\":\"succeeded\","
+                        + "\"outputs\":{\"found\":\"" + "x".repeat(1_000) + "\"}}}");
+            }
+            call.event("{\"event\":\"message\",\"conversation_id\":\"c\",\"answer\":\"Hello\"}");
+            call.event("{\"event\":\"message_end\",\"conversation_id\":\"c\",\"metadata\":{}}");
+            call.end();
+        });
+        HttpResponse<String> answer = gateway.post(path, path.startsWith("/api") ? nativeChat("dify/app", true) : chat("dify/app", true));
+        assertEquals(200, answer.statusCode(), answer.body());
+        assertTrue(answer.body().contains("\"content\":\"Hello\""), answer.body());
+        assertEquals("dify=200", answer.headers().firstValue("x-llmchat-attempts").orElseThrow());
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            dify    | event: ping
+            dify    | data: {"event":"agent_log","conversation_id":"c","data":{"label":"Search"}}
+            fastgpt | event: toolParams\\ndata: {"tool":{"id":"t","params":"{"}}""")
+    void anAppThatSaysThatItIsAtWorkHasNotStalled(String name, String news) throws Exception {
+        boolean dify = name.equals("dify");
+        provider.on(dify ? "" : model, call -> {
+            call.sse();
+            appSays(call, dify, "Let me see. ");
+            for (int i = 0; i < 8; i++) {
+                TimeUnit.MILLISECONDS.sleep(200);
+                call.bytes((news.replace("\\n", "\n") + "\n\n").getBytes(java.nio.charset.StandardCharsets.UTF_8));
+            }
+            appSays(call, dify, "Found.");
+            call.event(dify ? "{\"event\":\"message_end\",\"conversation_id\":\"c\",\"metadata\":{}}" : Call.chunk("{}", "\"stop\""));
+            call.end();
+        });
+        String body = gateway.post("/api/chat/completions", nativeChat(name + "/" + model, true)).body();
+        assertTrue(body.contains("Found.") && body.contains("event: end"), body);
+    }
+
+    private static void appSays(Call call, boolean dify, String text) throws Exception {
+        call.event(dify ? "{\"event\":\"message\",\"conversation_id\":\"c\",\"answer\":\"" + text + "\"}"
+                : Call.chunk("{\"content\":\"" + text + "\"}", "null"));
     }
 
     // --- FastGPT

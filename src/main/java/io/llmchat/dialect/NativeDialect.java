@@ -167,6 +167,9 @@ public final class NativeDialect implements Dialect {
             if (s.moduleName() != null) {
                 Json.quote(out.appendString(",\"moduleName\":"), s.moduleName());
             }
+            if (s.replacement() != null) {
+                Json.quote(out.appendString(",\"content\":"), s.replacement());
+            }
             close(out);
         }
 

@@ -73,6 +73,7 @@ final class Relay implements Upstream.Receiver {
     private final List<AnswerPart> collected = new ArrayList<>();
     /** What came before the first token: should there be none, the caller's stream has nothing of it. */
     private final List<ChatEvent> early = new ArrayList<>();
+    private long earlyBytes;
 
     private final BiConsumer<Relay, RuntimeException> done;
     private Pulse pulse;
@@ -380,11 +381,23 @@ final class Relay implements Upstream.Receiver {
         } else if (client.committed()) {
             send(event);
         } else {
-            if (early.size() >= MAX_EARLY || received > limits.maxEvent()) {
-                throw new Wire.MalformedAnswer("event after event without a token");
-            }
-            early.add(event.kept());
+            hold(event);
         }
+    }
+
+    private void hold(ChatEvent event) {
+        if (event.bytes() == null && event.usage() == null && event.parts().stream().allMatch(AnswerPart.Status.class::isInstance)) {
+            // an app may take thousands of steps before it says anything: it is at work, and the first ones will do
+            if (!event.parts().isEmpty() && early.size() < MAX_EARLY / 2) {
+                early.add(event);
+            }
+            return;
+        }
+        earlyBytes += event.to() - event.from();
+        if (early.size() >= MAX_EARLY || earlyBytes > limits.maxEvent()) {
+            throw new Wire.MalformedAnswer("event after event without a token");
+        }
+        early.add(event.kept());
     }
 
     private void send(ChatEvent event) {

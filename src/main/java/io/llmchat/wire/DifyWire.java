@@ -105,6 +105,12 @@ public final class DifyWire implements Wire {
         json.withArray("files").addObject().put("type", type).put("transfer_method", "remote_url").put("url", url);
     }
 
+    /** Its pings have a name and no data. */
+    @Override
+    public Framing framing(int maxEvent, Framing.Sink sink) {
+        return new SseReader(maxEvent, sink, true);
+    }
+
     @Override
     public AnswerReader reader(boolean raw) {
         return new Reader();
@@ -143,8 +149,11 @@ public final class DifyWire implements Wire {
                     text(json.path("answer").asText(), parts);
                     said |= !parts.isEmpty();
                 }
-                // an agent says all of its answer once more at the end
-                case "message" -> text(agent ? "" : json.path("answer").asText(), parts);
+                // once there is a file it says its text under that name too; an agent says all of its answer once more at the end
+                case "message", "message_file" -> {
+                    text(agent ? "" : json.path("answer").asText(), parts);
+                    file(json, parts);
+                }
                 // content that moderation puts in place of all before it
                 case "message_replace" -> {
                     if (told) {
@@ -170,9 +179,8 @@ public final class DifyWire implements Wire {
                 case "workflow_finished", "node_finished" -> parts.add(status(event, json.path("data").path("status").asText("succeeded"), json));
                 default -> { }
             }
-            if (!parts.isEmpty()) {
-                sink.accept(ChatEvent.of(parts, usage));
-            }
+            // those that say nothing, such as pings, say that it is still there
+            sink.accept(ChatEvent.of(parts, usage));
             return !event.equals("message_end") && !event.equals("workflow_paused");
         }
 
@@ -189,6 +197,15 @@ public final class DifyWire implements Wire {
         private static void reasoning(String text, List<AnswerPart> parts) {
             if (!text.isEmpty()) {
                 parts.add(new AnswerPart.Reasoning(0, text));
+            }
+        }
+
+        /** A file that the app has made: a link, as Dify's own answer nodes write it. */
+        private void file(JsonNode json, List<AnswerPart> parts) {
+            String url = json.path("url").asText();
+            if (!url.isEmpty() && json.path("belongs_to").asText().equals("assistant")) {
+                String type = json.path("type").asText();
+                text((told ? "\n\n" : "") + (type.equals("image") ? "![]" : "[" + type + "]") + "(" + url + ")\n\n", parts);
             }
         }
 

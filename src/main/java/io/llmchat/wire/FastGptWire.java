@@ -109,14 +109,22 @@ public final class FastGptWire extends OpenAiWire {
                     case "interactive" -> sink.accept(ChatEvent.of(List.of(new AnswerPart.Status("interactive", "paused", null, null)), null));
                     case "flowResponses" -> sink.accept(ChatEvent.of(
                             List.of(new AnswerPart.Status("flowResponses", "finished", null, null)), null));
-                    default -> { }
+                    // what its tools do, and other news: it is still there
+                    default -> sink.accept(ChatEvent.of(List.of(), null));
                 }
                 return true;
             }
 
+            /** What it says of the error of its last step is not of the answer, where there is one: its streams do not tell it. */
+            private byte[] withoutError(byte[] body) {
+                JsonNode json = ProviderErrors.json(body);
+                return json.hasNonNull("error") && !json.at("/choices/0/message/content").asText().isEmpty()
+                        ? Json.write(((ObjectNode) json).without("error")) : body;
+            }
+
             @Override
             public WholeAnswer answer(byte[] body) {
-                WholeAnswer all = super.answer(body);
+                WholeAnswer all = super.answer(withoutError(body));
                 return NO_USAGE.equals(all.usage()) ? new WholeAnswer(all.json(), all.parts(), all.textLength(), all.finishReason(), null) : all;
             }
         };

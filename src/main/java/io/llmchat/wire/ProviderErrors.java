@@ -26,6 +26,9 @@ final class ProviderErrors {
     private static final Pattern OURS = Pattern.compile("(?i)credit balance is too low|API usage limits|API key (not valid|not found|expired)"
             + "|incorrect API key|account is in good standing");
 
+    /** So does Dify, by its code: the model of the app has no key, or its money is used up, or it is no more. */
+    private static final Pattern OURS_BY_CODE = Pattern.compile("provider_(not_initialize|quota_exceeded)|model_currently_not_support|app_unavailable");
+
     /** With a 429 OpenAI, and Moonshot, say by type or code that what we have paid, or may spend, is used up. */
     private static final Pattern UNPAID = Pattern.compile("insufficient_quota|credit_balance_exhausted"
             + "|(organization|project)_spend_limit_exceeded|organization_usage_limit_exceeded|exceeded_current_quota_error");
@@ -68,7 +71,7 @@ final class ProviderErrors {
 
     private static ChatException kind(String who, int status, String retryAfter, JsonNode error) {
         String said = message(error);
-        return switch (status == 400 && said != null && OURS.matcher(said).find() ? 401 : status) {
+        return switch (status == 400 && isOurs(said, error) ? 401 : status) {
             case 401, 403 -> new ProviderRefusal("UPSTREAM_UNAUTHORIZED",
                     who + " does not accept the gateway's key.");
             case 400, 404, 413, 422 -> rejected(who, status, said, error);
@@ -80,6 +83,10 @@ final class ProviderErrors {
                             .retryAfter(status == 503 ? seconds(retryAfter) : -1)
                     : new ProviderRefusal("UPSTREAM_ERROR", who + " answered " + status + ".");
         };
+    }
+
+    private static boolean isOurs(String said, JsonNode error) {
+        return said != null && OURS.matcher(said).find() || OURS_BY_CODE.matcher(error.path("code").asText()).matches();
     }
 
     private static ChatException rejected(String who, int status, String said, JsonNode error) {

@@ -15,6 +15,7 @@ import java.util.Arrays;
  */
 public final class SseReader implements Framing {
 
+    private static final byte[] NOTHING = new byte[0];
     private static final int FIELD = "data: ".length();
     private static final VarHandle EIGHT = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
     private static final long ONES = 0x0101010101010101L;
@@ -24,6 +25,7 @@ public final class SseReader implements Framing {
 
     private final int maxEvent;
     private final Sink sink;
+    private final boolean names;
     private final Rest rest = new Rest();
     private boolean afterCr;
     private boolean first = true;
@@ -33,8 +35,14 @@ public final class SseReader implements Framing {
 
     /** @param maxEvent how many bytes the data of an event may have */
     public SseReader(int maxEvent, Sink sink) {
+        this(maxEvent, sink, false);
+    }
+
+    /** @param names whether an event that has a name and no data is one: by the standard it is none */
+    SseReader(int maxEvent, Sink sink, boolean names) {
         this.maxEvent = maxEvent;
         this.sink = sink;
+        this.names = names;
     }
 
     @Override
@@ -187,6 +195,8 @@ public final class SseReader implements Framing {
             joinedLength = -1;
             sink.event(name, joined, 0, length);
             joined = null;
+        } else if (names && name != null) {
+            sink.event(name, NOTHING, 0, 0);
         }
     }
 }
