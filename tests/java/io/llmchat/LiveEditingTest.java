@@ -227,12 +227,19 @@ class LiveEditingTest {
     @Test
     void aChatThatARouteEndsWithoutAnAnswerIsAnErrorAndNotAnEmptyAnswer() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", "        - stop: {}\n        - to: direct:complete\n");
+        String file = "chat.camel.yaml";
+        String good = routes.read(file);
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
-            for (boolean stream : new boolean[] {false, true}) {
-                HttpResponse<String> nothing = gateway.post("/v1/chat/completions", chat("demo", stream));
-                assertEquals(500, nothing.statusCode());
-                assertEquals("api_error", json(nothing.body()).at("/error/type").asText());
+            int generation = 1;
+            // what the caller has sent is no answer either
+            for (String end : List.of("        - to: direct:complete\n", "        - process: {ref: readChat}\n")) {
+                routes.save(file, good.replace(end, "        - stop: {}\n" + end));
+                untilLoaded(gateway, ++generation);
+                for (boolean stream : new boolean[] {false, true}) {
+                    HttpResponse<String> nothing = gateway.post("/v1/chat/completions", chat("demo", stream));
+                    assertEquals(500, nothing.statusCode(), nothing.body());
+                    assertEquals("api_error", json(nothing.body()).at("/error/type").asText());
+                }
             }
         }
     }
@@ -425,6 +432,12 @@ class LiveEditingTest {
                             0, "useStreaming=true and useBodyHandler=false of '/more' cannot be used"),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"platform-http:/more?useBodyHandler=false\", steps: [{stop: {}}]}\n",
                             0, "useStreaming=true and useBodyHandler=false of '/more' cannot be used"),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"platform-http:/v1/models/{name}\", steps: [{stop: {}}]}\n",
+                            lines + 1, "take the same requests: GET /v1/models/{"),
+                    new Broken(good.replace("        - to: direct:complete\n", "        - circuitBreaker:\n            resilience4jConfiguration: {timeoutEnabled: true}\n"
+                            + "            steps: [{to: direct:complete}]\n"), 15, "takes no timeoutEnabled"),
+                    new Broken("- onException:\n    exception: [java.lang.Exception]\n    handled: {constant: true}\n    steps: [{stop: {}}]\n",
+                            1, "'onException' is for the routes of its own file"),
                     new Broken(good + "- beans:\n    - {name: prices, type: java.lang.Object}\n", 0, "The bean 'prices' is there twice. The other place is chat.camel.yaml:" + (lines + 2) + "."),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);

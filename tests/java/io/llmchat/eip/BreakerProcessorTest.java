@@ -149,12 +149,26 @@ class BreakerProcessorTest {
 
     @Test
     void aBreakerOfAModelTakesNoTimeLimitThatWouldNotEndItsCall() {
-        assertRefused("takes no timeoutEnabled", new RouteBuilder() {
+        for (String call : List.of("kamelet:fake-chat-action", "direct:provider-fake", "direct:complete")) {
+            assertRefused("takes no timeoutEnabled", new RouteBuilder() {
+                @Override
+                public void configure() {
+                    from("direct:hasty").circuitBreaker().resilience4jConfiguration().timeoutEnabled(true).end().to(call).end();
+                }
+            });
+        }
+    }
+
+    @Test
+    void whatHasATimeLimitWaitsForNobodyElse() throws Exception {
+        context.addRoutes(new RouteBuilder() {
             @Override
             public void configure() {
-                from("direct:hasty").circuitBreaker().resilience4jConfiguration().timeoutEnabled(true).end().to("kamelet:fake-chat-action").end();
+                from("direct:limited").circuitBreaker().resilience4jConfiguration().timeoutEnabled(true).end()
+                        .process(e -> e.getMessage().setBody(Thread.currentThread().isVirtual())).end();
             }
         });
+        assertEquals(true, context.createProducerTemplate().requestBody("direct:limited", null, Boolean.class), "it has a thread of its own");
     }
 
     @Test

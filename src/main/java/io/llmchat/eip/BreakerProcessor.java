@@ -14,6 +14,8 @@ import io.llmchat.chat.Target;
 import io.llmchat.llm.Breakers;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -55,6 +57,10 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
 
     /** The kamelets of providers, by what their names end with, and what is in them. */
     private static final Pattern MODEL = Pattern.compile("kamelet:(//)?[^/?]+-chat-action([/?].*)?|llm:.*", Pattern.DOTALL);
+    /** The routes that lead there. */
+    private static final Pattern TO_MODEL = Pattern.compile("direct:(//)?(provider-.*|complete([?].*)?)", Pattern.DOTALL);
+    /** What is guarded with a time limit: in the pool that Java has for all, one that waits keeps the others waiting. */
+    private static final ExecutorService LIMITED = Executors.newVirtualThreadPerTaskExecutor();
     /** What is not a provider's fault, whatever its route says. */
     private static final List<Class<? extends Exception>> NOT_ITS_FAULT =
             List.of(ProviderRefusal.class, RequestRejected.class, ClientGone.class, BulkheadFullException.class);
@@ -83,22 +89,25 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
         this.definition = definition;
         this.breakers = breakers;
         this.provider = provider;
-        boolean ofModel = asksModel(definition);
+        boolean ofModel = calls(definition, MODEL);
         List<Processor> children = configured.next();
         this.guarded = AsyncProcessorConverterHelper.convert(children.get(0));
         this.waits = !ofModel || children.size() > 1 || configured.getBulkheadMaxWaitDuration() > 0;
         setDisabled(configured.isDisabled());
-        if (ofModel && configured.isTimeoutEnabled()) {
+        if (configured.isTimeoutEnabled() && (ofModel || calls(definition, TO_MODEL))) {
             throw new IllegalArgumentException("a breaker of a model takes no timeoutEnabled, which would not end the call: a provider's"
                     + " time limits are firstTokenTimeout, idleTimeout and streamTimeout of its kamelet.");
         }
+        if (configured.getExecutorService() == null) {
+            configured.setExecutorService(LIMITED);
+        }
     }
 
-    private static boolean asksModel(CircuitBreakerDefinition guard) {
+    private static boolean calls(CircuitBreakerDefinition guard, Pattern what) {
         return ProcessorDefinitionHelper.filterTypeInOutputs(guard.getOutputs(), ProcessorDefinition.class).stream().anyMatch(step -> {
             String uri = step instanceof SendDefinition<?> to ? to.getUri() : step instanceof ToDynamicDefinition to ? to.getUri()
                     : step instanceof KameletDefinition kamelet ? "kamelet:" + kamelet.getName() : null;
-            return uri != null && MODEL.matcher(uri).matches();
+            return uri != null && what.matcher(uri).matches();
         });
     }
 

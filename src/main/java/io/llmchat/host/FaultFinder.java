@@ -13,6 +13,7 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -29,9 +30,11 @@ import org.apache.camel.FailedToStartRouteException;
 import org.apache.camel.NoSuchEndpointException;
 import org.apache.camel.NoSuchLanguageException;
 import org.apache.camel.NoTypeConversionAvailableException;
+import org.apache.camel.Route;
 import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
+import org.apache.camel.component.platform.http.PlatformHttpEndpoint;
 import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.EnrichDefinition;
 import org.apache.camel.model.KameletDefinition;
@@ -70,6 +73,11 @@ final class FaultFinder {
     private static final String PROVIDER_ROUTE = "direct:provider-";
     private static final Pattern PROVIDER = Pattern.compile("[?&]provider=([^&]+)");
     private static final Pattern ANSWERS = Pattern.compile("(direct:provider-|llm:|kamelet:[^?]*-chat-action).*", Pattern.DOTALL);
+    /** What does nothing by itself. */
+    private static final Set<String> OF_ROUTES =
+            Set.of("onException", "onCompletion", "errorHandler", "intercept", "interceptFrom", "interceptSendToEndpoint");
+    /** Of a route that names none. */
+    private static final String[] METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
     private static final Pattern SOURCE = Pattern.compile("\\(source: (\\S+?):(\\d+)\\)");
 
     private final RouteFiles files;
@@ -185,6 +193,10 @@ final class FaultFinder {
                         "Kamelet '" + ((KameletEndpoint) endpoint).getTemplateId() + "': it has no parameter '" + unknown + "'.");
             }
         }
+        Fault twice = pathTakenTwice();
+        if (twice != null) {
+            return twice;
+        }
         for (LlmEndpoint provider : LlmComponent.of(context).providers()) {
             String route = PROVIDER_ROUTE + provider.getProvider();
             if (!there.contains(route)) {
@@ -193,6 +205,27 @@ final class FaultFinder {
         }
         return Stream.of(SubRoute.values()).filter(asked -> !there.contains(asked.uri())).findFirst()
                 .map(asked -> new Fault(null, 0, "There is no route from " + asked.uri() + ".")).orElse(null);
+    }
+
+    /** Of two routes of one path and method only one would ever get a request. */
+    private Fault pathTakenTwice() throws IOException {
+        Map<String, Route> taken = new HashMap<>();
+        for (Route route : context.getRoutes()) {
+            // the endpoint of a route that 'rest' has made is another one
+            if (route.getConsumer().getEndpoint() instanceof PlatformHttpEndpoint http) {
+                String path = " " + http.getPath().replaceAll("\\{[^}]*}", "{}") + http.isMatchOnUriPrefix() + http.getConsumes() + http.getProduces();
+                for (String method : http.getHttpMethodRestrict() == null ? METHODS : http.getHttpMethodRestrict().split(" *, *")) {
+                    Route other = taken.put(method + path, route);
+                    if (other != null) {
+                        // one that 'rest' has made has no line
+                        RouteDefinition told = Stream.of(route, other).map(r -> model().getRouteDefinition(r.getRouteId()))
+                                .filter(r -> r.getLineNumber() > 0).findFirst().orElse(model().getRouteDefinition(route.getRouteId()));
+                        return at(told, "The routes '" + other.getRouteId() + "' and '" + route.getRouteId() + "' take the same requests: " + method + " " + http.getPath() + ".");
+                    }
+                }
+            }
+        }
+        return null;
     }
 
     /**
@@ -206,6 +239,11 @@ final class FaultFinder {
             // what is of a kind is a kamelet, or another resource of Camel's
             if (!parts.isArray() && !parts.has("kind")) {
                 return new Fault(files.name(file.toString()), 1, NO_LIST);
+            }
+            List<String> kinds = parts.valueStream().flatMap(part -> part.properties().stream()).map(Map.Entry::getKey).toList();
+            if (!kinds.isEmpty() && OF_ROUTES.containsAll(kinds)) {
+                return new Fault(files.name(file.toString()), 1, "'" + kinds.get(0) + "' is for the routes of its own file, and there is none in it:"
+                        + " what is for others is in a routeConfiguration, as in errors.camel.yaml.");
             }
             for (JsonNode part : parts) {
                 for (JsonNode bean : part.path("beans")) {

@@ -111,8 +111,11 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
 
         /** What a route leaves untold is told by the error policy of all: Camel asks none for what fails in a doTry. */
         private void tell(Exchange exchange, RoutingContext ctx, ClientStream client) {
-            if (Chat.of(exchange) != null && exchange.getException() == null && exchange.getProperty("toldCode") == null
-                    && exchange.getMessage().getBody() == null && !client.committed() && !client.hasLeft() && !ctx.response().headWritten()) {
+            Object body = exchange.getMessage().getBody();
+            // what a chat has sent, and nobody has read, is no answer to it
+            if ((body == null ? chat || Chat.of(exchange) != null : chat && body == ctx.body().buffer())
+                    && exchange.getException() == null && exchange.getProperty("toldCode") == null
+                    && !client.committed() && !client.hasLeft() && !ctx.response().headWritten()) {
                 exchange.setException(new IllegalStateException("The route has ended, and nothing has answered the chat."));
             }
             Route untold = exchange.getException() == null || exchange.getProperty("toldCode") != null ? null
