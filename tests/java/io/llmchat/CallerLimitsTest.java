@@ -133,7 +133,7 @@ class CallerLimitsTest {
 
             HttpResponse<String> streamed = ask(gateway, chat("openai/some", true));
             assertEquals(200, streamed.statusCode());
-            assertTrue(header(streamed, "ratelimit").matches("\"default\";r=1;t=(60|59|58)"), header(streamed, "ratelimit"));
+            assertTrue(header(streamed, "ratelimit").matches("\"default\";r=1;t=(60|5\\d)"), header(streamed, "ratelimit"));
 
             HttpResponse<String> anthropic = gateway.post("/v1/messages",
                     "{\"model\":\"anthropic/some\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "X-Forwarded-For", caller);
@@ -160,8 +160,13 @@ class CallerLimitsTest {
     void whoGoesOverIsRefusedForTheBlockTimeAndAnotherCallerIsNot() throws Exception {
         try (TestGateway gateway = gateway("llmchat.limit.points", "1", "llmchat.limit.duration", "2", "llmchat.limit.block-duration", "3")) {
             assertEquals(200, ask(gateway).statusCode());
-            long blocked = System.nanoTime();
-            HttpResponse<String> over = ask(gateway);
+            long blocked;
+            HttpResponse<String> over;
+            do {
+                // a machine that has no time may miss the window
+                blocked = System.nanoTime();
+                over = ask(gateway);
+            } while (over.statusCode() == 200);
             assertEquals("3", header(over, "retry-after"));
             assertEquals(200, gateway.post(PATH, chat("openai/some", false), "X-Forwarded-For", "192.0.2.1").statusCode());
             until("the block is over", () -> ask(gateway).statusCode() == 200);

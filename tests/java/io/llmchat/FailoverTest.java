@@ -323,7 +323,7 @@ class FailoverTest {
     @Test
     void aBreakerOpensAfterRepeatedFailuresAnswersAtOnceAndClosesAgain() throws Exception {
         agentWithFallback();
-        try (TestGateway own = TestGateway.with("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "2000")) {
+        try (TestGateway own = TestGateway.with("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "3000")) {
             own.provider().on(model, call -> call.error(500, "oops"));
             for (int i = 0; i < 5; i++) {
                 assertEquals(502, own.post(PATH, chat("openai/" + model, false)).statusCode());

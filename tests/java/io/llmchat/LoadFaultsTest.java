@@ -82,7 +82,9 @@ class LoadFaultsTest {
     @Test
     void whenAllIsDownRetriesStayWithinTheirBudget() throws Exception {
         try (TestGateway gateway = gateway("llmchat.retry.budget-floor", "10", "camel.resilience4j.minimum-number-of-calls", "1000",
-                "camel.resilience4j.sliding-window-size", "1000", "llmchat.retry.max-delay", "200", "llmchat.retry.base-delay", "100")) {
+                "camel.resilience4j.sliding-window-size", "1000", "llmchat.retry.max-delay", "200", "llmchat.retry.base-delay", "100",
+                // so that a busy machine comes to all of them
+                "llmchat.complete.deadline", "20000")) {
             agent(gateway, true);
             gateway.provider().on(model, fails(503, "down"));
             spare.on(model, fails(529, "overloaded"));
@@ -101,7 +103,7 @@ class LoadFaultsTest {
 
     @Test
     void aProviderThatIsAwayForAWhileIsServedAroundAndFoundAgain() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "2000")) {
+        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "3000")) {
             agent(gateway, true);
             AtomicBoolean down = new AtomicBoolean(true);
             gateway.provider().on(model, call -> (down.get() ? fails(500, "down") : says(FaultsTest.TOKENS)).play(call));
@@ -128,7 +130,7 @@ class LoadFaultsTest {
                 assertEquals(200, gateway.post(PATH, chat(agent, false)).statusCode());
                 return "closed".equals(breaker(gateway, breaker));
             });
-            assertTrue(System.nanoTime() - back < TimeUnit.SECONDS.toNanos(6), "soon after its reset-timeout");
+            assertTrue(System.nanoTime() - back < TimeUnit.SECONDS.toNanos(7), "soon after its reset-timeout");
             assertEquals("openai=200", new Answer(gateway.post(PATH, chat(agent, true))).header("x-llmchat-attempts"));
             assertEquals(0.0, gateway.metric("circuit_breaker_open{breaker=\"" + breaker + "\"}"));
             assertEquals("closed", breaker(gateway, "anthropic/" + model));
@@ -137,7 +139,7 @@ class LoadFaultsTest {
 
     @Test
     void anOpenBreakerAnswersAtOnceAndHalfOpenLetsExactlyItsProbesThrough() throws Exception {
-        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "2000")) {
+        try (TestGateway gateway = gateway("llmchat.retry.max", "0", "llmchat.breaker.reset-timeout", "3000")) {
             String body = chat("openai/" + model, false);
             gateway.provider().on(model, Call::reset);
             for (int i = 0; i < 5; i++) {
@@ -149,7 +151,7 @@ class LoadFaultsTest {
                 Answer answer = new Answer(gateway.post(PATH, body));
                 best = Math.min(best, System.nanoTime() - started);
                 assertEquals(503, answer.status());
-                assertTrue(answer.header("retry-after").matches("[12]"), answer.header("retry-after"));
+                assertTrue(answer.header("retry-after").matches("[123]"), answer.header("retry-after"));
             }
             assertTrue(best < TimeUnit.MILLISECONDS.toNanos(50), "took " + best + " ns");
             assertEquals(5, gateway.provider().calls(model).size());
@@ -185,21 +187,21 @@ class LoadFaultsTest {
         try (TestGateway gateway = gateway("camel.resilience4j.minimum-number-of-calls", "2", "camel.resilience4j.sliding-window-size", "2",
                 "llmchat.complete.deadline", "1500")) {
             agent(gateway, true);
-            gateway.provider().on(model, FakeProvider.first(1, fails(429, "slow", "Retry-After: 5"), says(FaultsTest.TOKENS)));
+            gateway.provider().on(model, FakeProvider.first(1, fails(429, "slow", "Retry-After: 8"), says(FaultsTest.TOKENS)));
             assertEquals("openai=429,anthropic=200", new Answer(gateway.post(PATH, chat(agent, false))).header("x-llmchat-attempts"));
             for (Answer answer : all(start(10, gateway, chat(agent, false)))) {
                 assertEquals("anthropic=200", answer.header("x-llmchat-attempts"));
             }
             Answer alone = new Answer(gateway.post(PATH, chat("openai/" + model, false)));
             assertEquals(429, alone.status());
-            assertTrue(Integer.parseInt(alone.header("retry-after")) <= 5, alone.header("retry-after"));
+            assertTrue(Integer.parseInt(alone.header("retry-after")) <= 8, alone.header("retry-after"));
             assertEquals(1, gateway.provider().calls(model).size());
             assertEquals("closed", breaker(gateway, "openai/" + model));
             assertEquals(200, gateway.post(PATH, chat("openai/other-" + model, false)).statusCode(), "another model of it is another matter");
             until("it is asked again when the time is over",
                     () -> gateway.post(PATH, chat("openai/" + model, false)).statusCode() == 200);
             long waited = gateway.provider().calls(model).get(1).at() - gateway.provider().calls(model).get(0).at();
-            assertTrue(waited >= TimeUnit.MILLISECONDS.toNanos(4_900), "after " + waited + " ns");
+            assertTrue(waited >= TimeUnit.MILLISECONDS.toNanos(7_900), "after " + waited + " ns");
         }
     }
 

@@ -645,7 +645,7 @@ class MidstreamTest {
 
     @Test
     void aStreamThatTakesTooLongInAllEndsThere() throws Exception {
-        try (TestGateway own = gateway("camel.component.llm.stream-timeout", "500")) {
+        try (TestGateway own = gateway("camel.component.llm.stream-timeout", "1500")) {
             asks(own, "anthropic/" + first, "ollama/" + second);
             on("anthropic/" + first, call -> {
                 call.begin();

@@ -196,11 +196,11 @@ class ProvidersTest {
 
     @Test
     void whereRetriesAreSpreadSomeComeEarlier() throws Exception {
-        List<Long> pauses = pauses("llmchat.retry.max", "10", "llmchat.retry.base-delay", "200", "llmchat.retry.factor", "1",
-                "llmchat.retry.max-delay", "200", "llmchat.retry.jitter", "true", "camel.resilience4j.minimum-number-of-calls", "1000",
+        List<Long> pauses = pauses("llmchat.retry.max", "10", "llmchat.retry.base-delay", "400", "llmchat.retry.factor", "1",
+                "llmchat.retry.max-delay", "400", "llmchat.retry.jitter", "true", "camel.resilience4j.minimum-number-of-calls", "1000",
                 "camel.resilience4j.sliding-window-size", "1000");
         assertEquals(10, pauses.size());
-        assertTrue(pauses.stream().anyMatch(p -> p < 200), pauses::toString);
+        assertTrue(pauses.stream().anyMatch(p -> p < 400), pauses::toString);
         assertTrue(pauses.stream().distinct().count() > 1, pauses::toString);
     }
 

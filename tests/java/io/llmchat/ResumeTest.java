@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
+import io.llmchat.store.Redis;
 import io.llmchat.support.FakeProvider;
 import io.llmchat.support.FullMemory;
 import io.llmchat.support.RawHttp;
@@ -188,9 +189,10 @@ class ResumeTest {
         String key = "llmchat:answer:{" + model + "}";
         var bytes = redis.<String>getBucket(key, StringCodec.INSTANCE);
         var of = redis.<String, String>getMap(key + ":of", StringCodec.INSTANCE);
-        bytes.set(event(1) + event(2).replace("{}", "x".repeat(16 << 20)) + event(3), Duration.ofSeconds(5));
+        bytes.set(event(1) + event(2).replace("{}", "x".repeat(16 << 20)) + event(3), Duration.ofSeconds(15));
         of.putAll(Map.of("owner", "anonymous", "over", "1"));
-        of.expire(Duration.ofSeconds(5));
+        of.expire(Duration.ofSeconds(15));
+        TestGateway.until("so much at once has not kept Redis from answering", () -> gateway.bean(Redis.class).available());
         try (Sse slow = Sse.get(gateway.port(), "/api/chat/completions/" + model, "Accept: */*")) {
             assertEquals("id: " + model + ":1", slow.lineWith("id: "));
             TestGateway.until("he has all the time that he needs", () -> Math.min(bytes.remainTimeToLive(), of.remainTimeToLive()) > 20_000);

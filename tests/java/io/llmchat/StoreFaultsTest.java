@@ -615,6 +615,32 @@ class StoreFaultsTest {
         }
     }
 
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void whoFollowsAStreamOfAnotherInstanceIsNotCutWhereRedisStandsStillForAMoment(boolean itEndsMeanwhile) throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        gateway.provider().on(model, FakeProvider.waits("one ", end, "two "));
+        try (TestGateway other = another(); Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            String id = stream.lineWith("id: ").replaceAll("id: |:\\d+$", "");
+            try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":1")) {
+                back.lineWith("one ");
+                stores.pauseRedis();
+                try {
+                    until("it is away", () -> !other.bean(Redis.class).available() && !gateway.bean(Redis.class).available());
+                    if (itEndsMeanwhile) {
+                        end.countDown();
+                        stream.lineWith("event: end");
+                    }
+                } finally {
+                    stores.resumeRedis();
+                }
+                end.countDown();
+                back.lineWith("two ");
+                back.lineWith("event: end");
+            }
+        }
+    }
+
     @Test
     void anAnswerOfDifysReachesItsCallerThoughItsConversationCannotBeKept() throws Exception {
         CountDownLatch asked = whenToldTo(gateway, "", call -> {

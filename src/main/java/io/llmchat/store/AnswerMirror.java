@@ -46,6 +46,8 @@ public final class AnswerMirror {
     private static final int MAX_TOGETHER = 4 << 20;
     /** Bytes that a follower reads at once: all of a long answer would keep Redis from answering others in time. */
     private static final int MAX_READ = 1 << 20;
+    /** For so many milliseconds Redis may be away, and who follows a stream waits for it. */
+    private static final long BRIEF_MILLIS = 5_000;
     /** How often the end of a stream is sent, where Redis does not take it. */
     private static final int MAX_ENDS = 3;
 
@@ -88,6 +90,8 @@ public final class AnswerMirror {
     private final Map<AnswerLog, Mirrored> logs = new ConcurrentHashMap<>();
     private final Map<String, AnswerLog> lately = new ConcurrentHashMap<>();
     private volatile boolean running = true;
+    /** When Redis was last there. */
+    private long thereAt = millis();
 
     /** @param heartbeatMillis silence after which a follower gets a comment line */
     public AnswerMirror(Redis redis, long heartbeatMillis) {
@@ -170,12 +174,15 @@ public final class AnswerMirror {
 
     void flush() {
         if (!watch.tellsChanges()) {
-            // what is over is of use to nobody here; what is not will be mirrored as a whole
-            logs.keySet().removeIf(AnswerLog::isOver);
+            // the end of a stream is told to who still waits for it, other ends are of use to nobody; what goes on will be
+            // mirrored as a whole
+            boolean brief = millis() - thereAt < BRIEF_MILLIS;
+            logs.keySet().removeIf(log -> log.isOver() && !(brief && log.isStream()));
             logs.values().forEach(mirrored -> mirrored.lost = true);
             lately.clear();
             return;
         }
+        thereAt = millis();
         if (logs.isEmpty() && lately.isEmpty()) {
             return;
         }
@@ -303,11 +310,18 @@ public final class AnswerMirror {
         boolean found = event == 0;
         Buffer before = Buffer.buffer();
         long wroteAt = System.nanoTime();
+        long readAt = millis();
         while (!client.gone() && !drain.isEnding()) {
             List<byte[]> read = read(answerId, owner, at);
+            if (read != null) {
+                readAt = millis();
+            } else if (begun && millis() - readAt < BRIEF_MILLIS) {
+                // what it had of the answer is there when it is back
+                read = List.of(Json.utf8(owner), Json.utf8("0"), new byte[0]);
+            }
             if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
                 if (begun) {
-                    // its instance has died: a stream without its end says so
+                    // its instance has died, or Redis is away for long: a stream without its end says so
                     client.abort();
                 }
                 return begun;
@@ -355,6 +369,7 @@ public final class AnswerMirror {
         return begun;
     }
 
+    /** Null if Redis is away. */
     private List<byte[]> read(String answerId, String owner, long from) {
         try {
             return watch.ask(() -> reads.evalAsync(RScript.Mode.READ_WRITE, READ,
