@@ -85,8 +85,9 @@ class StoredChatsTest {
     void aThousandStreamsThatCanBeResumedAreKeptAtOnce() throws Exception {
         int streams = 1_000;
         int tokens = 20;
-        // places for all of them at one provider
-        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-concurrent", "2000", "llmchat.postgres.max-connections", "20")) {
+        // places for all of them at one provider; on a slow disk the last one waits long for a connection
+        try (TestGateway gateway = TestGateway.with("llmchat.admit.max-concurrent", "2000", "llmchat.postgres.max-connections", "20",
+                "llmchat.postgres.connection-timeout", "30000")) {
             aThousandStreams(gateway, streams, tokens);
         }
     }
