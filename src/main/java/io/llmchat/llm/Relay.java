@@ -386,8 +386,8 @@ final class Relay implements Upstream.Receiver {
     }
 
     private void hold(ChatEvent event) {
-        if (event.bytes() == null && event.usage() == null && event.parts().stream().allMatch(AnswerPart.Status.class::isInstance)) {
-            // an app may take thousands of steps before it says anything: it is at work, and the first ones will do
+        if (event.bytes() == null && event.usage() == null) {
+            // no token and in parts: status. An app may take thousands of steps before it says anything; the first ones will do
             if (!event.parts().isEmpty() && early.size() < MAX_EARLY / 2) {
                 early.add(event);
             }
