@@ -55,6 +55,7 @@ import org.redisson.misc.CompletableFutureWrapper;
 class StoreFaultsTest {
 
     private static final String PATH = "/v1/chat/completions";
+    private static final String WATCHED = "FROM pg_stat_activity WHERE query = 'SHOW transaction_read_only'";
     private static final int STREAMS = 200;
     private static final int TOKENS = 40;
 
@@ -333,9 +334,8 @@ class StoreFaultsTest {
 
     @Test
     void wherePostgresStandsStillForAllButItsWatchNobodyWaitsForAConnectionThatNobodyHas() throws Exception {
-        String watched = "FROM pg_stat_activity WHERE query = 'SHOW transaction_read_only'";
-        until("it is watched", () -> gateway.count("SELECT count(*) " + watched) == 1);
-        long watch = gateway.count("SELECT pid " + watched);
+        until("it is watched", () -> gateway.count("SELECT count(*) " + WATCHED) == 1);
+        long watch = gateway.count("SELECT pid " + WATCHED);
         stores.pausePostgres();
         stores.resumePostgres(watch);
         for (int i = 0; i < 3; i++) {
@@ -345,7 +345,8 @@ class StoreFaultsTest {
             long millis = (System.nanoTime() - begun) / 1_000_000;
             assertTrue(millis < 8_000, "it is refused soon, not after " + millis + " ms");
         }
-        assertEquals(1, gateway.metric("llmchat_postgres_available"), "for its watch it is there");
+        until("its watch, which has a connection, has seen that there are no others", () -> gateway.metric("llmchat_postgres_available") == 0);
+        assertTrue(gateway.get("/health/ready").body().contains("\"degraded\""));
         stores.resumePostgres();
         until("it is answered", () -> ask(gateway).statusCode() == 200);
     }
@@ -515,6 +516,21 @@ class StoreFaultsTest {
             admin.execute("SELECT pg_reload_conf()");
         }
         until("it is back", () -> gateway.post("/api/chat/completions", nativeChat("demo", false)).statusCode() == 200);
+    }
+
+    @Test
+    void eachReasonForWhichPostgresIsAwayIsSaidOnce() throws Exception {
+        until("it is watched", () -> gateway.count("SELECT count(*) " + WATCHED) == 1);
+        try (Connection server = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/template1", "postgres", "");
+                Statement admin = server.createStatement(); LogLines logs = LogLines.text()) {
+            admin.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false");
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'");
+            until("why there is no other connection is said", () -> !logs.with("is not currently accepting connections").isEmpty());
+            assertEquals(2, logs.with("WatchedPool - PostgreSQL is away: ").size(), "that it was lost, and that there is no other");
+            admin.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true");
+            until("it is back", () -> gateway.bean(Postgres.class).available());
+            assertEquals(2, logs.with("WatchedPool - PostgreSQL is away: ").size(), "once");
+        }
     }
 
     @Test

@@ -44,6 +44,8 @@ public final class Postgres {
     private static final int ANSWER_SECONDS = 3;
     private static final int WATCH_SECONDS = 2;
     private static final int CONNECT_SECONDS = 2;
+    /** A busy machine may not open the pool's first connection at once; nobody waits for an answer yet. */
+    private static final int FIRST_CONNECTION_MILLIS = 10_000;
     /** For a minute or two. */
     private static final int MIGRATION_TRIES = 30;
     private static final long MIGRATION_PAUSE_MILLIS = 2_000;
@@ -94,6 +96,7 @@ public final class Postgres {
         // so often whoever waits for a connection looks whether PostgreSQL is still there
         config.setConnectionTimeout(Math.clamp(connectionTimeout, 250, 1_000));
         config.setValidationTimeout(Math.clamp(connectionTimeout, 250, 1_000));
+        config.setInitializationFailTimeout(FIRST_CONNECTION_MILLIS);
         pool = new WatchedPool(new HikariDataSource(config), server(own, WATCH_SECONDS), connectionTimeout);
         return null;
     }

@@ -8,6 +8,8 @@ import java.sql.SQLException;
 import java.sql.SQLTransientConnectionException;
 import java.sql.Statement;
 import java.time.Duration;
+import java.util.HashSet;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.postgresql.ds.PGSimpleDataSource;
 import org.slf4j.Logger;
@@ -26,6 +28,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private static final long NONE_NANOS = TimeUnit.SECONDS.toNanos(3);
     /** SQLSTATE class 08: connection exception (PostgreSQL manual, appendix A). */
     private static final String UNABLE_TO_CONNECT = "08001";
+    /** More reasons than it can be away for, unless their text is never the same. */
+    private static final int MAX_REASONS = 20;
 
     private final HikariDataSource pool;
     private final PGSimpleDataSource own;
@@ -37,6 +41,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private volatile boolean wasAway;
     private volatile Runnable whenBack = () -> { };
     private volatile long lastGivenNanos = System.nanoTime();
+    /** Whether the pool gets no connections, which the thread's own one, opened long ago, does not tell. */
+    private volatile boolean givesNone;
     private volatile boolean running = true;
 
     /**
@@ -86,7 +92,9 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                 return connection;
             } catch (SQLTransientConnectionException e) {
                 long waited = System.nanoTime() - begun;
-                if (waited >= patienceNanos || waited >= NONE_NANOS && givesNone()) {
+                boolean none = waited >= Math.min(patienceNanos, NONE_NANOS) && givesNone();
+                givesNone |= none;
+                if (none || waited >= patienceNanos) {
                     throw e;
                 }
             }
@@ -101,11 +109,22 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
 
     private void watch() {
         Connection connection = null;
+        Set<String> reasons = new HashSet<>();
         while (running) {
             try {
                 Thread.sleep(INTERVAL_MILLIS);
+                if (givesNone) {
+                    // what was opened long ago says nothing
+                    close(connection);
+                    connection = null;
+                }
                 if (connection == null) {
                     connection = own.getConnection();
+                    if (givesNone) {
+                        // and another one, as there may be place for this thread's alone
+                        own.getConnection().close();
+                        givesNone = false;
+                    }
                 }
                 try (Statement s = connection.createStatement(); ResultSet reads = s.executeQuery("SHOW transaction_read_only")) {
                     reads.next();
@@ -117,16 +136,19 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                 if (!available) {
                     backNanos = System.nanoTime();
                     available = true;
+                    reasons.clear();
                     LOG.info("PostgreSQL is back");
                     Thread.ofVirtual().name("postgres-back").start(whenBack);
                 }
             } catch (SQLException e) {
                 close(connection);
                 connection = null;
-                if (available && running) {
+                if (running) {
                     wasAway = true;
                     available = false;
-                    LOG.warn("PostgreSQL is away: {}", e.getMessage());
+                    if (reasons.size() < MAX_REASONS && reasons.add(String.valueOf(e.getMessage()))) {
+                        LOG.warn("PostgreSQL is away: {}", e.getMessage());
+                    }
                 }
             } catch (InterruptedException e) {
                 break;
