@@ -36,7 +36,10 @@ final class Rest {
     void keep(byte[] from, int start, int end) {
         length = end - start;
         if (length == 0) {
-            bytes = NOTHING;
+            // most often it is that: what is set for each token is looked at in each pause
+            if (bytes != NOTHING) {
+                bytes = NOTHING;
+            }
         } else if (from != bytes) {
             bytes = Arrays.copyOfRange(from, start, end);
         } else if (start > 0) {

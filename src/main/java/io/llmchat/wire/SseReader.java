@@ -73,7 +73,9 @@ public final class SseReader implements Framing {
         checkLine(end - line);
         if (bytes != chunk) {
             // they will be written over
-            keepPending();
+            keepPending(bytes);
+        } else if (lineFrom >= 0 && lineBytes == null) {
+            lineBytes = chunk;
         }
         rest.keep(bytes, line, end);
     }
@@ -102,7 +104,7 @@ public final class SseReader implements Framing {
         if (rest.length() > 0) {
             line(rest.bytes(), 0, rest.length());
         }
-        dispatch();
+        dispatch(rest.bytes());
     }
 
     private static boolean startsLikeMark(byte[] b, int length) {
@@ -117,14 +119,17 @@ public final class SseReader implements Framing {
         }
     }
 
-    // the data of an event of one line is not copied as long as its bytes are at hand
-    private byte[] lineBytes;
+    /**
+     * Where the data of an event of one line is, which is not copied as long as its bytes are at hand; and the bytes, where
+     * they are those of a call before this one: a field that is set for each token is looked at in each pause.
+     */
     private int lineFrom = -1;
     private int lineTo;
+    private byte[] lineBytes;
 
     private void line(byte[] bytes, int from, int to) {
         if (from == to) {
-            dispatch();
+            dispatch(bytes);
             return;
         }
         checkLine(to - from);
@@ -147,20 +152,19 @@ public final class SseReader implements Framing {
 
     private void data(byte[] bytes, int from, int to) {
         if (lineFrom < 0 && joinedLength < 0) {
-            lineBytes = bytes;
             lineFrom = from;
             lineTo = to;
             return;
         }
-        keepPending();
+        keepPending(bytes);
         append(new byte[] {'\n'}, 0, 1);
         append(bytes, from, to);
     }
 
-    private void keepPending() {
+    private void keepPending(byte[] atHand) {
         if (lineFrom >= 0) {
             joinedLength = 0;
-            append(lineBytes, lineFrom, lineTo);
+            append(lineBytes == null ? atHand : lineBytes, lineFrom, lineTo);
             lineBytes = null;
             lineFrom = -1;
         }
@@ -178,11 +182,11 @@ public final class SseReader implements Framing {
         joinedLength = length;
     }
 
-    private void dispatch() {
+    private void dispatch(byte[] atHand) {
         String name = type;
         type = null;
         if (lineFrom >= 0) {
-            byte[] bytes = lineBytes;
+            byte[] bytes = lineBytes == null ? atHand : lineBytes;
             int from = lineFrom;
             lineBytes = null;
             lineFrom = -1;
