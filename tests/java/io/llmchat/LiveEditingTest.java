@@ -311,7 +311,9 @@ class LiveEditingTest {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         CountDownLatch go = new CountDownLatch(1);
         List<Sse> streams = new ArrayList<>();
-        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+        // a busy machine takes seconds for a version
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "camel.component.llm.idle-timeout", "120000");
+                LogLines log = LogLines.text()) {
             gateway.provider().on(model, FakeProvider.waits("Once", new CountDownLatch(1), " never"));
             gateway.provider().on(model + "-first", FakeProvider.waits("Once", go, " and to the end"));
             for (int version = 1; version <= 8; version++) {

@@ -199,7 +199,7 @@ class StreamingTest {
             call.end();
         });
         String body = gateway.post(PATH, chat("openai/" + model, true)).body();
-        assertTrue(body.contains("data: {\"error\""));
+        assertTrue(body.contains("\n\nevent: error\ndata: {\"error\""), "some know an error by the name of its event");
         assertFalse(body.contains("[DONE]"));
     }
 

@@ -211,7 +211,7 @@ public final class FakeProvider implements AutoCloseable {
         return call -> {
             call.sse();
             call.text(first);
-            go.await(20, TimeUnit.SECONDS);
+            go.await(2, TimeUnit.MINUTES);
             call.text(then);
             call.finish("stop");
             call.done();

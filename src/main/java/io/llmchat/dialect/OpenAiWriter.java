@@ -235,12 +235,16 @@ final class OpenAiWriter implements AnswerWriter {
         return Json.quote(out, model).appendString(",\"choices\":[");
     }
 
-    /** Begins an event; a caller who may come back for the rest gets its number. */
+    /** Begins an event. */
     private Buffer data(Buffer out) {
-        if (request.resumable()) {
-            out.appendString("id: ").appendString(answerId).appendString(":").appendString(Integer.toString(++n)).appendString("\n");
-        }
-        return out.appendBytes(DATA);
+        return number(out).appendBytes(DATA);
+    }
+
+    /** A caller who may come back for the rest gets the number of each event. */
+    private Buffer number(Buffer out) {
+        return request.resumable()
+                ? out.appendString("id: ").appendString(answerId).appendString(":").appendString(Integer.toString(++n)).appendString("\n")
+                : out;
     }
 
     private static void close(Buffer out, String finishReason) {
@@ -266,6 +270,8 @@ final class OpenAiWriter implements AnswerWriter {
 
     @Override
     public void error(ChatException error, ErrorTable.Entry entry, Buffer out) {
-        data(out).appendBuffer(OpenAiDialect.CHAT.error(error, entry, null)).appendBytes(END_OF_EVENT);
+        // by its name LangChain4j knows it, to which the answer would be whole; OpenAI's SDKs look for the member "error"
+        number(out).appendString("event: error\n").appendBytes(DATA)
+                .appendBuffer(OpenAiDialect.CHAT.error(error, entry, null)).appendBytes(END_OF_EVENT);
     }
 }
