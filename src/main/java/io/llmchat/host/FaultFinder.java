@@ -60,6 +60,8 @@ final class FaultFinder {
     private static final String NO_LIST = "It is no list of routes and beans: each begins with a hyphen, as in '- route:'.";
     private static final String ADDED = ": docs/routes.md says which parts of Camel there are, and how another one is added.";
     private static final String NO_STEP = "It is no step: a step has a colon behind its name, as in '- stop: {}'.";
+    private static final String NOTHING_BELOW = "What belongs to it has to stand below it, indented, with a colon behind each name.";
+    private static final String NOT_LISTED = "What belongs to it has to stand below it, indented, with a hyphen before each part.";
     private static final Pattern FILE = Pattern.compile("(file:\\S+?\\.yaml)");
     private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
     private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
@@ -154,7 +156,9 @@ final class FaultFinder {
         if (field != null && file != null && !Files.readAllLines(file).get(line - 1).contains(field)) {
             line--;
         }
-        return new Fault(files.name(mark.getName()), line, e.getProblem().startsWith("Unable to find constructor") ? NO_STEP : e.getProblem().strip());
+        String problem = e.getProblem().strip();
+        return new Fault(files.name(mark.getName()), line, problem.startsWith("Unable to find constructor") ? NO_STEP
+                : problem.endsWith("expected array") ? NOT_LISTED : problem.endsWith("expected map") ? NOTHING_BELOW : problem);
     }
 
     /** What Camel lets start, though no request would get through it, or cannot be meant so; null: nothing of the kind. */
@@ -239,6 +243,9 @@ final class FaultFinder {
             // what is of a kind is a kamelet, or another resource of Camel's
             if (!parts.isArray() && !parts.has("kind")) {
                 return new Fault(files.name(file.toString()), 1, NO_LIST);
+            }
+            if (parts.isArray() && parts.isEmpty()) {
+                return new Fault(files.name(file.toString()), 1, EMPTY);
             }
             List<String> kinds = parts.valueStream().flatMap(part -> part.properties().stream()).map(Map.Entry::getKey).toList();
             if (!kinds.isEmpty() && OF_ROUTES.containsAll(kinds)) {
@@ -361,7 +368,8 @@ final class FaultFinder {
 
     private Fault at(ProcessorDefinition<?> step, String reason) throws IOException {
         if (step == null || step.getLocation() == null) {
-            return new Fault(null, 0, reason);
+            // of a route that begins with 'from' itself Camel knows the file only
+            return new Fault(step instanceof RouteDefinition route && route.getInput() != null ? files.name(route.getInput().getLocation()) : null, 0, reason);
         }
         int line = Math.max(0, step.getLineNumber());
         Path file = files.file(step.getLocation());
