@@ -245,6 +245,24 @@ class LiveEditingTest {
     }
 
     @Test
+    void whatIsMissingBeforeAStepIsSaidInTheLog() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String file = "chat.camel.yaml";
+        String good = routes.read(file);
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            routes.save(file, good.replace("        - process: {ref: readChat}\n", ""));
+            untilLoaded(gateway, 2);
+            assertEquals(500, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            until("the step and what it needs are named", () -> log.with("The step at deduplicate.camel.yaml:9 needs the chat").size() == 1);
+            routes.save(file, good.replace("        - to: direct:enrich\n", ""));
+            untilLoaded(gateway, 3);
+            assertEquals(500, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            until("so is who finds whom to ask", () -> log.with("'to: direct:enrich' has to come before").size() == 1);
+            assertEquals(List.of(), log.with("NullPointerException"));
+        }
+    }
+
+    @Test
     void aStepOfOnesOwnReadsTheChatAndMayRefuseIt() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
