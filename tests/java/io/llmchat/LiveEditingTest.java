@@ -467,6 +467,7 @@ class LiveEditingTest {
                     new Broken("- onException:\n    exception: [java.lang.Exception]\n    handled: {constant: true}\n    steps: [{stop: {}}]\n",
                             1, "'onException' is for the routes of its own file"),
                     new Broken(good + "- beans:\n    - {name: prices, type: java.lang.Object}\n", 0, "The bean 'prices' is there twice. The other place is chat.camel.yaml:" + (lines + 2) + "."),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?period=often\", steps: [{stop: {}}]}\n", lines + 1, "its period is no time"),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);
                 int expected = ++refused;

@@ -35,6 +35,7 @@ import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.component.platform.http.PlatformHttpEndpoint;
+import org.apache.camel.component.timer.TimerEndpoint;
 import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.EnrichDefinition;
 import org.apache.camel.model.KameletDefinition;
@@ -72,6 +73,7 @@ final class FaultFinder {
     /** What Camel itself gives to each kamelet. */
     private static final Set<String> CAMELS = Set.of(Kamelet.PARAM_TEMPLATE_ID, Kamelet.PARAM_ROUTE_ID, Kamelet.PARAM_UUID,
             Kamelet.NO_ERROR_HANDLER, Kamelet.BRIDGE_ERROR_HANDLER);
+    private static final Pattern ZERO = Pattern.compile("[?&]period=0+[a-z]*(&|$)");
     private static final String PROVIDER_ROUTE = "direct:provider-";
     private static final Pattern PROVIDER = Pattern.compile("[?&]provider=([^&]+)");
     private static final Pattern ANSWERS = Pattern.compile("(direct:provider-|llm:|kamelet:[^?]*-chat-action).*", Pattern.DOTALL);
@@ -195,6 +197,13 @@ final class FaultFinder {
             if (unknown != null) {
                 return at(call(uri -> uri.startsWith(name(endpoint)) && uri.contains(unknown + "=")),
                         "Kamelet '" + ((KameletEndpoint) endpoint).getTemplateId() + "': it has no parameter '" + unknown + "'.");
+            }
+        }
+        for (Route route : context.getRoutes()) {
+            // what Camel cannot read as a time it takes for 0, with which a timer begins once
+            if (route.getEndpoint() instanceof TimerEndpoint timer && timer.getPeriod() == 0 && !ZERO.matcher(timer.getEndpointUri()).find()) {
+                return at(model().getRouteDefinition(route.getRouteId()),
+                        "Route '" + route.getRouteId() + "': its period is no time; it takes milliseconds, or a number with s, m or h.");
             }
         }
         Fault twice = pathTakenTwice();
