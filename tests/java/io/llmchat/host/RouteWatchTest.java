@@ -63,6 +63,7 @@ class RouteWatchTest {
             assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
             String why = name + " is a folder, a pipe or the like, and no file.";
             assertEquals(why, assertThrows(IOException.class, files::routes).getMessage());
+            assertEquals(List.of(file), files.readable());
             // nor is what a link leads to
             Files.move(pipe, folder.resolve("elsewhere"));
             Files.createSymbolicLink(pipe, folder.resolve("elsewhere"));

@@ -247,7 +247,7 @@ final class FaultFinder {
      */
     private Fault writtenWrong() throws IOException {
         Set<String> names = new HashSet<>();
-        for (Path file : files.all().stream().filter(f -> !files.isBeans(f)).toList()) {
+        for (Path file : files.readable().stream().filter(f -> !files.isBeans(f)).toList()) {
             JsonNode parts = read(file);
             // what is of a kind is a kamelet, or another resource of Camel's
             if (!parts.isArray() && !parts.has("kind")) {
@@ -394,7 +394,7 @@ final class FaultFinder {
     /** The last line that says this; where there are more, the reason names the one before. */
     private Fault where(Pattern text, String reason) throws IOException {
         Fault last = new Fault(null, 0, reason);
-        for (Path file : files.all()) {
+        for (Path file : files.readable()) {
             List<String> lines = Files.readAllLines(file);
             String name = files.name(file.toString());
             for (int i = 0; i < lines.size(); i++) {

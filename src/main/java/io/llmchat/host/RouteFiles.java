@@ -117,6 +117,11 @@ final class RouteFiles {
         return files;
     }
 
+    /** Those of them that can be looked into; a pipe may have come since {@link #routes} has refused them. */
+    List<Path> readable() throws IOException {
+        return all().stream().filter(Files::isRegularFile).toList();
+    }
+
     private static List<Path> list(Path folder, String ending) throws IOException {
         if (!Files.isDirectory(folder)) {
             return List.of();
