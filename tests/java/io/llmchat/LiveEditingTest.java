@@ -245,6 +245,24 @@ class LiveEditingTest {
     }
 
     @Test
+    void whatIsMissingBeforeAStepIsSaidInTheLog() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        String file = "chat.camel.yaml";
+        String good = routes.read(file);
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            routes.save(file, good.replace("        - process: {ref: readChat}\n", ""));
+            untilLoaded(gateway, 2);
+            assertEquals(500, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            until("the step and what it needs are named", () -> log.with("The step at deduplicate.camel.yaml:9 needs the chat").size() == 1);
+            routes.save(file, good.replace("        - to: direct:enrich\n", ""));
+            untilLoaded(gateway, 3);
+            assertEquals(500, gateway.post("/v1/chat/completions", chat("demo", false)).statusCode());
+            until("so is who finds whom to ask", () -> log.with("'to: direct:enrich' has to come before").size() == 1);
+            assertEquals(List.of(), log.with("NullPointerException"));
+        }
+    }
+
+    @Test
     void aStepOfOnesOwnReadsTheChatAndMayRefuseIt() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.edit("chat.camel.yaml", "        - to: direct:limit\n", """
@@ -414,6 +432,16 @@ class LiveEditingTest {
                     new Broken(good.replace("- to: direct:limit\n", "- throwException: {exceptionType: io.acme.Nobody, message: no}\n"), 13, "There is no class io.acme.Nobody"),
                     new Broken(good.replace("- route:", "route:"), 1, "It is no list of routes and beans"),
                     new Broken(good + "- route:\n    id: more\n", lines + 1, "The route has no 'from'."),
+                    // what is being written
+                    new Broken(good + "- route:\n", lines + 1, "with a colon behind each name"),
+                    new Broken(good + "-\n", lines + 1, "a step has a colon behind its name"),
+                    new Broken(good + "- beans:\n    -\n", lines + 2, "with a colon behind each name"),
+                    new Broken(good + "- from: direct:more\n", 0, "has no output processors"),
+                    new Broken(good.replace("- to: direct:limit\n", "- filter:\n"), 13, "with a colon behind each name"),
+                    new Broken(good.replace("- to: direct:limit\n", "- choice: {when: }\n"), 13, "with a hyphen before each part"),
+                    new Broken(good.replace("- to: direct:limit\n", "- to: {uri: sql, parameters: {query: }}\n"), 13, "Option query is required"),
+                    new Broken("[]\n", 1, "There is no route and no bean in it."),
+                    new Broken(good + more("provider-more", "llm:openai?provider=more"), 0, "needs a baseUrl"),
                     new Broken(good + more("more", "kamelet:openai-chat-action?baseUrl=http://x"),
                             lines + 6, "mandatory parameters must be provided: provider"),
                     new Broken(good + more("more", "kamelet:openai-chat-action?provider=more&baseUrl=http://x&idleTimeout=0"),
@@ -441,6 +469,7 @@ class LiveEditingTest {
                     new Broken("- onException:\n    exception: [java.lang.Exception]\n    handled: {constant: true}\n    steps: [{stop: {}}]\n",
                             1, "'onException' is for the routes of its own file"),
                     new Broken(good + "- beans:\n    - {name: prices, type: java.lang.Object}\n", 0, "The bean 'prices' is there twice. The other place is chat.camel.yaml:" + (lines + 2) + "."),
+                    new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?period=often\", steps: [{stop: {}}]}\n", lines + 1, "its period is no time"),
                     new Broken(good + "- route:\n    id: more\n    from: {uri: \"timer:x?colour=red\", steps: [{stop: {}}]}\n", lines + 1, "colour"))) {
                 routes.save(file, broken.text);
                 int expected = ++refused;

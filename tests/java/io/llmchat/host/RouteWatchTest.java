@@ -2,6 +2,7 @@ package io.llmchat.host;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
 import io.llmchat.support.TestGateway;
@@ -52,6 +53,25 @@ class RouteWatchTest {
         assertNotEquals(before, files.versions());
         Files.setPosixFilePermissions(file, Set.of(PosixFilePermission.OWNER_READ));
         assertEquals(before, files.versions());
+    }
+
+    @Test
+    void whatIsNoFileIsRefusedAndNotReadForEver() throws Exception {
+        for (String name : List.of("x.camel.yaml", "providers/x.camel.yaml", "kamelets/x.kamelet.yaml", "beans.camel.yaml")) {
+            Path pipe = folder.resolve(name);
+            Files.createDirectories(pipe.getParent());
+            assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
+            String why = name + " is a folder, a pipe or the like, and no file.";
+            assertEquals(why, assertThrows(IOException.class, files::routes).getMessage());
+            assertEquals(List.of(file), files.readable());
+            // nor is what a link leads to
+            Files.move(pipe, folder.resolve("elsewhere"));
+            Files.createSymbolicLink(pipe, folder.resolve("elsewhere"));
+            assertEquals(why, assertThrows(IOException.class, name.equals(RouteFiles.BEANS) ? files::beans : files::routes).getMessage());
+            Files.delete(pipe);
+            Files.delete(folder.resolve("elsewhere"));
+            files.routes();
+        }
     }
 
     @Test

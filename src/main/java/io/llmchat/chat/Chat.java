@@ -79,8 +79,22 @@ public final class Chat {
         this.client = client;
     }
 
-    /** The chat of this exchange, or null: its request was not read, or is none. */
+    /**
+     * The chat of this exchange.
+     *
+     * @throws IllegalStateException if there is none, which names the step at hand: an edited route runs it too early
+     */
     public static Chat of(Exchange exchange) {
+        Chat chat = orNull(exchange);
+        if (chat == null) {
+            throw new IllegalStateException("The step at " + exchange.getExchangeExtension().getHistoryNodeSource()
+                    + " needs the chat, and nothing has read it: in the route of the request 'process: {ref: readChat}' has to come before it.");
+        }
+        return chat;
+    }
+
+    /** The chat of this exchange, or null: its request was not read, or is none. */
+    public static Chat orNull(Exchange exchange) {
         return exchange.getProperty(PROPERTY, Chat.class);
     }
 

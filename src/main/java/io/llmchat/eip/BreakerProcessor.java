@@ -186,7 +186,7 @@ final class BreakerProcessor extends BaseProcessorSupport implements Navigate<Pr
             Thread.startVirtualThread(() -> configured.process(exchange, sync -> callback.done(false)));
             return false;
         }
-        Chat chat = Chat.of(exchange);
+        Chat chat = Chat.orNull(exchange);
         if (chat != null && provider != null) {
             chat.turnTo(provider);
         }

@@ -35,6 +35,7 @@ import org.apache.camel.component.direct.DirectEndpoint;
 import org.apache.camel.component.kamelet.Kamelet;
 import org.apache.camel.component.kamelet.KameletEndpoint;
 import org.apache.camel.component.platform.http.PlatformHttpEndpoint;
+import org.apache.camel.component.timer.TimerEndpoint;
 import org.apache.camel.model.CircuitBreakerDefinition;
 import org.apache.camel.model.EnrichDefinition;
 import org.apache.camel.model.KameletDefinition;
@@ -60,6 +61,8 @@ final class FaultFinder {
     private static final String NO_LIST = "It is no list of routes and beans: each begins with a hyphen, as in '- route:'.";
     private static final String ADDED = ": docs/routes.md says which parts of Camel there are, and how another one is added.";
     private static final String NO_STEP = "It is no step: a step has a colon behind its name, as in '- stop: {}'.";
+    private static final String NOTHING_BELOW = "What belongs to it has to stand below it, indented, with a colon behind each name.";
+    private static final String NOT_LISTED = "What belongs to it has to stand below it, indented, with a hyphen before each part.";
     private static final Pattern FILE = Pattern.compile("(file:\\S+?\\.yaml)");
     private static final Pattern BEAN = Pattern.compile("Error creating bean: (\\S+) of type");
     private static final Pattern DUPLICATE = Pattern.compile("Duplicate (?:route ids|id) detected: ([^ ,]+?)[.,] ");
@@ -70,6 +73,7 @@ final class FaultFinder {
     /** What Camel itself gives to each kamelet. */
     private static final Set<String> CAMELS = Set.of(Kamelet.PARAM_TEMPLATE_ID, Kamelet.PARAM_ROUTE_ID, Kamelet.PARAM_UUID,
             Kamelet.NO_ERROR_HANDLER, Kamelet.BRIDGE_ERROR_HANDLER);
+    private static final Pattern ZERO = Pattern.compile("[?&]period=0+[a-z]*(&|$)");
     private static final String PROVIDER_ROUTE = "direct:provider-";
     private static final Pattern PROVIDER = Pattern.compile("[?&]provider=([^&]+)");
     private static final Pattern ANSWERS = Pattern.compile("(direct:provider-|llm:|kamelet:[^?]*-chat-action).*", Pattern.DOTALL);
@@ -154,7 +158,9 @@ final class FaultFinder {
         if (field != null && file != null && !Files.readAllLines(file).get(line - 1).contains(field)) {
             line--;
         }
-        return new Fault(files.name(mark.getName()), line, e.getProblem().startsWith("Unable to find constructor") ? NO_STEP : e.getProblem().strip());
+        String problem = e.getProblem().strip();
+        return new Fault(files.name(mark.getName()), line, problem.startsWith("Unable to find constructor") ? NO_STEP
+                : problem.endsWith("expected array") ? NOT_LISTED : problem.endsWith("expected map") ? NOTHING_BELOW : problem);
     }
 
     /** What Camel lets start, though no request would get through it, or cannot be meant so; null: nothing of the kind. */
@@ -191,6 +197,13 @@ final class FaultFinder {
             if (unknown != null) {
                 return at(call(uri -> uri.startsWith(name(endpoint)) && uri.contains(unknown + "=")),
                         "Kamelet '" + ((KameletEndpoint) endpoint).getTemplateId() + "': it has no parameter '" + unknown + "'.");
+            }
+        }
+        for (Route route : context.getRoutes()) {
+            // what Camel cannot read as a time it takes for 0, with which a timer begins once
+            if (route.getEndpoint() instanceof TimerEndpoint timer && timer.getPeriod() == 0 && !ZERO.matcher(timer.getEndpointUri()).find()) {
+                return at(model().getRouteDefinition(route.getRouteId()),
+                        "Route '" + route.getRouteId() + "': its period is no time; it takes milliseconds, or a number with s, m or h.");
             }
         }
         Fault twice = pathTakenTwice();
@@ -234,11 +247,14 @@ final class FaultFinder {
      */
     private Fault writtenWrong() throws IOException {
         Set<String> names = new HashSet<>();
-        for (Path file : files.all().stream().filter(f -> !files.isBeans(f)).toList()) {
+        for (Path file : files.readable().stream().filter(f -> !files.isBeans(f)).toList()) {
             JsonNode parts = read(file);
             // what is of a kind is a kamelet, or another resource of Camel's
             if (!parts.isArray() && !parts.has("kind")) {
                 return new Fault(files.name(file.toString()), 1, NO_LIST);
+            }
+            if (parts.isArray() && parts.isEmpty()) {
+                return new Fault(files.name(file.toString()), 1, EMPTY);
             }
             List<String> kinds = parts.valueStream().flatMap(part -> part.properties().stream()).map(Map.Entry::getKey).toList();
             if (!kinds.isEmpty() && OF_ROUTES.containsAll(kinds)) {
@@ -361,7 +377,8 @@ final class FaultFinder {
 
     private Fault at(ProcessorDefinition<?> step, String reason) throws IOException {
         if (step == null || step.getLocation() == null) {
-            return new Fault(null, 0, reason);
+            // of a route that begins with 'from' itself Camel knows the file only
+            return new Fault(step instanceof RouteDefinition route && route.getInput() != null ? files.name(route.getInput().getLocation()) : null, 0, reason);
         }
         int line = Math.max(0, step.getLineNumber());
         Path file = files.file(step.getLocation());
@@ -377,7 +394,7 @@ final class FaultFinder {
     /** The last line that says this; where there are more, the reason names the one before. */
     private Fault where(Pattern text, String reason) throws IOException {
         Fault last = new Fault(null, 0, reason);
-        for (Path file : files.all()) {
+        for (Path file : files.readable()) {
             List<String> lines = Files.readAllLines(file);
             String name = files.name(file.toString());
             for (int i = 0; i < lines.size(); i++) {

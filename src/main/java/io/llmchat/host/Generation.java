@@ -51,6 +51,7 @@ final class Generation {
             protected CamelContext createCamelContext() {
                 DefaultCamelContext context = new DefaultCamelContext(false);
                 context.getCamelContextExtension().setRegistry(beans);
+                beans.bind("routeReader", new RouteReader(context));
                 host.findSingleByType(Eips.class).in(context);
                 context.getCamelContextExtension().registerEndpointCallback(Statements.in(context));
                 return context;

@@ -52,9 +52,17 @@ final class RouteFiles {
         return file.equals(folder.resolve(BEANS));
     }
 
-    /** Where Camel finds the beans that all versions share. */
-    String beans() {
-        return editable() && Files.exists(folder.resolve(BEANS)) ? location(folder.resolve(BEANS)) : "classpath:routes/" + BEANS;
+    /**
+     * Where Camel finds the beans that all versions share.
+     *
+     * @throws IOException if they cannot be read
+     */
+    String beans() throws IOException {
+        if (!editable() || !Files.exists(folder.resolve(BEANS))) {
+            return "classpath:routes/" + BEANS;
+        }
+        mustBeReadable(folder.resolve(BEANS));
+        return location(folder.resolve(BEANS));
     }
 
     /**
@@ -73,11 +81,19 @@ final class RouteFiles {
                     + "; './llmchat routes export' writes the packaged ones.");
         }
         for (Path file : all) {
-            if (!Files.isReadable(file)) {
-                throw new IOException(folder.relativize(file) + " cannot be read.");
-            }
+            mustBeReadable(file);
         }
         return routes.stream().map(RouteFiles::location).collect(Collectors.joining(","));
+    }
+
+    /** Who reads a pipe waits until somebody writes to it. A link, as a ConfigMap has them, is what it leads to. */
+    private void mustBeReadable(Path file) throws IOException {
+        if (!Files.isReadable(file)) {
+            throw new IOException(folder.relativize(file) + " cannot be read.");
+        }
+        if (!Files.isRegularFile(file)) {
+            throw new IOException(folder.relativize(file) + " is a folder, a pipe or the like, and no file.");
+        }
     }
 
     /** Where Camel finds the kamelets. */
@@ -99,6 +115,11 @@ final class RouteFiles {
         files.addAll(list(folder.resolve("providers"), ".camel.yaml"));
         files.addAll(list(folder.resolve("kamelets"), ".kamelet.yaml"));
         return files;
+    }
+
+    /** Those of them that can be looked into; a pipe may have come since {@link #routes} has refused them. */
+    List<Path> readable() throws IOException {
+        return all().stream().filter(Files::isRegularFile).toList();
     }
 
     private static List<Path> list(Path folder, String ending) throws IOException {

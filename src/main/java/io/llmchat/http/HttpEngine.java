@@ -113,7 +113,7 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
         private void tell(Exchange exchange, RoutingContext ctx, ClientStream client) {
             Object body = exchange.getMessage().getBody();
             // what a chat has sent, and nobody has read, is no answer to it
-            if ((body == null ? chat || Chat.of(exchange) != null : chat && body == ctx.body().buffer())
+            if ((body == null ? chat || Chat.orNull(exchange) != null : chat && body == ctx.body().buffer())
                     && exchange.getException() == null && exchange.getProperty("toldCode") == null
                     && !client.committed() && !client.hasLeft() && !ctx.response().headWritten()) {
                 exchange.setException(new IllegalStateException("The route has ended, and nothing has answered the chat."));

@@ -91,6 +91,9 @@ public final class LlmEndpoint extends DefaultEndpoint {
         limits = new Limits(firstTokenTimeout, idleTimeout, streamTimeout, component.getHeartbeat(),
                 component.getMaxAnswer(), component.getMaxEvent());
         if (!isDemo()) {
+            if (baseUrl == null) {
+                throw new IllegalArgumentException(getEndpointBaseUri() + " needs a baseUrl");
+            }
             locate();
         }
         malformed = component.malformed(provider);

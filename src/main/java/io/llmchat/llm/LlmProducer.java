@@ -25,7 +25,7 @@ final class LlmProducer extends DefaultAsyncProducer {
 
     @Override
     public boolean process(Exchange exchange, AsyncCallback callback) {
-        Chat chat = Chat.of(exchange);
+        Chat chat = Chat.orNull(exchange);
         String provider = endpoint.getProvider();
         if (chat == null) {
             return refuse(exchange, callback, "The provider '" + provider + "' is not asked: this is no chat, whose caller would get the answer.");

@@ -122,7 +122,7 @@ public final class ErrorReports implements RoutePolicyFactory, AutoCloseable {
     /** A step: a request has failed with the code that its exchange property {@code toldCode} names. */
     public Processor report() {
         return exchange -> {
-            Chat chat = Chat.of(exchange);
+            Chat chat = Chat.orNull(exchange);
             Throwable caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class);
             // of one that has asked nobody it is the answer that it has followed: that was reported where it was made
             if (!on || caught instanceof ChatException && (chat == null || chat.target() == null)) {

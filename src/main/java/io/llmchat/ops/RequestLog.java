@@ -31,7 +31,7 @@ public final class RequestLog implements Processor {
         }
         ClientStream client = ClientStream.of(exchange);
         RequestLine line = line(client.request(), client.requestId(), client.hasLeft() ? CALLER_LEFT : client.status());
-        Chat chat = Chat.of(exchange);
+        Chat chat = Chat.orNull(exchange);
         if (chat != null) {
             Usage usage = Charge.sum(chat.charges());
             line.tell(Field.OUTCOME, chat.outcome()).tell(Field.AGENT, chat.agent() == null ? null : chat.agent().id())

@@ -41,6 +41,9 @@ public final class Failures {
                 throw chat.failure();
             }
             if (!chat.isAnswered()) {
+                if (chat.target() == null) {
+                    throw new IllegalStateException("It is not known whom to ask: in the route of the request 'to: direct:enrich' has to come before 'to: direct:complete'.");
+                }
                 throw ProviderRefusal.full(chat.target().provider());
             }
         };
@@ -98,7 +101,7 @@ public final class Failures {
             Throwable caught = exchange.getProperty(Exchange.EXCEPTION_CAUGHT, Throwable.class);
             String code = exchange.getProperty("errorCode", String.class);
             ClientStream client = ClientStream.of(exchange);
-            Chat chat = Chat.of(exchange);
+            Chat chat = Chat.orNull(exchange);
             ChatException error = error(caught, code, exchange);
             exchange.setProperty("toldCode", error.code());
             logRefusal(exchange, caught);

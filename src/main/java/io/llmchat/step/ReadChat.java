@@ -30,7 +30,7 @@ public final class ReadChat implements Processor {
     @Override
     public void process(Exchange exchange) {
         ClientStream client = ClientStream.of(exchange);
-        Chat chat = Chat.of(exchange);
+        Chat chat = Chat.orNull(exchange);
         if (chat == null) {
             chat = new Chat(client);
             exchange.setProperty(Chat.PROPERTY, chat);
