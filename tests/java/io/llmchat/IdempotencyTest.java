@@ -526,6 +526,31 @@ class IdempotencyTest {
     }
 
     @Test
+    void anAnswerThatIsKeptDoesNotGoWithTheClaimToIt() throws Exception {
+        provider.on(model, call -> {
+            // as where PostgreSQL has taken it and not come to say so
+            gateway.execute("UPDATE answers SET body = 'well' WHERE key LIKE '%" + key + "'");
+            call.error(400, "bad");
+        });
+        assertEquals(400, ask(PATH, chat("openai/" + model, false)).statusCode());
+        assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key LIKE '%" + key + "' AND body IS NOT NULL"));
+    }
+
+    @Test
+    void whoIsRefusedWithAKeyThatIsBeingAnsweredTakesNothingFromTheOneWhoIs() throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, whenItMay(asked, go));
+        CompletableFuture<HttpResponse<String>> first = asked(gateway);
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        assertEquals(422, ask(PATH, chat("openai/" + model + "2", false)).statusCode());
+        go.countDown();
+        assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
+        assertTrue(replayed(ask(PATH, chat("openai/" + model, false))));
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
     void anInstanceThatHasJustBegunTakesNoClaimOver() throws Exception {
         try (TestGateway own = TestGateway.with("llmchat.deduplicate.in-flight", "reject", "llmchat.deduplicate.lease", "600000")) {
             HttpResponse<String> refused = own.post(PATH, claimedByTheDead(-1), "Idempotency-Key", key);
