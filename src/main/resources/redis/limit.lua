@@ -34,7 +34,7 @@ local function whole(number) return string.format('%.0f', number) end
 -- the limits of one request: their number, and where in KEYS and ARGV the first of them is
 local function take(count, ahead, key, arg)
   local refused, longest = 0, 0
-  local limits, reply = {}, {now, 0, 0}
+  local limits, reply = {}, {now}
   for i = 1, count do
     local at = arg + 4 * (i - 1)
     local max, window, block, need = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
@@ -68,8 +68,8 @@ local function take(count, ahead, key, arg)
     limits[i] = {name = name, used = used, ends = ends, need = need}
   end
 
-  reply[2] = refused
-  if refused == 0 then reply[3] = ahead end
+  -- of a limit that refuses there is less than a quarter left
+  reply[2], reply[3] = refused, ahead
   for i = 1, count do
     local limit = limits[i]
     if refused == 0 and limit.need + ahead > 0 then

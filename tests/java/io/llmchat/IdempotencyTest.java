@@ -513,6 +513,69 @@ class IdempotencyTest {
     }
 
     @Test
+    void theClaimOfWhoTookItOverIsNeitherRenewedNorGivenUpHere() throws Exception {
+        String row = " WHERE key LIKE '%" + key + "' AND claimed_by = 'another'";
+        provider.on(model, call -> {
+            gateway.execute("UPDATE answers SET claimed_by = 'another', claimed_until = now() - interval '1 s' WHERE key LIKE '%" + key + "'");
+            gateway.bean(AnswerRepository.class).renew();
+            assertEquals(1, gateway.count("SELECT count(*) FROM answers" + row + " AND claimed_until < now()"), "whoever has it may have died");
+            call.error(400, "bad");
+        });
+        assertEquals(400, ask(PATH, chat("openai/" + model, false)).statusCode());
+        assertEquals(1, gateway.count("SELECT count(*) FROM answers" + row), "its answer is being made");
+    }
+
+    @Test
+    void anAnswerThatIsKeptDoesNotGoWithTheClaimToIt() throws Exception {
+        provider.on(model, call -> {
+            // as where PostgreSQL has taken it and not come to say so
+            gateway.execute("UPDATE answers SET body = 'well' WHERE key LIKE '%" + key + "'");
+            call.error(400, "bad");
+        });
+        assertEquals(400, ask(PATH, chat("openai/" + model, false)).statusCode());
+        assertEquals(1, gateway.count("SELECT count(*) FROM answers WHERE key LIKE '%" + key + "' AND body IS NOT NULL"));
+    }
+
+    @Test
+    void whoIsRefusedWithAKeyThatIsBeingAnsweredTakesNothingFromTheOneWhoIs() throws Exception {
+        CountDownLatch asked = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on(model, whenItMay(asked, go));
+        CompletableFuture<HttpResponse<String>> first = asked(gateway);
+        assertTrue(asked.await(10, TimeUnit.SECONDS));
+        assertEquals(422, ask(PATH, chat("openai/" + model + "2", false)).statusCode());
+        go.countDown();
+        assertEquals(200, first.get(10, TimeUnit.SECONDS).statusCode());
+        assertTrue(replayed(ask(PATH, chat("openai/" + model, false))));
+        assertEquals(1, provider.calls(model).size());
+    }
+
+    @Test
+    void anInstanceThatHasJustBegunTakesNoClaimOver() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.deduplicate.in-flight", "reject", "llmchat.deduplicate.lease", "600000")) {
+            HttpResponse<String> refused = own.post(PATH, claimedByTheDead(-1), "Idempotency-Key", key);
+            assertEquals(409, refused.statusCode(), "whoever has it may not have been able to renew it");
+            assertEquals(0, own.provider().calls(model).size());
+        }
+    }
+
+    @Test
+    void thatTheDiskIsNotWaitedForEndsWithItsStatement() throws Exception {
+        try (TestGateway own = TestGateway.with("llmchat.postgres.max-connections", "2")) {
+            assertEquals(200, own.post(PATH, chat("openai/" + model, false), "Idempotency-Key", key).statusCode());
+            assertEquals(200, own.post("/api/chat/completions", nativeChat("openai/" + model, false), "Idempotency-Key", key).statusCode());
+            DataSource database = own.bean(DataSource.class);
+            try (Connection one = database.getConnection(); Connection other = database.getConnection()) {
+                for (Connection each : List.of(one, other)) {
+                    var setting = each.createStatement().executeQuery("SHOW synchronous_commit");
+                    setting.next();
+                    assertEquals("on", setting.getString(1));
+                }
+            }
+        }
+    }
+
+    @Test
     void aClaimThatWasLostIsMadeAnew() throws Exception {
         try (TestGateway own = TestGateway.with("llmchat.openai.base-url", provider.url() + "/v1", "llmchat.deduplicate.renew", "100")) {
             CountDownLatch go = new CountDownLatch(1);

@@ -21,6 +21,7 @@ import com.zaxxer.hikari.HikariDataSource;
 import io.llmchat.chat.Caller;
 import io.llmchat.chat.ChatException;
 import io.llmchat.http.Memory;
+import io.llmchat.step.Authenticate;
 import io.llmchat.store.KeyFile;
 import io.llmchat.store.KeyHash;
 import io.llmchat.store.KeyRing;
@@ -528,12 +529,46 @@ class KeysTest {
     }
 
     @Test
+    void aKeyIsReadFromEitherFieldHoweverItIsWritten() throws Exception {
+        String key = make("").path("key").asText();
+        for (String[] shown : List.of(new String[] {"Authorization", "bearer   " + key}, new String[] {"Authorization", "Basic eDp5", "x-api-key", key})) {
+            assertEquals(200, gateway.get("/v1/models", shown).statusCode(), shown[1]);
+        }
+        for (String path : List.of("/metrics", "/api/keys")) {
+            assertEquals(401, gateway.get(path, "x-api-key", "").statusCode(), "a token that is not set is nobody's");
+        }
+    }
+
+    @Test
+    void whereOthersThanThisMachineMayAskWithoutAKeyChangesNeedAnAdminKeyAllTheSame() {
+        assertNotNull(new Authenticate("open", "0.0.0.0", "", "", null, null).generatedAdminKey());
+        assertNull(new Authenticate("open", "127.0.0.1", "", "", null, null).generatedAdminKey());
+    }
+
+    @Test
+    void aKeyThatIsBoundToAgentsAndModelsAsksNoOtherAgentsOfTheseModels() throws Exception {
+        String agent = "k-" + UUID.randomUUID().toString().substring(0, 8);
+        gateway.post("/api/agents", "{\"id\":\"" + agent + "\",\"name\":\"A\",\"provider\":\"openai\",\"model\":\"" + model + "\"}", ADMIN);
+        String key = make(",\"agents\":[\"" + agent + "\"],\"models\":[\"demo/*\"]").path("key").asText();
+        for (String may : List.of(agent, "demo/any")) {
+            assertEquals(200, gateway.post("/v1/chat/completions", chat(may, false), bearer(key)).statusCode());
+        }
+        refused(gateway.post("/v1/chat/completions", chat("demo", false), bearer(key)), "may not ask the agent 'demo'");
+        assertEquals(List.of(agent), json(gateway.get("/v1/models", bearer(key)).body()).path("data").findValuesAsText("id"));
+        String other = make(",\"models\":[\"demo/*\"]").path("key").asText();
+        refused(gateway.post("/v1/chat/completions", chat(agent, false), bearer(other)), "may not ask the agent '" + agent + "'");
+        List<String> seen = json(gateway.get("/v1/models", bearer(other)).body()).path("data").findValuesAsText("id");
+        assertTrue(seen.contains("demo") && !seen.contains(agent), seen::toString);
+        gateway.send("DELETE", "/api/agents/" + agent, null, ADMIN);
+    }
+
+    @Test
     void aUserHasANameAndLimitsForAllKeysTogether() throws Exception {
         String key = make(",\"limits\":{\"budgetPerDay\":0.5}").path("key").asText();
         assertEquals(200, ask(gateway, key));
         JsonNode written = json(gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":1000}}", ADMIN).body()).path("data");
         assertEquals(user, written.path("name").asText());
-        gateway.send("PUT", "/api/users/" + user, "{\"name\":\"Ada\"}", ADMIN);
+        assertEquals(200, gateway.send("PUT", "/api/users/" + user, "{\"name\":\"Ada\",\"more\":\"\\u0000\"}", ADMIN).statusCode());
         JsonNode read = json(gateway.get("/api/users/" + user, ADMIN).body()).path("data");
         assertEquals("Ada", read.path("name").asText());
         assertEquals(1000, read.path("limits").path("tokensPerDay").asInt());

@@ -258,6 +258,9 @@ class StoreFaultsTest {
         String key = "\r\nIdempotency-Key: " + model;
         try (TestGateway first = TestGateway.with(settings); TestGateway second = TestGateway.with(settings)) {
             first.provider().on(model, FakeProvider.waits("Hel", end, "lo"));
+            gateway.execute("INSERT INTO answers (key, claimed_by, claimed_until) VALUES ('anonymous " + PATH + " dead" + model + "', 'dead', now())");
+            until("an instance that has just begun takes claims over, too",
+                    () -> second.post(PATH, chat("openai/another", false), "Idempotency-Key", "dead" + model).statusCode() == 200);
             try (Sse asked = new Sse(first.port(), PATH, chat("openai/" + model, true), key);
                     Connection other = DriverManager.getConnection("jdbc:postgresql://127.0.0.1:" + gateway.postgresPort() + "/postgres", "postgres", "")) {
                 asked.lineWith("Hel");

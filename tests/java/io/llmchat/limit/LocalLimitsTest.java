@@ -239,4 +239,26 @@ class LocalLimitsTest {
         assertTrue(kept.sizeInMemory() < 300, kept.sizeInMemory() + " bytes");
         assertTrue(kept.remainTimeToLive() > 0 && kept.remainTimeToLive() <= 5_000);
     }
+
+    @Test
+    void whatIsUsedBeyondAWindowTakesRedisForAsLongAsItsOwn() throws Exception {
+        Redis redis = TestGateway.shared().bean(Redis.class);
+        Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 1_000, 60_000, 0);
+        new RedisLimits(redis).settle(List.of(tokens), new long[] {0}, new long[] {5}, 0).get();
+        long left = redis.client().getBucket(tokens.key()).remainTimeToLive();
+        assertTrue(left > 0 && left <= 60_000, left + " ms");
+    }
+
+    @Test
+    void aBlockOutlivesAWindowThatIsShorterByNowAndNothingIsTakenAheadInIt() throws Exception {
+        Redis redis = TestGateway.shared().bean(Redis.class);
+        RedisLimits limits = new RedisLimits(redis);
+        List<Limit> before = List.of(limit(Kind.REQUESTS, 100, 600_000, 600_000));
+        assertTrue(limits.take(before, new Need(100, 0, 0), 0, 1_000_000).join().allowed());
+        assertFalse(limits.take(before, Need.REQUEST, 0, 1_000_000).join().allowed());
+        List<Limit> now = List.of(limit(Kind.REQUESTS, 100, 1_000, 600_000));
+        assertFalse(limits.take(now, Need.REQUEST, 0, 1_000_001).join().allowed());
+        assertTrue(redis.client().getBucket(now.get(0).key()).remainTimeToLive() > 60_000);
+        assertEquals(0, limits.take(now, Need.NOTHING, 1, 1_300_000).join().ahead());
+    }
 }

@@ -149,6 +149,6 @@ class WaitingInRedisTest {
         assertNull(waiting.get(context, "a"));
         assertNull(waiting.recover(context, "a"));
         assertThrows(OptimisticLockingException.class, () -> waiting.remove(context, "a", exchange("paid")));
-        assertThrows(RuntimeException.class, () -> waiting.add(context, "a", exchange("paid")));
+        assertThrows(StoreUnavailable.class, () -> waiting.add(context, "a", exchange("paid")));
     }
 }

@@ -103,7 +103,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
                 SELECT ?, ?, ?, ?, ?, now() + make_interval(secs => ?) FROM set_config('synchronous_commit', 'off', true)
                 ON CONFLICT (key) DO UPDATE SET claimed_by = excluded.claimed_by, fingerprint = excluded.fingerprint,
                 answer_id = excluded.answer_id, owner = excluded.owner, claimed_until = excluded.claimed_until, created_at = now(),
-                body = NULL, stream = NULL
+                body = NULL
                 WHERE answers.body IS NULL AND answers.claimed_until < now() AND ?
                 OR answers.created_at < now() - make_interval(secs => ?)
                 """, key, by, chat.fingerprint(), chat.answerId(), chat.userId(), lease.toSeconds(),
@@ -169,7 +169,7 @@ public final class AnswerRepository extends ServiceSupport implements Idempotent
         try (Connection c = database.getConnection(); PreparedStatement s = c.prepareStatement("""
                 UPDATE answers SET claimed_until = now() + make_interval(secs => ?)
                 FROM unnest(?, ?) AS mine (key, claim)
-                WHERE answers.key = mine.key AND answers.claimed_by = mine.claim AND answers.body IS NULL RETURNING answers.key""")) {
+                WHERE answers.key = mine.key AND answers.claimed_by = mine.claim RETURNING answers.key""")) {
             s.setLong(1, lease.toSeconds());
             s.setArray(2, c.createArrayOf("text", now.keySet().toArray()));
             s.setArray(3, c.createArrayOf("text", now.values().stream().map(Claim::by).toArray()));
