@@ -28,6 +28,7 @@ import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.ResultSet;
+import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -533,6 +534,14 @@ class StoreFaultsTest {
             admin.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true");
             until("it is back", () -> gateway.bean(Postgres.class).available());
             assertEquals(2, logs.with("WatchedPool - PostgreSQL is away: ").size(), "once");
+        }
+    }
+
+    @Test
+    void aConnectionThatPostgresEndsIsToldByWhoeverNeededItAlone() throws Exception {
+        try (LogLines logs = LogLines.text()) {
+            assertThrows(SQLException.class, () -> gateway.count("SELECT count(pg_terminate_backend(pg_backend_pid()))"));
+            assertEquals(List.of(), logs.with("SQLSTATE(57P01)"));
         }
     }
 
