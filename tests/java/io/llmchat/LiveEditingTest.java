@@ -394,6 +394,30 @@ class LiveEditingTest {
     }
 
     @Test
+    void aJobThatHasBegunWhenItsRouteIsEditedRunsToItsEnd() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("job.camel.yaml", """
+                - route:
+                    id: job
+                    from:
+                      uri: timer:job?delay=0&period=60000
+                      steps:
+                        - log: {message: job of version 1 begins, logName: io.llmchat}
+                        - loop:
+                            expression: {constant: {expression: 4}}
+                            steps: [{to: "sql:SELECT count(pg_sleep(1))"}]
+                        - log: {message: job of version 1 has ended, logName: io.llmchat}
+                """);
+        try (LogLines log = LogLines.text(); TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            until("it has begun", () -> !log.with("job of version 1 begins").isEmpty());
+            routes.edit("job.camel.yaml", "version 1", "version 2");
+            until("it has ended, or broken off", () -> !log.with("job of version 1 has ended").isEmpty() || !log.with("has not been started").isEmpty());
+            assertEquals(List.of(), log.with("has not been started"));
+            assertEquals(1, log.with("job of version 2 begins").size(), "the new one did not wait for it");
+        }
+    }
+
+    @Test
     void whatCannotBeUsedIsToldWithFileAndLineAndTheVersionBeforeGoesOn() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {

@@ -215,7 +215,7 @@ public final class Gateway {
 
     /** An old version begins nothing by itself any more, its requests run to their end, and then it ends. */
     private void retire(Generation before) {
-        before.stopJobs();
+        before.suspendJobs();
         // when each event loop has done what it is doing, none has the old version in its hands without having counted in
         bean(Vertx.class).nettyEventLoopGroup().forEach(loop -> loop.submit(() -> { }).syncUninterruptibly());
         // also where the end is hurried: what it has in progress is told so and noted first, by its routes

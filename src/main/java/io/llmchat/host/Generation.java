@@ -127,11 +127,12 @@ final class Generation {
                 .map(s -> s.getLocation()).distinct().count();
     }
 
-    /** Begins no more jobs: those of the version after it do them now. What is called from within goes on. */
-    void stopJobs() {
+    /** Begins no more jobs: those of the version after it do them now. What is called from within, or has begun, goes on. */
+    void suspendJobs() {
         for (Route route : main.getCamelContext().getRoutes()) {
             if (CALLED.stream().noneMatch(route.getEndpoint().getEndpointUri()::startsWith)) {
-                ServiceHelper.stopService(route.getConsumer());
+                // one that is stopped stops its steps too, before one who is amid them
+                ServiceHelper.suspendService(route.getConsumer());
             }
         }
     }
