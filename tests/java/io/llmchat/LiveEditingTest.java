@@ -369,16 +369,14 @@ class LiveEditingTest {
         }
     }
 
+    private static String job(String options, String steps) {
+        return "- route:\n    id: job\n    from:\n      uri: timer:job?" + options + "\n      steps:\n" + steps.indent(8);
+    }
+
     @Test
     void aJobRunsInTheNewestVersionOnlyWhileRequestsRunInTheOneBefore() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        routes.save("job.camel.yaml", """
-                - route:
-                    id: job
-                    from:
-                      uri: timer:job?period=20
-                      steps: [{log: {message: job of version 1, logName: io.llmchat}}]
-                """);
+        routes.save("job.camel.yaml", job("period=20", "- log: {message: job of version 1, logName: io.llmchat}"));
         try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
             gateway.provider().on(model, FakeProvider.Call::hang);
             Sse stream = new Sse(gateway.port(), "/v1/chat/completions", chat("openai/" + model, true));
@@ -396,18 +394,13 @@ class LiveEditingTest {
     @Test
     void aJobThatHasBegunWhenItsRouteIsEditedRunsToItsEnd() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
-        routes.save("job.camel.yaml", """
-                - route:
-                    id: job
-                    from:
-                      uri: timer:job?delay=0&period=60000
-                      steps:
-                        - log: {message: job of version 1 begins, logName: io.llmchat}
-                        - loop:
-                            expression: {constant: {expression: 4}}
-                            steps: [{to: "sql:SELECT count(pg_sleep(1))"}]
-                        - log: {message: job of version 1 has ended, logName: io.llmchat}
-                """);
+        routes.save("job.camel.yaml", job("delay=0&period=60000", """
+                - log: {message: job of version 1 begins, logName: io.llmchat}
+                - loop:
+                    expression: {constant: {expression: 4}}
+                    steps: [{to: "sql:SELECT count(pg_sleep(1))"}]
+                - log: {message: job of version 1 has ended, logName: io.llmchat}
+                """));
         try (LogLines log = LogLines.text(); TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
             until("it has begun", () -> !log.with("job of version 1 begins").isEmpty());
             routes.edit("job.camel.yaml", "version 1", "version 2");
