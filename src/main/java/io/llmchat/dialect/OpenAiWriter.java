@@ -19,9 +19,7 @@ import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.Map;
-import java.util.Set;
 
 /** An answer as OpenAI says it (API reference, "The chat completion object" and "chunk object"). */
 final class OpenAiWriter implements AnswerWriter {
@@ -37,16 +35,29 @@ final class OpenAiWriter implements AnswerWriter {
     private byte[] firstPassed;
     /** How many characters of text were in those bytes. */
     private int passed;
-    private final Set<Integer> begun = new HashSet<>();
-    /** How many entries of {@code reasoning_details} there were, by choice. */
-    private final Map<Integer, Integer> details = new HashMap<>();
-    /** The thoughts since the last signature or text, by choice: it is under these alone, as the caller is to send them back. */
-    private final Map<Integer, StringBuilder> thoughts = new HashMap<>();
-    /** How many characters of its text were told, by choice. */
-    private final Map<Integer, Integer> said = new HashMap<>();
+    private final Map<Integer, Choice> choices = new HashMap<>();
     private String model;
     private boolean usageSent;
     private int n;
+
+    /** What has been told of a choice. */
+    private static final class Choice {
+        private boolean begun;
+        /** Entries of {@code reasoning_details}. */
+        private int details;
+        /** Characters of its text. */
+        private int said;
+        /** Since the last signature or text: a signature is under these alone, as the caller is to send them back. */
+        private StringBuilder thoughts = new StringBuilder();
+
+        String takeThoughts() {
+            String taken = thoughts.toString();
+            if (!taken.isEmpty()) {
+                thoughts = new StringBuilder();
+            }
+            return taken;
+        }
+    }
 
     OpenAiWriter(ChatRequest request, String answerId) {
         this.request = request;
@@ -146,9 +157,10 @@ final class OpenAiWriter implements AnswerWriter {
             }
             return;
         }
-        if (firstPassed != null && begun.add(0)) {
+        if (firstPassed != null && !choice(0).begun) {
             underTheSameNames();
-            said.put(0, passed);
+            choice(0).begun = true;
+            choice(0).said = passed;
         }
         // what another provider has counted, which said so in each chunk and broke off, is not all
         usageSent &= !event.token();
@@ -168,22 +180,26 @@ final class OpenAiWriter implements AnswerWriter {
         }
     }
 
+    private Choice choice(int index) {
+        return choices.computeIfAbsent(index, i -> new Choice());
+    }
+
     private void part(AnswerPart part, Buffer out) {
         switch (part) {
             case AnswerPart.Text t -> {
-                thoughts.remove(t.choice());
-                said.merge(t.choice(), t.text().length(), Integer::sum);
+                Choice choice = choice(t.choice());
+                choice.takeThoughts();
+                choice.said += t.text().length();
                 text(t.choice(), "content", t.text(), out);
             }
             case AnswerPart.Reasoning r -> {
-                thoughts.computeIfAbsent(r.choice(), c -> new StringBuilder()).append(r.text());
+                choice(r.choice()).thoughts.append(r.text());
                 text(r.choice(), "reasoning_content", r.text(), out);
             }
             case AnswerPart.Refusal r -> text(r.choice(), "refusal", r.text(), out);
             case AnswerPart.Signature s -> {
                 // its thoughts once more, in one piece: right for those who put entries together and for those who do not
-                StringBuilder signed = thoughts.remove(s.choice());
-                Json.quote(details(s.choice(), "text", out).appendString("\"text\":"), signed == null ? "" : signed.toString());
+                Json.quote(details(s.choice(), "text", out).appendString("\"text\":"), choice(s.choice()).takeThoughts());
                 close(Json.quote(out.appendString(",\"signature\":"), s.signature()).appendString("}]"), null);
             }
             case AnswerPart.SealedReasoning s ->
@@ -213,15 +229,16 @@ final class OpenAiWriter implements AnswerWriter {
 
     private Buffer details(int choice, String type, Buffer out) {
         // who puts the chunks together goes by the index, and openai-python insists on one
-        int index = details.merge(choice, 1, Integer::sum) - 1;
-        int before = said.getOrDefault(choice, 0);
+        int index = choice(choice).details++;
+        int before = choice(choice).said;
         return open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"reasoning." + type + "\","
                 + (before > 0 ? "\"" + OpenAiRequests.OFFSET + "\":" + before + "," : ""));
     }
 
     private Buffer open(int choice, Buffer out) {
         head(out).appendString("{\"index\":" + choice + ",\"delta\":{");
-        if (begun.add(choice)) {
+        if (!choice(choice).begun) {
+            choice(choice).begun = true;
             // the first chunk of a choice says who speaks
             close(out.appendString("\"role\":\"assistant\",\"content\":\"\""), null);
             head(out).appendString("{\"index\":" + choice + ",\"delta\":{");

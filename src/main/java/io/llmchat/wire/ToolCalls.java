@@ -38,8 +38,6 @@ public final class ToolCalls {
     /** By choice and the provider's index, of several calls the last: more of its arguments may follow. */
     private final Map<Long, Call> last = new HashMap<>();
     private final Set<Long> taken = new HashSet<>();
-    /** Where a free one was last found, by what was said. */
-    private final Map<Long, Integer> found = new HashMap<>();
 
     /**
      * Whether a call begins with this piece; from now on what goes by its index is part of it.
@@ -57,11 +55,10 @@ public final class ToolCalls {
                 return false;
             }
         }
-        int free = found.getOrDefault(key(choice, said), said);
+        int free = before == null ? said : before.index();
         while (!taken.add(key(choice, free))) {
             free++;
         }
-        found.put(key(choice, said), free);
         last.put(key(choice, said), new Call(free, id));
         return true;
     }
