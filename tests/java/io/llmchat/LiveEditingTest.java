@@ -722,6 +722,19 @@ class LiveEditingTest {
     }
 
     @Test
+    void aStreamWhoseRouteStopsBeforeItsEndIsSentEndsWithAnError() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:record\n", "        - stop: {}\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            assertEquals(500, gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)).statusCode());
+            String stream = TestGateway.begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, true))).get(20, TimeUnit.SECONDS).body();
+            assertTrue(stream.contains("event: error\ndata: {\"code\":\"INTERNAL_ERROR\""), stream);
+            assertEquals(2, log.with("The route has ended, and nothing has").size());
+            assertEquals(1, new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, true))).ends(), "what nothing is stored of");
+        }
+    }
+
+    @Test
     void whatFailsInADoTryOfAChatIsToldAndSettledAsElsewhere() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         String caught = "            doCatch: [{exception: [java.lang.IllegalStateException], steps: [{stop: {}}]}]\n";
