@@ -138,6 +138,33 @@ class CachesTest {
         assertEquals("new", get(two, "a"), "not from Redis either");
     }
 
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void whoAsksAfterAChangeDoesNotWaitForWhatWasReadBeforeIt(boolean ofAll) throws Exception {
+        source.put("a", "old");
+        CountDownLatch reading = new CountDownLatch(1);
+        CountDownLatch asked = new CountDownLatch(1);
+        CompletableFuture<String> before = TestGateway.begun(() -> one.get("a", () -> {
+            String old = read("a");
+            reading.countDown();
+            asked.await(10, TimeUnit.SECONDS);
+            return old;
+        }));
+        assertTrue(reading.await(10, TimeUnit.SECONDS));
+        source.put("a", "new");
+        if (ofAll) {
+            one.allChanged();
+        } else {
+            one.changed("a");
+        }
+        CompletableFuture<String> after = TestGateway.begun(() -> get(one, "a"));
+        until("both ask", () -> meters.get("cache.misses").tag("cache", name).counter().count() == 2);
+        asked.countDown();
+        assertEquals("new", after.get(10, TimeUnit.SECONDS));
+        before.get(10, TimeUnit.SECONDS);
+        assertEquals("new", get(one, "a"));
+    }
+
     @Test
     void oneReadsAndTheOthersWaitForIt() throws Exception {
         source.put("a", "1");

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTimeout;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.llmchat.http.AnswerLog;
 import io.llmchat.ops.RouteVersions;
 import io.llmchat.support.Answer;
 import io.llmchat.support.FakeProvider;
@@ -44,6 +45,8 @@ import java.util.stream.Stream;
 import org.apache.camel.impl.DefaultCamelContext;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Route files are edited while the gateway serves: what can be used is put to work, what cannot is refused. */
 class LiveEditingTest {
@@ -688,6 +691,46 @@ class LiveEditingTest {
             gateway.post("/v1/chat/completions", chat("openai/" + model, false));
             until("both are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "'") == 1);
             assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE request_id = 'own-" + model + "' AND outcome = 'unknown'"));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"log: {message: it goes on}", "stop: {}"})
+    void whatARouteAnswersItselfIsTheAnswerToItsKeyTooAndLeavesNothingBehind(String then) throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:complete\n", """
+                - filter:
+                    simple: "${exchangeProperty.chat.name} == 'demo'"
+                    steps:
+                      - delay: {constant: 300}
+                      - setBody: {constant: "Not today."}
+                      - %s
+                - filter:
+                    simple: "${exchangeProperty.chat.name} != 'demo'"
+                    steps:
+                      - to: direct:complete
+        """.formatted(then));
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString(), "llmchat.deduplicate.resume-grace", "0")) {
+            int before = Living.objects(AnswerLog.class);
+            for (int i = 0; i < 2; i++) {
+                HttpResponse<String> own = gateway.post("/v1/chat/completions", chat("demo", false), "Idempotency-Key", model);
+                assertEquals("200 Not today.", own.statusCode() + " " + own.body());
+            }
+            assertEquals("Not today.", gateway.post("/api/chat/completions", nativeChat("demo", true)).body());
+            until("nothing is kept of them", () -> Living.objects(AnswerLog.class) <= before);
+        }
+    }
+
+    @Test
+    void aStreamWhoseRouteStopsBeforeItsEndIsSentEndsWithAnError() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.edit("chat.camel.yaml", "        - to: direct:record\n", "        - stop: {}\n");
+        try (TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString()); LogLines log = LogLines.text()) {
+            assertEquals(500, gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)).statusCode());
+            String stream = TestGateway.begun(() -> gateway.post("/api/chat/completions", nativeChat("openai/" + model, true))).get(20, TimeUnit.SECONDS).body();
+            assertTrue(stream.contains("event: error\ndata: {\"code\":\"INTERNAL_ERROR\""), stream);
+            assertEquals(2, log.with("The route has ended, and nothing has").size());
+            assertEquals(1, new Answer(gateway.post("/v1/chat/completions", chat("openai/" + model, true))).ends(), "what nothing is stored of");
         }
     }
 

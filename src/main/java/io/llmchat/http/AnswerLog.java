@@ -180,7 +180,7 @@ public final class AnswerLog {
     }
 
     /** It will not be whole; followers of a stream that has begun have the error as its last event. */
-    void fail(ChatException why) {
+    public void fail(ChatException why) {
         synchronized (this) {
             failure = why;
             end();

@@ -248,6 +248,11 @@ public final class ClientStream {
         return wroteAt;
     }
 
+    /** Whether a stream has begun whose end was not sent, and its caller waits for that here. */
+    boolean isOpen() {
+        return committed && !gone && !response.ended();
+    }
+
     /** Whether the response is complete. */
     public boolean ended() {
         return response.ended();
@@ -418,6 +423,7 @@ public final class ClientStream {
 
     /** Cuts the connection: nobody shall take what was sent for the whole. What was not taken yet is not waited for. */
     public void abort() {
+        gone = true;
         Connection.cut(request.connection());
     }
 }

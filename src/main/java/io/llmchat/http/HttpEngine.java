@@ -112,11 +112,14 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
         /** What a route leaves untold is told by the error policy of all: Camel asks none for what fails in a doTry. */
         private void tell(Exchange exchange, RoutingContext ctx, ClientStream client) {
             Object body = exchange.getMessage().getBody();
-            // what a chat has sent, and nobody has read, is no answer to it
-            if ((body == null ? chat || Chat.orNull(exchange) != null : chat && body == ctx.body().buffer())
-                    && exchange.getException() == null && exchange.getProperty("toldCode") == null
-                    && !client.committed() && !client.hasLeft() && !ctx.response().headWritten()) {
-                exchange.setException(new IllegalStateException("The route has ended, and nothing has answered the chat."));
+            // what a chat has sent, and nobody has read, is no answer to it; a stream that nobody ends would stay open for ever
+            boolean unanswered = client.committed() ? client.isOpen()
+                    : (body == null ? chat || Chat.orNull(exchange) != null : chat && body == ctx.body().buffer())
+                    && !client.hasLeft() && !ctx.response().headWritten();
+            if (unanswered && exchange.getException() == null && exchange.getProperty("toldCode") == null) {
+                exchange.setException(new IllegalStateException(client.committed()
+                        ? "The route has ended, and nothing has sent the end of the stream: direct:record does that."
+                        : "The route has ended, and nothing has answered the chat."));
             }
             Route untold = exchange.getException() == null || exchange.getProperty("toldCode") != null ? null
                     : exchange.getContext().getRoute("untold");
@@ -127,6 +130,8 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             ExchangeExtension extension = exchange.getExchangeExtension();
             extension.setRedeliveryExhausted(false);
             extension.setErrorHandlerHandled(null);
+            // a stop was one of the route that has ended
+            exchange.setRouteStop(false);
             ((DirectConsumer) untold.getConsumer()).getAsyncProcessor().process(exchange, sync -> end(exchange, ctx, client));
         }
 

@@ -11,6 +11,8 @@ import java.security.NoSuchAlgorithmException;
 /** What is done with bytes. Buffers and arrays are made of each other without a copy: whoever does so changes neither from then on. */
 public final class Bytes {
 
+    public static final byte[] NONE = new byte[0];
+
     private Bytes() {
     }
 

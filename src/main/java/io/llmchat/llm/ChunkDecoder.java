@@ -1,5 +1,6 @@
 package io.llmchat.llm;
 
+import io.llmchat.json.Bytes;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelHandlerContext;
@@ -21,7 +22,6 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
 
     /** Hexadecimal digits: a chunk of more than 256 MB is unusual. */
     private static final int MAX_DIGITS = 7;
-    private static final byte[] NOTHING = new byte[0];
 
     private enum Expected { NOTHING, ANYTHING, HEAD, SIZE, END_OF_SIZE, DATA, CR, LF }
 
@@ -31,7 +31,7 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     private boolean atEndOfHead;
     private final Consumer<byte[]> sink;
     /** Data of what is being read, and how much of it there is: all that is read at once is handed on at once. */
-    private byte[] data = NOTHING;
+    private byte[] data = Bytes.NONE;
     private int length;
     /** Of the chunk at hand: how many digits its size has so far, and how much of it is to come. */
     private int digits;
@@ -157,7 +157,7 @@ final class ChunkDecoder extends ChannelInboundHandlerAdapter {
     private void handOn() {
         if (length > 0) {
             byte[] all = length == data.length ? data : Arrays.copyOf(data, length);
-            data = NOTHING;
+            data = Bytes.NONE;
             length = 0;
             sink.accept(all);
         }

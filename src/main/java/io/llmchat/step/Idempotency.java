@@ -19,6 +19,7 @@ import java.security.MessageDigest;
 import java.util.HexFormat;
 import org.apache.camel.Exchange;
 import org.apache.camel.Processor;
+import org.apache.camel.support.SynchronizationAdapter;
 
 /** The steps of {@code deduplicate} and {@code resume}: an answer is made once, for all who ask for it. */
 public final class Idempotency {
@@ -94,13 +95,13 @@ public final class Idempotency {
                 }
             }
             if (given == null && (sdk || chat.request().resumable())) {
-                begin(chat);
+                begin(exchange, chat);
             }
         };
     }
 
     /** The answer is made here: it is kept while it is, for those who will ask for it. Who gets an earlier one makes none. */
-    private void begin(Chat chat) {
+    private void begin(Exchange exchange, Chat chat) {
         boolean resumable = chat.request().resumable();
         // who gives a key will ask again
         boolean comesBack = resumable || chat.idempotencyKey() != null;
@@ -113,7 +114,25 @@ public final class Idempotency {
         }
         if (comesBack) {
             mirror.mirror(chat.log());
+            exchange.getExchangeExtension().addOnCompletion(new SynchronizationAdapter() {
+                @Override
+                public void onDone(Exchange done) {
+                    if (!chat.log().isOver()) {
+                        giveUp(done, chat);
+                    }
+                }
+            });
         }
+    }
+
+    /** A route has answered itself: nobody will make this answer, and who waits for it comes to the route. */
+    private void giveUp(Exchange exchange, Chat chat) {
+        inProgress.forgetId(chat.log());
+        if (chat.idempotencyKey() != null) {
+            inProgress.forgetKey(chat.idempotencyKey(), chat.log());
+            answers.remove(exchange, chat.idempotencyKey());
+        }
+        chat.log().fail(new ClientGone());
     }
 
     /** What an SDK asks again, without a key: the same body, by the same caller, in the same place. */
@@ -138,7 +157,7 @@ public final class Idempotency {
     public Processor first() {
         return exchange -> {
             Chat chat = Chat.of(exchange);
-            begin(chat);
+            begin(exchange, chat);
             inProgress.keyed(chat.idempotencyKey(), chat.log());
         };
     }
@@ -289,6 +308,10 @@ public final class Idempotency {
             Chat chat = Chat.of(exchange);
             AnswerLog log = chat.log();
             boolean stream = log.isStream();
+            if (!chat.isAnswered()) {
+                // but by a route itself
+                return;
+            }
             if (stream && !log.isKept()) {
                 release().process(exchange);
                 return;

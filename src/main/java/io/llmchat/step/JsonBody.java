@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.llmchat.chat.ChatException;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import io.vertx.core.buffer.Buffer;
 import java.io.IOException;
@@ -21,7 +22,7 @@ final class JsonBody {
      * @throws ChatException {@code VALIDATION_ERROR}, if it is no JSON object, has a name twice, something after it or too much in it
      */
     static ObjectNode read(Exchange exchange) {
-        byte[] bytes = exchange.getMessage().getBody() instanceof Buffer b ? b.getBytes() : new byte[0];
+        byte[] bytes = exchange.getMessage().getBody() instanceof Buffer b ? b.getBytes() : Bytes.NONE;
         try (JsonParser p = Json.strict(bytes, true)) {
             JsonNode json = p.nextToken() == null ? null : Json.MAPPER.readTree(p);
             if (!(json instanceof ObjectNode object) || p.nextToken() != null) {

@@ -4,6 +4,7 @@ import io.llmchat.http.AnswerLog;
 import io.llmchat.http.ClientStream;
 import io.llmchat.http.Drain;
 import io.llmchat.http.Memory;
+import io.llmchat.json.Bytes;
 import io.llmchat.json.Json;
 import io.llmchat.store.AnswerRepository.Kept;
 import io.vertx.core.buffer.Buffer;
@@ -317,7 +318,7 @@ public final class AnswerMirror {
                 readAt = millis();
             } else if (begun && millis() - readAt < BRIEF_MILLIS) {
                 // what it had of the answer is there when it is back
-                read = List.of(Json.utf8(owner), Json.utf8("0"), new byte[0]);
+                read = List.of(Json.utf8(owner), Json.utf8("0"), Bytes.NONE);
             }
             if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
                 if (begun) {

@@ -249,11 +249,14 @@ public final class NearCache<V> {
         }
     }
 
+    /** Who is read for now may get the old one; who asks from now on does not wait for that. */
     private void forget(String id) {
         changes.incrementAndGet();
         if (id.equals(ALL)) {
+            loading.clear();
             near.clear();
         } else {
+            loading.remove(id);
             near.remove(id);
         }
     }

@@ -76,7 +76,7 @@ public final class RedisWatch {
     /** The server whose changes are read, by the name that it has from its start to its end; null where it tells none. */
     private String server;
     private final Iterable<EventExecutor> loops;
-    private final Queue<Waiting<?>> all = new ConcurrentLinkedQueue<>();
+    private final Queue<Waiting<?>> calls = new ConcurrentLinkedQueue<>();
     /** Whether there was nothing to give up: whoever asks then wakes the thread that does. */
     private volatile boolean resting;
     private StreamMessageId last;
@@ -174,7 +174,7 @@ public final class RedisWatch {
     private <T> CompletableFuture<T> watched(Supplier<? extends RFuture<T>> call, int slices, Consumer<T> late) {
         RFuture<T> answer = call.get();
         Waiting<T> waiting = new Waiting<>(answer, slices, late != null);
-        all.add(waiting);
+        calls.add(waiting);
         if (resting) {
             LockSupport.unpark(giveUp);
         }
@@ -251,9 +251,9 @@ public final class RedisWatch {
     private void giveUp() {
         long before = System.nanoTime();
         while (running) {
-            if (all.isEmpty()) {
+            if (calls.isEmpty()) {
                 resting = true;
-                if (all.isEmpty()) {
+                if (calls.isEmpty()) {
                     LockSupport.parkNanos(this, TimeUnit.SECONDS.toNanos(1));
                 }
                 resting = false;
@@ -275,7 +275,7 @@ public final class RedisWatch {
                 // a slice that took longer tells that the whole machine has no time; a loop that has not come to its task,
                 // that an answer may be there and not be read
                 boolean ran = busy.get() == 0 && now - begun < TimeUnit.MILLISECONDS.toNanos(SLICE_MILLIS) * 3 / 2;
-                all.removeIf(waiting -> waiting.tick(begun, now, ran));
+                calls.removeIf(waiting -> waiting.tick(begun, now, ran));
                 before = now;
             }
         }

@@ -50,7 +50,7 @@ public final class WaitingInRedis extends RedisAggregationRepository {
         try {
             return super.add(context, key, exchange);
         } catch (RuntimeException e) {
-            throw new StoreUnavailable(new SQLTransientConnectionException("neither PostgreSQL nor Redis takes it", "08001", e));
+            throw new StoreUnavailable(new SQLTransientConnectionException("neither PostgreSQL nor Redis takes it", WatchedPool.UNABLE_TO_CONNECT, e));
         }
     }
 

@@ -27,7 +27,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     /** Where nobody gets a connection for so long though not all are in use, there are none to be had: one is opened within two seconds. */
     private static final long NONE_NANOS = TimeUnit.SECONDS.toNanos(3);
     /** SQLSTATE class 08: connection exception (PostgreSQL manual, appendix A). */
-    private static final String UNABLE_TO_CONNECT = "08001";
+    static final String UNABLE_TO_CONNECT = "08001";
     /** More reasons than it can be away for, unless their text is never the same. */
     private static final int MAX_REASONS = 20;
 
@@ -92,7 +92,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                 return connection;
             } catch (SQLTransientConnectionException e) {
                 long waited = System.nanoTime() - begun;
-                boolean none = waited >= Math.min(patienceNanos, NONE_NANOS) && givesNone();
+                boolean none = waited >= Math.min(patienceNanos, NONE_NANOS) && hasNone();
                 givesNone |= none;
                 if (none || waited >= patienceNanos) {
                     throw e;
@@ -102,7 +102,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
         throw new SQLTransientConnectionException("PostgreSQL is away", UNABLE_TO_CONNECT);
     }
 
-    private boolean givesNone() {
+    private boolean hasNone() {
         HikariPoolMXBean now = pool.getHikariPoolMXBean();
         return System.nanoTime() - lastGivenNanos > NONE_NANOS && (now.getActiveConnections() == 0 || now.getIdleConnections() > 0);
     }

@@ -1,5 +1,6 @@
 package io.llmchat.wire;
 
+import io.llmchat.json.Bytes;
 import java.util.Arrays;
 
 /**
@@ -8,9 +9,7 @@ import java.util.Arrays;
  */
 final class Rest {
 
-    private static final byte[] NOTHING = new byte[0];
-
-    private byte[] bytes = NOTHING;
+    private byte[] bytes = Bytes.NONE;
     private int length;
 
     int length() {
@@ -37,8 +36,8 @@ final class Rest {
         length = end - start;
         if (length == 0) {
             // most often it is that: what is set for each token is looked at in each pause
-            if (bytes != NOTHING) {
-                bytes = NOTHING;
+            if (bytes != Bytes.NONE) {
+                bytes = Bytes.NONE;
             }
         } else if (from != bytes) {
             bytes = Arrays.copyOfRange(from, start, end);

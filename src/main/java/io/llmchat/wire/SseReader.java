@@ -1,5 +1,6 @@
 package io.llmchat.wire;
 
+import io.llmchat.json.Bytes;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
@@ -15,7 +16,6 @@ import java.util.Arrays;
  */
 public final class SseReader implements Framing {
 
-    private static final byte[] NOTHING = new byte[0];
     private static final int FIELD = "data: ".length();
     private static final VarHandle EIGHT = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
     private static final long ONES = 0x0101010101010101L;
@@ -200,7 +200,7 @@ public final class SseReader implements Framing {
             sink.event(name, joined, 0, length);
             joined = null;
         } else if (names && name != null) {
-            sink.event(name, NOTHING, 0, 0);
+            sink.event(name, Bytes.NONE, 0, 0);
         }
     }
 }
