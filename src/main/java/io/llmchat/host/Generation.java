@@ -49,7 +49,13 @@ final class Generation {
         main = new Main() {
             @Override
             protected CamelContext createCamelContext() {
-                DefaultCamelContext context = new DefaultCamelContext(false);
+                DefaultCamelContext context = new DefaultCamelContext(false) {
+                    @Override
+                    public boolean removeRoute(String id) throws Exception {
+                        // Camel asks it of each kamelet's route before it adds it, and would look at all that are there first
+                        return getRouteServices().containsKey(id) && super.removeRoute(id);
+                    }
+                };
                 context.getCamelContextExtension().setRegistry(beans);
                 beans.bind("routeReader", new RouteReader(context));
                 host.findSingleByType(Eips.class).in(context);
