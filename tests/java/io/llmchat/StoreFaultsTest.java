@@ -531,6 +531,8 @@ class StoreFaultsTest {
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'");
             until("why there is no other connection is said", () -> !logs.with("is not currently accepting connections").isEmpty());
             assertEquals(2, logs.with("WatchedPool - PostgreSQL is away: ").size(), "that it was lost, and that there is no other");
+            String told = json(gateway.get("/health/detailed").body()).at("/components/database/error").asText();
+            assertTrue(told.contains("PostgreSQL is away: ") && told.contains("is not currently accepting connections"), told);
             admin.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true");
             until("it is back", () -> gateway.bean(Postgres.class).available());
             assertEquals(2, logs.with("WatchedPool - PostgreSQL is away: ").size(), "once");

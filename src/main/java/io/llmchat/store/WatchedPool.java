@@ -36,6 +36,8 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
     private final long patienceNanos;
     private final Thread thread;
     private volatile boolean available = true;
+    /** In PostgreSQL's words, or the driver's, if it is away. */
+    private volatile String why;
     /** Since when it is there, as far as this process knows. */
     private volatile long backNanos = System.nanoTime();
     private volatile boolean wasAway;
@@ -99,7 +101,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                 }
             }
         }
-        throw new SQLTransientConnectionException("PostgreSQL is away", UNABLE_TO_CONNECT);
+        throw new SQLTransientConnectionException("PostgreSQL is away: " + why, UNABLE_TO_CONNECT);
     }
 
     private boolean hasNone() {
@@ -144,6 +146,7 @@ final class WatchedPool extends DelegatingDataSource implements AutoCloseable {
                 close(connection);
                 connection = null;
                 if (running) {
+                    why = e.getMessage();
                     wasAway = true;
                     available = false;
                     if (reasons.size() < MAX_REASONS && reasons.add(String.valueOf(e.getMessage()))) {
