@@ -243,8 +243,11 @@ class CallerLimitsTest {
 
     /** What is used of a model's tokens of this minute. */
     private static long used(String model) {
-        Object n = limited.bean(RedissonClient.class).getMap("llmchat:limit:MODEL:openai/" + model + ":tokens-per-minute",
-                StringCodec.INSTANCE).get("n");
+        return usedOf("MODEL:openai/" + model + ":tokens-per-minute");
+    }
+
+    private static long usedOf(String limit) {
+        Object n = limited.bean(RedissonClient.class).getMap("llmchat:limit:" + limit, StringCodec.INSTANCE).get("n");
         return n == null ? -1 : Long.parseLong((String) n);
     }
 
@@ -453,6 +456,7 @@ class CallerLimitsTest {
             assertEquals(400, first.get().statusCode());
             assertEquals(200, repeated.get().statusCode());
             assertEquals("0", header(repeated.get(), "x-ratelimit-remaining-requests"));
+            until("of its caller's requests it is one", () -> usedOf("CALLER:" + caller + ":requests") == 2);
             assertEquals(429, ask(limited, chat(agent, false)).statusCode());
         }
     }
