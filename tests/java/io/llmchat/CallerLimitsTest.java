@@ -47,7 +47,7 @@ class CallerLimitsTest {
                 + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
                 + " tokensPerMinute=100000; model openai/prompted-" + RUN + " tokensPerMinute=100000; model openai/zero-" + RUN
                 + " tokensPerMinute=100000; model openai/negative-" + RUN + " tokensPerMinute=100000; model openai/endless-" + RUN
-                + " tokensPerMinute=1500; model openai/spent-" + RUN + " tokensPerMinute=1");
+                + " tokensPerMinute=1500; model openai/embedding-" + RUN + " tokensPerMinute=1500; model openai/spent-" + RUN + " tokensPerMinute=1");
     }
 
     @AfterAll
@@ -278,9 +278,9 @@ class CallerLimitsTest {
     }
 
     /** While a request is answered so many tokens are taken for it. */
-    private static void takes(String model, String body, long tokens) throws Exception {
+    private static void takes(String path, String model, String body, long tokens) throws Exception {
         limited.provider().on(model, Call::hang);
-        try (Sse running = new Sse(limited.port(), PATH, body)) {
+        try (Sse running = new Sse(limited.port(), path, body)) {
             until("it is taken", () -> used(model) == tokens);
         }
     }
@@ -289,7 +289,14 @@ class CallerLimitsTest {
     void theLargestAnswerThatMayComeIsTakenForEachOfItsChoices() throws Exception {
         String model = "choices-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"n\":3,\"max_completion_tokens\":20,\"max_tokens\":50,\"model\"");
-        takes(model, body, Math.ceilDiv(body.length(), 4) + 150);
+        takes(PATH, model, body, Math.ceilDiv(body.length(), 4) + 150);
+    }
+
+    @Test
+    void anEmbeddingHasNoAnswerThatWouldBeTaken() throws Exception {
+        String model = "embedding-" + RUN;
+        String body = "{\"model\":\"openai/" + model + "\",\"input\":\"Hello\"}";
+        takes("/v1/embeddings", model, body, Math.ceilDiv(body.length(), 4));
     }
 
     @ParameterizedTest
@@ -297,14 +304,14 @@ class CallerLimitsTest {
     void aLengthThatNoAnswerHasIsNotTaken(String name, String length) throws Exception {
         String model = name + "-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":" + length + ",\"n\":" + length + ",\"model\"");
-        takes(model, body, Math.ceilDiv(body.length(), 4) + 1_000);
+        takes(PATH, model, body, Math.ceilDiv(body.length(), 4) + 1_000);
     }
 
     @Test
     void aLengthThatIsNoLongIsTheWholeLimit() throws Exception {
         String model = "endless-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":18446744073709551616,\"model\"");
-        takes(model, body, 1_500);
+        takes(PATH, model, body, 1_500);
     }
 
     @Test

@@ -189,6 +189,23 @@ class ConnectionTest {
     }
 
     @Test
+    void aShortBodyIsLateOnceAndNotEachTimeThatAPieceOfItComes() {
+        long patience = TimeUnit.MILLISECONDS.toNanos(20);
+        Connection waits = new Connection(caller, new Connections.Patience(PATIENCE, patience, PATIENCE, PATIENCE),
+                (path, id) -> new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.REQUEST_TIMEOUT));
+        caller.pipeline().addLast(waits);
+        caller.takes = true;
+        caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+        while (System.nanoTime() - begin < 4 * patience) {
+            Thread.onSpinWait();
+        }
+        caller.writeInbound(new DefaultHttpContent(Unpooled.buffer(1).writeZero(1)));
+        waits.look(System.nanoTime());
+        caller.runPendingTasks();
+        assertFalse(caller.isOpen());
+    }
+
+    @Test
     void whatWaitsBehindAnotherRequestHasItsPlaceInMemoryUntilItIsItsTurn() {
         caller.takes = true;
         caller.pipeline().addLast(connection);
