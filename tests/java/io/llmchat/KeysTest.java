@@ -140,7 +140,9 @@ class KeysTest {
         String key = make("").path("key").asText();
         String made = gateway.bean(KeyHash.class).make();
         try (FullMemory none = new FullMemory(Memory.STRANGERS)) {
-            assertEquals(503, gateway.post(path, body).statusCode());
+            HttpResponse<String> full = gateway.post(path, body);
+            assertEquals(503, full.statusCode());
+            assertEquals("1", full.headers().firstValue("Retry-After").orElse(null));
             assertEquals(503, gateway.post(path, body, bearer(made)).statusCode());
             assertEquals(503, gateway.post(path, body, bearer(key)).statusCode(), "here it was not shown yet");
             assertEquals(401, ask(gateway, made), "short ones are read");
