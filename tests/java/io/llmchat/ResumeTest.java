@@ -231,6 +231,10 @@ class ResumeTest {
                         }
                     }
                 }
+                try (TestGateway calm = TestGateway.with();
+                        Sse back = Sse.get(calm.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
+                    back.lineWith("text/event-stream");
+                }
                 end.countDown();
                 client.lineWith("event: end");
             }
