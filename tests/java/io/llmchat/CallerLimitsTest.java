@@ -47,7 +47,7 @@ class CallerLimitsTest {
                 + " tokensPerMinute=1500; model openai/breaking-" + RUN + " tokensPerMinute=100000; model openai/choices-" + RUN
                 + " tokensPerMinute=100000; model openai/prompted-" + RUN + " tokensPerMinute=100000; model openai/zero-" + RUN
                 + " tokensPerMinute=100000; model openai/negative-" + RUN + " tokensPerMinute=100000; model openai/endless-" + RUN
-                + " tokensPerMinute=1500; model openai/spent-" + RUN + " tokensPerMinute=1");
+                + " tokensPerMinute=1500; model openai/embedding-" + RUN + " tokensPerMinute=1500; model openai/spent-" + RUN + " tokensPerMinute=1");
     }
 
     @AfterAll
@@ -243,8 +243,11 @@ class CallerLimitsTest {
 
     /** What is used of a model's tokens of this minute. */
     private static long used(String model) {
-        Object n = limited.bean(RedissonClient.class).getMap("llmchat:limit:MODEL:openai/" + model + ":tokens-per-minute",
-                StringCodec.INSTANCE).get("n");
+        return usedOf("MODEL:openai/" + model + ":tokens-per-minute");
+    }
+
+    private static long usedOf(String limit) {
+        Object n = limited.bean(RedissonClient.class).getMap("llmchat:limit:" + limit, StringCodec.INSTANCE).get("n");
         return n == null ? -1 : Long.parseLong((String) n);
     }
 
@@ -275,9 +278,9 @@ class CallerLimitsTest {
     }
 
     /** While a request is answered so many tokens are taken for it. */
-    private static void takes(String model, String body, long tokens) throws Exception {
+    private static void takes(String path, String model, String body, long tokens) throws Exception {
         limited.provider().on(model, Call::hang);
-        try (Sse running = new Sse(limited.port(), PATH, body)) {
+        try (Sse running = new Sse(limited.port(), path, body)) {
             until("it is taken", () -> used(model) == tokens);
         }
     }
@@ -286,7 +289,14 @@ class CallerLimitsTest {
     void theLargestAnswerThatMayComeIsTakenForEachOfItsChoices() throws Exception {
         String model = "choices-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"n\":3,\"max_completion_tokens\":20,\"max_tokens\":50,\"model\"");
-        takes(model, body, Math.ceilDiv(body.length(), 4) + 150);
+        takes(PATH, model, body, Math.ceilDiv(body.length(), 4) + 150);
+    }
+
+    @Test
+    void anEmbeddingHasNoAnswerThatWouldBeTaken() throws Exception {
+        String model = "embedding-" + RUN;
+        String body = "{\"model\":\"openai/" + model + "\",\"input\":\"Hello\"}";
+        takes("/v1/embeddings", model, body, Math.ceilDiv(body.length(), 4));
     }
 
     @ParameterizedTest
@@ -294,14 +304,14 @@ class CallerLimitsTest {
     void aLengthThatNoAnswerHasIsNotTaken(String name, String length) throws Exception {
         String model = name + "-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":" + length + ",\"n\":" + length + ",\"model\"");
-        takes(model, body, Math.ceilDiv(body.length(), 4) + 1_000);
+        takes(PATH, model, body, Math.ceilDiv(body.length(), 4) + 1_000);
     }
 
     @Test
     void aLengthThatIsNoLongIsTheWholeLimit() throws Exception {
         String model = "endless-" + RUN;
         String body = chat("openai/" + model, true).replace("{\"model\"", "{\"max_tokens\":18446744073709551616,\"model\"");
-        takes(model, body, 1_500);
+        takes(PATH, model, body, 1_500);
     }
 
     @Test
@@ -453,6 +463,7 @@ class CallerLimitsTest {
             assertEquals(400, first.get().statusCode());
             assertEquals(200, repeated.get().statusCode());
             assertEquals("0", header(repeated.get(), "x-ratelimit-remaining-requests"));
+            until("of its caller's requests it is one", () -> usedOf("CALLER:" + caller + ":requests") == 2);
             assertEquals(429, ask(limited, chat(agent, false)).statusCode());
         }
     }

@@ -22,6 +22,7 @@ import java.io.EOFException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.net.Socket;
@@ -161,6 +162,33 @@ class ConnectionsTest {
             assertTrue(System.nanoTime() - started < 20_000_000_000L, "short as it is, it is not waited for several times");
             trickle.interrupt();
         }
+    }
+
+    @Test
+    void aBodyHasItsPlaceInMemoryUntilItsCallerLeavesOrIsAnswered() throws Exception {
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(POST + "Content-Length: 1000\r\n\r\n" + " ".repeat(500));
+            until("it has a place", () -> !isEmpty(Memory.SMALL_BODIES));
+        }
+        until("it is given back", () -> isEmpty(Memory.SMALL_BODIES));
+        String model = "left-" + UUID.randomUUID();
+        gateway.provider().on(model, FakeProvider.Call::hang);
+        try (RawHttp http = new RawHttp(gateway.port())) {
+            http.send(RawHttp.post("/v1/chat/completions", chat("openai/" + model, true)));
+            until("it is asked", () -> !gateway.provider().calls(model).isEmpty());
+        }
+        until("also of one that was whole, once", () -> isEmpty(Memory.SMALL_BODIES));
+        assertEquals(200, gateway.post("/v1/chat/completions", chat("demo", false).replace("\"Hi\"", "\"" + "y".repeat(100_000) + "\"")).statusCode());
+        until("a long one leaves that of long ones", () -> isEmpty(Memory.SMALL_BODIES) && isEmpty(Memory.LARGE_BODIES));
+    }
+
+    /** Only who is alone has as much as that. */
+    private static boolean isEmpty(Memory memory) {
+        boolean empty = memory.take(Integer.MAX_VALUE, 0);
+        if (empty) {
+            memory.give(Integer.MAX_VALUE);
+        }
+        return empty;
     }
 
     @Test

@@ -175,6 +175,13 @@ class FailoverTest {
     }
 
     @Test
+    void whoFailsAndSaysForHowLongIsAskedByTheNextRequestAllTheSame() throws Exception {
+        provider.on(model, FakeProvider.first(1, FakeProvider.fails(503, "down", "Retry-After: 86400"), FakeProvider.says(List.of("well"))));
+        assertEquals(502, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+        assertEquals(200, gateway.post(PATH, chat("openai/" + model, false)).statusCode());
+    }
+
+    @Test
     void aRequestAtFaultIsNotTakenToTheFallback() throws Exception {
         agentWithFallback("demo");
         provider.on(model, call -> call.error(400, "bad"));

@@ -350,6 +350,7 @@ class IdempotencyTest {
                     go.countDown();
                     second.lineWith("lo");
                     second.lineWith("[DONE]");
+                    assertEquals("", second.rest().strip(), "its end is told there too");
                 }
                 first.lineWith("[DONE]");
             }

@@ -140,7 +140,9 @@ class KeysTest {
         String key = make("").path("key").asText();
         String made = gateway.bean(KeyHash.class).make();
         try (FullMemory none = new FullMemory(Memory.STRANGERS)) {
-            assertEquals(503, gateway.post(path, body).statusCode());
+            HttpResponse<String> full = gateway.post(path, body);
+            assertEquals(503, full.statusCode());
+            assertEquals("1", full.headers().firstValue("Retry-After").orElse(null));
             assertEquals(503, gateway.post(path, body, bearer(made)).statusCode());
             assertEquals(503, gateway.post(path, body, bearer(key)).statusCode(), "here it was not shown yet");
             assertEquals(401, ask(gateway, made), "short ones are read");
@@ -192,6 +194,15 @@ class KeysTest {
     }
 
     @Test
+    void aKeyIsNotTakenForAnotherWhateverAStoreSays() throws Exception {
+        KeyRing ring = gateway.bean(KeyRing.class);
+        KeyHash hash = gateway.bean(KeyHash.class);
+        String document = "{\"id\":\"k\",\"userId\":\"u\",\"hash\":\"%s\"}";
+        assertNull(ring.find(hash.make(), id -> document.formatted("0".repeat(64))));
+        assertNotNull(ring.find(hash.make(), document::formatted));
+    }
+
+    @Test
     void aKeyIsShownOnceAndLetsItsOwnerIn() throws Exception {
         JsonNode made = make(",\"limits\":{\"points\":5,\"duration\":60},\"expiresAt\":\"2999-01-01T00:00:00Z\"");
         String key = made.path("key").asText();
@@ -216,6 +227,9 @@ class KeysTest {
         for (int i = 0; i < 3; i++) {
             String key = make("").path("key").asText();
             assertTrue(key.matches(scanned), key + " is none of " + scanned);
+            assertTrue(KeyHash.isOurs(key));
+            // what was mistyped is nobody's, without a look into the database
+            assertFalse(KeyHash.isOurs(key.substring(0, 20) + (key.charAt(20) == 'a' ? 'b' : 'a') + key.substring(21)));
         }
     }
 
@@ -293,6 +307,8 @@ class KeysTest {
         "expiresAt        | {'name':'n','userId':'u','expiresAt':'+10000-01-01T00:00:00Z'}",
         "agents           | {'name':'n','userId':'u','agents':'demo'}",
         "agents[0]        | {'name':'n','userId':'u','agents':[7]}",
+        "agents[0]        | {'name':'n','userId':'u','agents':[' ']}",
+        "agents[0]        | {'name':'n','userId':'u','agents':['openai/gpt-4o']}",
         "models[1]        | {'name':'n','userId':'u','models':['openai/a','gpt-4o']}",
         "limits.points    | {'name':'n','userId':'u','limits':{'points':-1}}",
         "limits.duration  | {'name':'n','userId':'u','limits':{'points':1,'duration':9223372036854775807}}",
@@ -577,6 +593,11 @@ class KeysTest {
         assertEquals(new BigDecimal("0.5"), caller.quota().budgetPerDay());
         assertEquals(1000, caller.userQuota().tokensPerDay());
         assertEquals(user, caller.userId());
+        JsonNode unlimited = json(gateway.send("PUT", "/api/users/" + user, "{\"limits\":null}", ADMIN).body()).path("data");
+        assertEquals("Ada", unlimited.path("name").asText(), "what is not said stays");
+        assertFalse(unlimited.hasNonNull("limits"), unlimited::toString);
+        assertEquals(200, ask(gateway, key));
+        assertNull(gateway.bean(KeyRing.class).find(key, hash -> null).caller().userQuota());
         assertEquals(400, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"tokensPerDay\":\"many\"}}", ADMIN).statusCode());
         assertEquals(400, gateway.send("PUT", "/api/users/" + user, "{\"limits\":{\"budgetPerDay\":1e-10}}", ADMIN).statusCode());
         assertEquals(404, gateway.get("/api/users/nobody-" + user, ADMIN).statusCode());
@@ -702,7 +723,7 @@ class KeysTest {
     void theFileIsReadAgainWhenItChangesAndABadOneChangesNothing() throws Exception {
         String before = Files.readString(file);
         String key = "another-key-that-somebody-brought-0002";
-        String hash = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(key.getBytes()));
+        String hash = HexFormat.of().withUpperCase().formatHex(MessageDigest.getInstance("SHA-256").digest(key.getBytes()));
         Files.writeString(file, before + "- {name: Two, userId: builder, sha256: " + hash + "}\n");
         until("the new key is good", () -> ask(gateway, key) == 200);
         try (LogLines logs = LogLines.text()) {
@@ -754,11 +775,15 @@ class KeysTest {
         keys.reread();
         assertNotNull(keys.find("a" + OF_THE_FILE));
         Files.writeString(own, entry.formatted("Another", "b" + OF_THE_FILE));
-        keys.reread();
-        assertNull(keys.find("b" + OF_THE_FILE));
-        keys.reread();
-        assertNotNull(keys.find("b" + OF_THE_FILE));
-        assertNull(keys.find("a" + OF_THE_FILE));
+        try (LogLines logs = LogLines.text()) {
+            keys.reread();
+            assertNull(keys.find("b" + OF_THE_FILE));
+            keys.reread();
+            assertNotNull(keys.find("b" + OF_THE_FILE));
+            assertNull(keys.find("a" + OF_THE_FILE));
+            keys.reread();
+            assertEquals(1, logs.with("Read 1 keys from " + own).size(), "it was changed once");
+        }
     }
 
     @Test
@@ -778,7 +803,8 @@ class KeysTest {
     @CsvSource(delimiter = '|', value = {
         "{name: CI}                                                                          | takes a list",
         "- {name: CI, userId: u}                                                             | entry 1 (CI): it needs either key or sha256.",
-        "- {name: CI, userId: u, key: short}                                                 | entry 1 (CI): key must have at least 32 visible",
+        "- {name: CI, userId: u, key: 01234567890123456789012345678901, sha256: 0123}        | entry 1 (CI): it needs either key or sha256.",
+        "- {name: CI, userId: u, key: 0123456789012345678901234567890}                       | entry 1 (CI): key must have at least 32 visible",
         "- {name: CI, userId: u, sha256: 0123}                                               | entry 1 (CI): sha256 must be 64 hexadecimal digits",
         "- {name: CI, userId: u, key: 01234567890123456789012345678901, limits: {points: x}} | entry 1 (CI): limits.points must be a whole number",
         "- {name: CI, userId: u, key: 01234567890123456789012345678901, expiresAt: soon}     | entry 1 (CI): expiresAt must be a time",
@@ -794,12 +820,15 @@ class KeysTest {
     }
 
     @Test
-    void aFileThatIsNotThereStopsTheStartAndTwoKeysOfOneNameDoToo() throws Exception {
+    void aFileThatIsNotThereStopsTheStartAndTwoKeysOfOneNameOrTwoNamesOfOneKeyDoToo() throws Exception {
         assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile("/nowhere/keys.yaml")).getMessage()
                 .contains("KEYS_FILE /nowhere/keys.yaml cannot be read"));
         Path twice = folder.resolve("twice.yaml");
-        Files.writeString(twice, "- {name: A, userId: u, key: 01234567890123456789012345678901}\n- {name: A, userId: u, key: 01234567890123456789012345678902}\n");
-        assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(twice.toString())).getMessage().contains("entry 2 (A): an entry above"));
+        for (String second : List.of("A, userId: u, key: 01234567890123456789012345678902", "B, userId: v, key: 01234567890123456789012345678901")) {
+            Files.writeString(twice, "- {name: A, userId: u, key: 01234567890123456789012345678901}\n- {name: " + second + "}\n");
+            assertTrue(assertThrows(IllegalArgumentException.class, () -> new KeyFile(twice.toString())).getMessage()
+                    .contains("entry 2 (" + second.charAt(0) + "): an entry above"));
+        }
     }
 
     @Test

@@ -151,6 +151,7 @@ class MidstreamTest {
             }
         }
         assertEquals(1, events.stream().filter(e -> e.name().equals("message_start")).count(), answer.body());
+        assertTrue(events.get(events.size() - 2).json().path("delta").hasNonNull("stop_reason"), answer.body());
         assertEquals("message_stop", events.get(events.size() - 1).name(), answer.body());
     }
 
@@ -399,6 +400,21 @@ class MidstreamTest {
                 }
             }
         }
+    }
+
+    @Test
+    void whoGoesOnBehindABlockThatHasEndedBeginsAnother() throws Exception {
+        asks(gateway, "anthropic/" + first, "ollama/" + second);
+        on("anthropic/" + first, call -> {
+            call.begin();
+            call.tokens(TOKENS.subList(0, 25));
+            call.named("content_block_stop", "\"index\":0");
+            call.cut();
+        });
+        on("ollama/" + second, goesOn(TOKENS));
+        Answer answer = stream(gateway, "anthropic");
+        assertWhole(answer);
+        assertWellFormed(answer);
     }
 
     @Test

@@ -319,12 +319,17 @@ class OperationsTest {
         gateway.post("/v1/chat/completions", chat("openai/" + model, true));
         gateway.provider().on("bad-" + model, call -> call.error(400, "bad"));
         gateway.post("/v1/chat/completions", chat("openai/bad-" + model, false));
-        until("both are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model LIKE '%" + model + "'") == 2);
+        gateway.provider().on("details-" + model, call -> call.json(200, FakeProvider.completion("Hi").replace("\"total_tokens\":5",
+                "\"total_tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":2},\"completion_tokens_details\":{\"reasoning_tokens\":1}")));
+        gateway.post("/v1/chat/completions", chat("openai/details-" + model, false));
+        until("all are written", () -> gateway.count("SELECT count(*) FROM usage_records WHERE model LIKE '%" + model + "'") == 3);
         assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = '" + model + "' AND outcome = 'completed' AND stream"
                 + " AND total_tokens = 5 AND finish_reason = 'stop' AND attempts = 'openai=200' AND first_token_ms IS NOT NULL"
                 + " AND user_id = 'anonymous' AND key_id IS NULL"));
         assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = 'bad-" + model
                 + "' AND outcome = 'UPSTREAM_REJECTED' AND total_tokens IS NULL AND user_id = 'anonymous'"));
+        assertEquals(1, gateway.count("SELECT count(*) FROM usage_records WHERE model = 'details-" + model + "' AND NOT stream AND prompt_tokens = 3"
+                + " AND completion_tokens = 2 AND total_tokens = 5 AND cached_tokens = 2 AND reasoning_tokens = 1 AND NOT usage_estimated"));
     }
 
     @Test

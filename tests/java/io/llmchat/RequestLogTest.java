@@ -2,6 +2,7 @@ package io.llmchat;
 
 import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.json;
+import static io.llmchat.support.TestGateway.nativeChat;
 import static io.llmchat.support.TestGateway.until;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -51,6 +52,17 @@ class RequestLogTest {
                     + " outcome=completed model=openai/" + model + " attempts=openai=200 stream=true first_token_ms=\\d+ duration_ms=\\d+"
                     + " prompt_tokens=3 completion_tokens=2 user=anonymous"), line);
             assertFalse(line.contains("secret") || line.contains("Hello"), line);
+        }
+    }
+
+    @Test
+    void aMessageThatIsAnsweredOnceMoreHasOneLineLikeAChat() throws Exception {
+        TestGateway gateway = TestGateway.shared();
+        String path = "/api/chat/history/" + json(gateway.post("/api/chat/completions", nativeChat("openai/" + model, false)).body()).at("/data/chatId").asText();
+        String question = json(gateway.get(path).body()).at("/data/messages/0/id").asText();
+        try (LogLines log = LogLines.text()) {
+            assertEquals(200, gateway.post(path + "/retry", "{\"messageId\":\"" + question + "\"}", "X-Request-Id", id).statusCode());
+            assertTrue(only(log, id).contains(" path=" + path + "/retry status=200 outcome=completed model=openai/" + model));
         }
     }
 

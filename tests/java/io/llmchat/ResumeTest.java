@@ -4,6 +4,7 @@ import static io.llmchat.support.TestGateway.chat;
 import static io.llmchat.support.TestGateway.nativeChat;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.llmchat.http.Memory;
@@ -13,6 +14,7 @@ import io.llmchat.support.FullMemory;
 import io.llmchat.support.RawHttp;
 import io.llmchat.support.Sse;
 import io.llmchat.support.TestGateway;
+import java.io.EOFException;
 import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.util.List;
@@ -229,6 +231,10 @@ class ResumeTest {
                         }
                     }
                 }
+                try (TestGateway calm = TestGateway.with();
+                        Sse back = Sse.get(calm.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":3")) {
+                    back.lineWith("text/event-stream");
+                }
                 end.countDown();
                 client.lineWith("event: end");
             }
@@ -387,6 +393,31 @@ class ResumeTest {
             client.lineWith("event: end");
         }
         assertEquals(404, resume(id, 1).statusCode());
+    }
+
+    @Test
+    void whoFollowsOnAnotherInstanceIsCutAsSoonAsNoMoreIsKept() throws Exception {
+        CountDownLatch full = new CountDownLatch(1);
+        provider.on(model, call -> {
+            call.sse();
+            call.text("one ");
+            full.await(10, TimeUnit.SECONDS);
+            for (int i = 0; i < 100; i++) {
+                call.text("x".repeat(8_000));
+            }
+            call.hang();
+        });
+        try (TestGateway other = TestGateway.with();
+                Sse client = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            String id = answerId(client.lineWith("id: "));
+            client.lineWith("one ");
+            try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":1");
+                    FullMemory none = new FullMemory(Memory.KEPT_ANSWERS)) {
+                back.lineWith("one ");
+                full.countDown();
+                assertThrows(EOFException.class, back::rest, "it would wait in vain");
+            }
+        }
     }
 
     @Test

@@ -155,6 +155,14 @@ class SmugglingTest {
     }
 
     @Test
+    void whoAsksForAHeadGetsNoBodyThatWouldBeTakenForTheNextAnswer() throws Exception {
+        String nowhere = all("HEAD /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assertTrue(nowhere.startsWith("HTTP/1.1 404 ") && nowhere.endsWith("\r\n\r\n"), nowhere);
+        String before = all("HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n" + GET + "Connection: close\r\n\r\n");
+        assertTrue(before.matches("(?s)HTTP/1\\.1 200 [^{]*\r\n\r\nHTTP/1\\.1 200 .*"), before);
+    }
+
+    @Test
     void onlyCallersOfHttp10MaySendNoHost() throws Exception {
         assertTrue(all("GET /health/live HTTP/1.0\r\n\r\n").startsWith("HTTP/1.0 200 "));
         String body = chat("demo", false);

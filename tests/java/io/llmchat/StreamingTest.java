@@ -102,17 +102,25 @@ class StreamingTest {
             call.text("Half an");
             call.cut();
         });
+        CountDownLatch go = new CountDownLatch(1);
+        provider.on("next-" + model, call -> {
+            go.await(10, TimeUnit.SECONDS);
+            call.json(200, FakeProvider.completion("All of it"));
+        });
         String request = RawHttp.post(PATH, chat("openai/" + model, true));
         try (RawHttp quick = new RawHttp(gateway.port()); RawHttp silent = new RawHttp(gateway.port())) {
             for (int i = 0; i < 2; i++) {
                 quick.send(request);
                 assertTrue(quick.read().text().contains("\"error\""));
             }
+            quick.send(RawHttp.post(PATH, chat("openai/next-" + model, false)));
             silent.send(request);
             assertTrue(silent.read().text().contains("\"error\""));
             long ended = System.nanoTime();
             assertTrue(silent.closed(), "whoever does not read the event sees it by the connection");
             assertTrue(System.nanoTime() - ended > 1_000_000_000L, "a next request may have been on its way");
+            go.countDown();
+            assertTrue(quick.read().text().contains("All of it"), "a connection with a next request stays");
         }
         try (Socket old = new Socket("127.0.0.1", gateway.port())) {
             old.setSoTimeout(1_500);

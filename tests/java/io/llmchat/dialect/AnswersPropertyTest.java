@@ -31,7 +31,9 @@ class AnswersPropertyTest {
 
     private static final Wire OPENAI = Wires.of("openai", Map.of());
     private static final Wire ANTHROPIC = Wires.of("anthropic", Map.of());
-    private static final Usage USAGE = new Usage(30, 12, 42, 20, 0, 0, false);
+    private static final Usage USAGE = new Usage(30, 12, 42, 20, 0, 5, false);
+    /** What is written into a cache only Anthropic's words tell. */
+    private static final Usage CACHED = new Usage(30, 12, 42, 20, 6, 5, false);
 
     /** Stretches of an answer that belong together; between them those of other choices may come. */
     private record Stretch(List<AnswerPart> parts) {
@@ -158,6 +160,10 @@ class AnswersPropertyTest {
         return dialect.writer(request(dialect), new Dialect.Names("r", "a", "c"));
     }
 
+    private static Usage usage(Wire wire) {
+        return wire == ANTHROPIC ? CACHED : USAGE;
+    }
+
     /** What is read of what is written; the parts come in events of {@code size} each. */
     private static List<AnswerMessage> streamed(Dialect dialect, Wire wire, List<AnswerPart> parts, int size) {
         AnswerWriter writer = writer(dialect);
@@ -166,7 +172,7 @@ class AnswersPropertyTest {
         for (int i = 0; i < parts.size(); i += size) {
             writer.event(ChatEvent.of(parts.subList(i, Math.min(parts.size(), i + size)), null), out);
         }
-        writer.end(USAGE, out);
+        writer.end(usage(wire), out);
         List<AnswerPart> read = new ArrayList<>();
         List<Usage> usage = new ArrayList<>();
         boolean[] over = {false};
@@ -178,7 +184,7 @@ class AnswersPropertyTest {
         framing.feed(out.getBytes());
         framing.end();
         assertEquals(true, over[0], "the end");
-        assertEquals(USAGE, usage.stream().filter(u -> u != null).reduce((a, b) -> b).orElse(null));
+        assertEquals(usage(wire), usage.stream().filter(u -> u != null).reduce((a, b) -> b).orElse(null));
         return AnswerMessage.of(read);
     }
 
@@ -204,6 +210,22 @@ class AnswersPropertyTest {
         assertEquals(AnswerMessage.of(parts), streamed(AnthropicDialect.CHAT, ANTHROPIC, parts, 3));
     }
 
+    @Example
+    void callsThatHadToWaitAreSaidOnceThoughATextFollows() {
+        List<AnswerPart> parts = List.of(new AnswerPart.ToolStart(0, 0, "call_0", "a"), new AnswerPart.ToolStart(0, 1, "call_1", "b"),
+                new AnswerPart.ToolArguments(0, 1, "{\"b\":2}"), new AnswerPart.ToolArguments(0, 0, "{\"a\":1}"), new AnswerPart.Text(0, "So."),
+                new AnswerPart.Finish(0, "tool_calls"));
+        assertEquals(AnswerMessage.of(parts), streamed(AnthropicDialect.CHAT, ANTHROPIC, parts, 1));
+    }
+
+    @Example
+    void argumentsThatAreNoObjectAreSaidInOne() {
+        List<AnswerPart> parts = List.of(new AnswerPart.ToolStart(0, 0, "call_0", "a"), new AnswerPart.ToolArguments(0, 0, "[1]"),
+                new AnswerPart.Finish(0, "tool_calls"));
+        String said = writer(AnthropicDialect.CHAT).whole(new WholeAnswer(null, parts, 0, "tool_calls", null), "m").toString();
+        assertTrue(said.contains("\"input\":{\"_arguments\":\"[1]\"}"), said);
+    }
+
     /** As a client puts an Anthropic stream together: by its blocks. */
     @Property
     void theBlocksOfAnAnthropicStreamAreThoseOfTheWholeAnswer(@ForAll("anthropicAnswers") List<AnswerPart> parts) throws IOException {
@@ -217,9 +239,9 @@ class AnswersPropertyTest {
     }
 
     private static List<AnswerMessage> whole(Dialect dialect, Wire wire, List<AnswerPart> parts) {
-        Buffer out = writer(dialect).whole(new WholeAnswer(null, parts, 0, "stop", USAGE), "m");
+        Buffer out = writer(dialect).whole(new WholeAnswer(null, parts, 0, "stop", usage(wire)), "m");
         WholeAnswer read = wire.reader(false).answer(out.getBytes());
-        assertEquals(USAGE, read.usage());
+        assertEquals(usage(wire), read.usage());
         return AnswerMessage.of(read.parts());
     }
 

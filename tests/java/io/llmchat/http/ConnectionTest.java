@@ -9,6 +9,7 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.embedded.EmbeddedChannel;
+import io.netty.handler.codec.http.DefaultFullHttpResponse;
 import io.netty.handler.codec.http.DefaultHttpContent;
 import io.netty.handler.codec.http.DefaultHttpRequest;
 import io.netty.handler.codec.http.DefaultHttpResponse;
@@ -135,6 +136,73 @@ class ConnectionTest {
             caller.flush();
         }
         assertTrue(caller.isOpen());
+    }
+
+    @Test
+    void whoHasTakenTheLastOfALongAnswerMayBeIdleFromThenOn() {
+        caller.pipeline().addLast(connection);
+        caller.takes = true;
+        request(0);
+        caller.writeAndFlush(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK));
+        caller.takes = false;
+        caller.bytes = 1_000;
+        caller.writeAndFlush(Unpooled.buffer(100_000).writeZero(100_000));
+        caller.writeAndFlush(LastHttpContent.EMPTY_LAST_CONTENT);
+        for (int times = 1; times <= 4; times++) {
+            look(times * PATIENCE);
+            caller.flush();
+        }
+        caller.takes = true;
+        caller.flush();
+        look(5 * PATIENCE - 1);
+        assertTrue(caller.isOpen());
+        look(6 * PATIENCE);
+        assertFalse(caller.isOpen());
+    }
+
+    @Test
+    void whoTakesNothingOfAnAnswerForAMomentIsNotIdle() {
+        Connection patient = new Connection(caller, new Connections.Patience(PATIENCE, PATIENCE, PATIENCE, 3 * PATIENCE), (path, id) -> null);
+        caller.pipeline().addLast(patient);
+        request(0);
+        caller.writeAndFlush(Unpooled.buffer(100).writeZero(100));
+        caller.writeAndFlush(LastHttpContent.EMPTY_LAST_CONTENT);
+        for (int times = 0; times <= 2; times++) {
+            patient.look(begin + times * PATIENCE);
+            caller.runPendingTasks();
+        }
+        assertTrue(caller.isOpen());
+    }
+
+    @Test
+    void whoseAnswerHasBegunBeforeHisBodyWasThereIsNotAnsweredOnceMoreWhenThatIsLate() {
+        Connection late = new Connection(caller, new Connections.Patience(PATIENCE, PATIENCE, PATIENCE, PATIENCE),
+                (path, id) -> new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.REQUEST_TIMEOUT));
+        caller.pipeline().addLast(late);
+        caller.takes = true;
+        caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+        caller.writeAndFlush(new DefaultHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.OK));
+        late.look(begin + 2 * PATIENCE);
+        caller.runPendingTasks();
+        assertFalse(caller.isOpen());
+        assertEquals(1, caller.outboundMessages().size());
+    }
+
+    @Test
+    void aShortBodyIsLateOnceAndNotEachTimeThatAPieceOfItComes() {
+        long patience = TimeUnit.MILLISECONDS.toNanos(20);
+        Connection waits = new Connection(caller, new Connections.Patience(PATIENCE, patience, PATIENCE, PATIENCE),
+                (path, id) -> new DefaultFullHttpResponse(HttpVersion.HTTP_1_1, HttpResponseStatus.REQUEST_TIMEOUT));
+        caller.pipeline().addLast(waits);
+        caller.takes = true;
+        caller.writeInbound(new DefaultHttpRequest(HttpVersion.HTTP_1_1, HttpMethod.POST, "/"));
+        while (System.nanoTime() - begin < 4 * patience) {
+            Thread.onSpinWait();
+        }
+        caller.writeInbound(new DefaultHttpContent(Unpooled.buffer(1).writeZero(1)));
+        waits.look(System.nanoTime());
+        caller.runPendingTasks();
+        assertFalse(caller.isOpen());
     }
 
     @Test

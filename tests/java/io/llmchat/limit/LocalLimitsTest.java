@@ -207,6 +207,27 @@ class LocalLimitsTest {
     }
 
     @Test
+    void aBlockFromBeforeIsOverWhenRedisHasToldOtherwise() {
+        Limit requests = limit(Kind.REQUESTS, 1, 1_000, 60_000);
+        take(0, Need.REQUEST, requests);
+        assertFalse(take(1, Need.REQUEST, requests).allowed());
+        local.goOn(new Decision(List.of(requests), new long[] {1}, new long[] {1}, new long[] {1_001_000}, 1_000_000, -1, 0, false), 1, 5_000);
+        assertTrue(take(6_000, Need.REQUEST, requests).allowed());
+    }
+
+    @Test
+    void ofMoreLimitsThanAreKeptThoseGoThatWereNotUsedForLongest() {
+        Limit first = limit(Kind.REQUESTS, 1, 60_000, 0);
+        Limit used = new Limit(Scope.USER, name, Kind.REQUESTS, 100_000, 60_000, 0);
+        take(0, Need.REQUEST, first);
+        for (int i = 1; i < 100_000; i++) {
+            take(1, Need.REQUEST, used, new Limit(Scope.CALLER, name + i, Kind.REQUESTS, 1, 60_000, 0));
+        }
+        assertTrue(take(2, Need.REQUEST, first).allowed(), "it was forgotten");
+        assertEquals(100_000, take(3, Need.REQUEST, used).used()[0]);
+    }
+
+    @Test
     void whatWasTakenByRedisComesBackToTheWindowThatRedisHasTold() {
         Limit tokens = limit(Kind.TOKENS_PER_MINUTE, 1_000, 60_000, 0);
         long redisNow = 1_000_000;

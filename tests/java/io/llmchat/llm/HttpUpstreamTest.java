@@ -194,8 +194,13 @@ class HttpUpstreamTest {
     @Test
     void whatComesBeforeTheResponseIsPassedOver() throws Exception {
         String early = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-        assertEquals("200 ok", ask(says(early + OK)));
-        assertEquals("200 ok", start(says(early + OK), true).get(10, TimeUnit.SECONDS));
+        for (boolean streamed : new boolean[] {false, true}) {
+            ProviderAddress to = says(early + OK);
+            sockets.clear();
+            assertEquals("200 ok", start(to, streamed).get(10, TimeUnit.SECONDS));
+            assertEquals("200 ok", start(to, streamed).get(10, TimeUnit.SECONDS), "also on a connection that was used before");
+            assertEquals(1, sockets.size());
+        }
     }
 
     @Test
@@ -207,18 +212,19 @@ class HttpUpstreamTest {
 
     @Test
     void aBodyEndsAsTheProviderSays() throws Exception {
+        // what a chunk begins with may stand in a body without chunks too
         for (boolean streamed : new boolean[] {false, true}) {
-            for (String text : List.of("Content-Length: 2\r\n\r\nok", "Transfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
-                    "Transfer-Encoding: chunked\r\n\r\n1;a=b\r\no\r\n1\r\nk\r\n0\r\nTrailer: 1\r\n\r\n")) {
+            for (String text : List.of("Content-Length: 2\r\n\r\n0A", "Transfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1\r\nA\r\n0\r\n\r\n",
+                    "Transfer-Encoding: chunked\r\n\r\n1;a=b\r\n0\r\n1\r\nA\r\n0\r\nTrailer: 1\r\n\r\n")) {
                 requests.clear();
                 ProviderAddress to = says("HTTP/1.1 200 OK\r\n" + text);
                 sockets.clear();
-                assertEquals("200 ok", start(to, streamed).get(10, TimeUnit.SECONDS), text);
-                assertEquals("200 ok", start(to, streamed).get(10, TimeUnit.SECONDS), text);
+                assertEquals("200 0A", start(to, streamed).get(10, TimeUnit.SECONDS), text);
+                assertEquals("200 0A", start(to, streamed).get(10, TimeUnit.SECONDS), text);
                 assertEquals(1, sockets.size(), text);
             }
-            ProviderAddress closes = provider((socket, request) -> socket.end(Buffer.buffer("HTTP/1.1 200 OK\r\n\r\nok")));
-            assertEquals("200 ok", start(closes, streamed).get(10, TimeUnit.SECONDS));
+            ProviderAddress closes = provider((socket, request) -> socket.end(Buffer.buffer("HTTP/1.1 200 OK\r\n\r\n0A")));
+            assertEquals("200 0A", start(closes, streamed).get(10, TimeUnit.SECONDS));
         }
         for (int status : new int[] {204, 304}) {
             ProviderAddress empty = says("HTTP/1.1 " + status + " X\r\n\r\n");
@@ -284,7 +290,9 @@ class HttpUpstreamTest {
         }
         assertEquals(2, sockets.size());
         assertEquals("200 ok", ask(to));
+        assertEquals("200 ok", ask(to));
         assertEquals(2, sockets.size());
+        assertEquals(requests.get(4), requests.get(5), "the other one is left to end");
         assertEquals("200 ok", ask(new ProviderAddress(false, "provider.test", to.port())));
         assertEquals(3, sockets.size(), "another name is another provider");
     }
@@ -328,6 +336,7 @@ class HttpUpstreamTest {
         ask(never);
         ask(never);
         assertEquals(3, sockets.size());
+        TestGateway.until("so are those that come later", () -> sockets.stream().allMatch(this::isClosed));
     }
 
     @Test
@@ -440,11 +449,19 @@ class HttpUpstreamTest {
 
     @Test
     void noMoreConnectionsAreMadeThanMayBe() throws Exception {
-        ProviderAddress to = provider((socket, request) -> { });
+        ProviderAddress to = provider((socket, request) -> {
+            if (sockets.size() > MAX) {
+                socket.write(OK);
+            }
+        });
+        List<Answer> all = new ArrayList<>();
         for (int i = 0; i < MAX; i++) {
-            start(to, false);
+            all.add(start(to, false));
         }
         assertInstanceOf(IllegalStateException.class, failure(start(to, false)));
+        TestGateway.until("all are asked", () -> requests.size() == MAX);
+        inTurn(() -> all.get(0).call.abort());
+        assertEquals("200 ok", ask(to), "there is room for another one");
     }
 
     @Test

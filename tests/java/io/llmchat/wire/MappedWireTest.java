@@ -3,6 +3,7 @@ package io.llmchat.wire;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import io.llmchat.json.Json;
 import java.util.HashMap;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -17,5 +18,12 @@ class MappedWireTest {
         assertEquals("nothing ends a stream; endEvent or finishReasonPointer says what does", reason);
         options.put("endEvent", "[DONE]");
         Wires.of("mapped", options);
+    }
+
+    @Test
+    void anAnswerWithoutATextIsNone() {
+        Wire.AnswerReader reader = Wires.of("mapped", Map.of("requestTemplate", "{\"q\":\"${query}\"}", "textPointer", "/text")).reader(false);
+        assertThrows(Wire.MalformedAnswer.class, () -> reader.answer(Json.utf8("{\"text\":\"\"}")));
+        assertEquals(2, reader.answer(Json.utf8("{\"text\":\"Hi\"}")).textLength());
     }
 }

@@ -214,7 +214,7 @@ final class Connection extends ChannelDuplexHandler {
             reading = true;
             bodySince = System.nanoTime();
             bodyBytes = 0;
-            begun = unanswered > 1;
+            begun = false;
             // RFC 9112, section 9.6: what follows a request that closes is not for us
             HttpVersion version = request.protocolVersion();
             last = !HttpUtil.isKeepAlive(request) || version != HttpVersion.HTTP_1_1 && version != HttpVersion.HTTP_1_0;

@@ -420,7 +420,7 @@ public final class AnthropicRequests {
             calledBefore(json, prompt);
         }
         JsonNode parallel = prompt.options().get("parallel_tool_calls");
-        boolean single = parallel != null && !parallel.asBoolean(true) && !prompt.tools().isEmpty();
+        boolean single = parallel != null && !parallel.asBoolean(true);
         if (prompt.toolChoice() != null || single) {
             ToolChoice choice = prompt.toolChoice() == null ? new ToolChoice(Mode.AUTO, null) : prompt.toolChoice();
             ObjectNode c = json.putObject("tool_choice").put("type", switch (choice.mode()) {

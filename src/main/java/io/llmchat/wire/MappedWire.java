@@ -209,8 +209,7 @@ public final class MappedWire implements Wire {
             JsonNode value = values.path(names.group(1));
             return value.isNull() ? Json.MAPPER.missingNode() : value;
         }
-        return TextNode.valueOf(names.replaceAll(m -> Matcher.quoteReplacement(
-                values.path(m.group(1)).isNull() ? "" : text(values.path(m.group(1))))));
+        return TextNode.valueOf(names.replaceAll(m -> Matcher.quoteReplacement(text(values.path(m.group(1))))));
     }
 
     private static String text(JsonNode value) {
