@@ -38,6 +38,7 @@ final class Timers extends TimerComponent {
 
         private final String name;
         private volatile boolean running = true;
+        private volatile Thread thread;
 
         Steady(String name) {
             super(name, true);
@@ -58,7 +59,7 @@ final class Timers extends TimerComponent {
         public void schedule(TimerTask task, long delay, long period) {
             // its thread is of no use
             super.cancel();
-            Thread.ofVirtual().name("timer " + name).start(() -> {
+            thread = Thread.ofVirtual().name("timer " + name).start(() -> {
                 long next = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(delay);
                 do {
                     for (long left; running && (left = next - System.nanoTime()) > 0;) {
@@ -76,6 +77,8 @@ final class Timers extends TimerComponent {
         @Override
         public void cancel() {
             running = false;
+            // or it would keep its version of the routes until it is due
+            LockSupport.unpark(thread);
             super.cancel();
         }
     }
