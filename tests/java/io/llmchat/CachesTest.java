@@ -44,10 +44,13 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RBucket;
+import org.redisson.api.RStream;
 import org.redisson.api.RedissonClient;
+import org.redisson.api.StreamMessageId;
 import org.redisson.api.options.KeysScanOptions;
 import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.api.redisnode.RedisSingle;
+import org.redisson.api.stream.StreamAddArgs;
 import org.redisson.client.codec.StringCodec;
 
 /** Caches of two instances over one Redis: what one has read the other need not read, what one writes the other drops. */
@@ -116,6 +119,21 @@ class CachesTest {
         assertEquals("old", get(two, "b"), "what did not change is kept");
         one.allChanged();
         until("all are dropped", () -> get(two, "b").equals("new"));
+    }
+
+    @Test
+    void aChangeIsSeenWhereRedisHasForgottenThoseBeforeItAndItsClockIsBehind() throws Exception {
+        source.put("a", "old");
+        get(two, "a");
+        RStream<String, String> changes = here.client().getStream("llmchat:changes", StringCodec.INSTANCE);
+        changes.add(new StreamMessageId(System.currentTimeMillis() + 600_000), StreamAddArgs.entry("test", "of a clock that is ahead"));
+        source.put("a", "new");
+        one.changed("a");
+        until("the next one is seen", () -> get(two, "a").equals("new"));
+        changes.delete();
+        source.put("a", "newer");
+        one.changed("a");
+        until("so is one by a clock that is right", () -> get(two, "a").equals("newer"));
     }
 
     @Test

@@ -395,6 +395,16 @@ class LiveEditingTest {
     }
 
     @Test
+    void aJobWaitsForNoTimeOfDayWhichMayBeSetBack() throws Exception {
+        RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
+        routes.save("job.camel.yaml", job("period=20", "- log: {message: \"job on ${threadName}\", logName: io.llmchat}"));
+        try (LogLines log = LogLines.text(); TestGateway gateway = TestGateway.with("llmchat.routes.dir", routes.folder().toString())) {
+            until("it runs again and again", () -> log.with("job on ").size() > 5);
+            assertTrue(log.with("job on ").getFirst().contains("job on timer job"), "not on a thread of Java's own timers: " + log.with("job on ").getFirst());
+        }
+    }
+
+    @Test
     void aJobThatHasBegunWhenItsRouteIsEditedRunsToItsEnd() throws Exception {
         RouteFolder routes = RouteFolder.in(temp.resolve("routes"));
         routes.save("job.camel.yaml", job("delay=0&period=60000", """

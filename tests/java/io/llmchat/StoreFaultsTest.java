@@ -47,6 +47,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.redisson.api.RedissonClient;
 import org.redisson.api.options.KeysScanOptions;
+import org.redisson.api.redisnode.RedisNode;
 import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.client.RedisConnectionException;
 import org.redisson.client.RedisException;
@@ -669,6 +670,30 @@ class StoreFaultsTest {
                 back.lineWith("event: end");
             }
         }
+    }
+
+    @Test
+    void whoFollowsAStreamOfAnotherInstanceIsNotCutWhereRedisForgetsIt() throws Exception {
+        CountDownLatch end = new CountDownLatch(1);
+        gateway.provider().on(model, FakeProvider.waits("one ", end, "two "));
+        try (TestGateway other = another(); Sse stream = new Sse(gateway.port(), "/api/chat/completions", nativeChat("openai/" + model, true))) {
+            String id = stream.lineWith("id: ").replaceAll("id: |:\\d+$", "");
+            try (Sse back = Sse.get(other.port(), "/api/chat/completions/" + id, "Last-Event-ID: " + id + ":1")) {
+                back.lineWith("one ");
+                gateway.bean(RedissonClient.class).getKeys().flushall();
+                String reads = readsOfStreams();
+                until("it is looked for, and not there", () -> !readsOfStreams().equals(reads));
+                end.countDown();
+                back.lineWith("two ");
+                back.lineWith("event: end");
+            }
+        }
+    }
+
+    /** How often Redis was asked for more of a stream. */
+    private String readsOfStreams() {
+        return gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().info(RedisNode.InfoSection.COMMANDSTATS)
+                .getOrDefault("cmdstat_getrange", "").replaceAll(",.*", "");
     }
 
     @Test

@@ -59,6 +59,7 @@ final class Generation {
                 context.getCamelContextExtension().setRegistry(beans);
                 beans.bind("routeReader", new RouteReader(context));
                 host.findSingleByType(Eips.class).in(context);
+                context.addComponent("timer", new Timers());
                 context.getCamelContextExtension().registerEndpointCallback(Statements.in(context));
                 return context;
             }

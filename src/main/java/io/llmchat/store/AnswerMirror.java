@@ -47,7 +47,7 @@ public final class AnswerMirror {
     private static final int MAX_TOGETHER = 4 << 20;
     /** Bytes that a follower reads at once: all of a long answer would keep Redis from answering others in time. */
     private static final int MAX_READ = 1 << 20;
-    /** For so many milliseconds Redis may be away, and who follows a stream waits for it. */
+    /** For so many milliseconds Redis may be away, or have lost a stream, and who follows it waits for it. */
     private static final long BRIEF_MILLIS = 5_000;
     /** How often the end of a stream is sent, where Redis does not take it. */
     private static final int MAX_ENDS = 3;
@@ -314,13 +314,12 @@ public final class AnswerMirror {
         long readAt = millis();
         while (!client.gone() && !drain.isEnding()) {
             List<byte[]> read = read(answerId, owner, at);
-            if (read != null) {
+            if (read != null && read.get(0) != null && owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
                 readAt = millis();
             } else if (begun && millis() - readAt < BRIEF_MILLIS) {
-                // what it had of the answer is there when it is back
+                // it is there when Redis is back, or, where that has lost it, as soon as its instance has sent it once more
                 read = List.of(Json.utf8(owner), Json.utf8("0"), Bytes.NONE);
-            }
-            if (read == null || read.get(0) == null || !owner.equals(new String(read.get(0), StandardCharsets.UTF_8))) {
+            } else {
                 if (begun) {
                     // its instance has died, or Redis is away for long: a stream without its end says so
                     client.abort();

@@ -13,17 +13,21 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.sql.Connection;
+import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.Set;
+import java.util.UUID;
 import java.util.regex.Pattern;
 import javax.sql.DataSource;
 import org.apache.camel.util.FileUtil;
 import org.apache.camel.util.ObjectHelper;
 import org.flywaydb.core.Flyway;
 import org.flywaydb.core.api.FlywayException;
+import org.postgresql.PGStatement;
 import org.postgresql.ds.PGSimpleDataSource;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -51,6 +55,8 @@ public final class Postgres {
     private static final long MIGRATION_PAUSE_MILLIS = 2_000;
     /** SQLSTATE lock_not_available (PostgreSQL manual, appendix A). */
     private static final String LOCK_NOT_AVAILABLE = "55P03";
+    /** SQLSTATE invalid_sql_statement_name, duplicate_prepared_statement, and protocol_violation: that one takes other values. */
+    private static final Set<String> ANOTHER_STATEMENT = Set.of("26000", "42P05", "08P01");
     /** As initdb and the server say why they end, among other lines. */
     private static final Pattern COMPLAINT = Pattern.compile("(?:error|FATAL|PANIC): +(.*)");
 
@@ -84,6 +90,9 @@ public final class Postgres {
         }
         if (!current(server(own, ANSWER_SECONDS))) {
             migrate(server(own, 0));
+        }
+        if (!own) {
+            mustKeepStatements(server(own, ANSWER_SECONDS));
         }
         HikariConfig config = new HikariConfig();
         config.setDataSource(server(own, ANSWER_SECONDS));
@@ -123,6 +132,42 @@ public final class Postgres {
             }
             LOG.warn("The schema waits to be brought up to date until others, such as a backup, no longer use its tables");
             Thread.sleep(MIGRATION_PAUSE_MILLIS);
+        }
+    }
+
+    /**
+     * A pooler between that gives each transaction a connection of its own, and knows nothing of prepared statements, would
+     * have one of ours do what another one says, where that takes as many values, or be refused as it is there already.
+     */
+    private static void mustKeepStatements(DataSource server) throws IOException {
+        String text = UUID.randomUUID().toString();
+        // says by which names it is prepared where it is executed
+        String sql = "SELECT '" + text + " ' || string_agg(name, ' ') FROM pg_prepared_statements WHERE statement LIKE '%" + text + "%'";
+        try (Connection first = server.getConnection(); Connection second = server.getConnection();
+                PreparedStatement kept = first.prepareStatement(sql); Statement other = second.createStatement()) {
+            kept.unwrap(PGStatement.class).setPrepareThreshold(1);
+            String before = said(kept);
+            // has the connection on which it was prepared, if that was given back
+            second.setAutoCommit(false);
+            other.execute("SELECT 1");
+            String after = said(kept);
+            // one that is not there the driver prepares once more, by its next name; poolers that know of them have names of their own
+            if (after.equals(before) || after.startsWith(text) && !after.contains(" S_")) {
+                return;
+            }
+        } catch (SQLException e) {
+            if (e.getSQLState() == null || !ANOTHER_STATEMENT.contains(e.getSQLState())) {
+                LOG.debug("Whether statements stay prepared cannot be told", e);
+                return;
+            }
+        }
+        throw new IOException("what is between forgets prepared statements, or takes one for another. PgBouncer keeps them with"
+                + " pool_mode = session, or, from 1.21 on, with max_prepared_statements.");
+    }
+
+    private static String said(PreparedStatement statement) throws SQLException {
+        try (ResultSet row = statement.executeQuery()) {
+            return row.next() ? String.valueOf(row.getString(1)) : "";
         }
     }
 

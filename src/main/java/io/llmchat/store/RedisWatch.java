@@ -27,7 +27,6 @@ import org.redisson.api.options.PlainOptions;
 import org.redisson.api.redisnode.RedisNode;
 import org.redisson.api.redisnode.RedisNodes;
 import org.redisson.api.stream.StreamAddArgs;
-import org.redisson.api.stream.StreamReadArgs;
 import org.redisson.client.RedisConnectionException;
 import org.redisson.client.RedisTimeoutException;
 import org.redisson.client.codec.StringCodec;
@@ -44,6 +43,7 @@ public final class RedisWatch {
     private static final Logger LOG = LoggerFactory.getLogger(RedisWatch.class);
     private static final long INTERVAL_MILLIS = 250;
     private static final Pattern TAKES_NOTHING = Pattern.compile("used memory > 'maxmemory'|MISCONF|READONLY|NOREPLICAS");
+    private static final StreamMessageId NONE = new StreamMessageId(0);
     private static final int MAX_READ = 1_000;
     private static final int MAX_KEPT = 10_000;
     /** A call is given so many slices of time in which this process was running and nobody else was answered. */
@@ -79,6 +79,7 @@ public final class RedisWatch {
     private final Queue<Waiting<?>> calls = new ConcurrentLinkedQueue<>();
     /** Whether there was nothing to give up: whoever asks then wakes the thread that does. */
     private volatile boolean resting;
+    /** Of the changes that were read; what comes after it begins with it. */
     private StreamMessageId last;
     private Thread thread;
     private Thread giveUp;
@@ -368,26 +369,30 @@ public final class RedisWatch {
             isTheSame();
             Map<StreamMessageId, Map<String, String>> newest =
                     await(watched(() -> changes.rangeReversedAsync(1, StreamMessageId.MAX, StreamMessageId.MIN), LOOK_SLICES, null));
-            last = newest.isEmpty() ? new StreamMessageId(0) : newest.keySet().iterator().next();
+            last = newest.isEmpty() ? NONE : newest.keySet().iterator().next();
             // what was cached before this moment may be old
             gaps.forEach(Runnable::run);
         }
-        int all = 0;
         Map<StreamMessageId, Map<String, String>> read;
         do {
             long asked = System.nanoTime();
-            read = await(watched(() -> changes.readAsync(StreamReadArgs.greaterThan(last).count(MAX_READ)), LOOK_SLICES, null));
+            StreamMessageId before = last;
+            read = await(watched(() -> changes.rangeAsync(MAX_READ, before, StreamMessageId.MAX), LOOK_SLICES, null));
             roundTripNanos = System.nanoTime() - asked;
+            if (!before.equals(NONE) && !read.containsKey(before)) {
+                // there were more than it keeps, or it was emptied, or is another one; its clock, by which it names what comes
+                // next, may be behind
+                last = null;
+                look();
+                return;
+            }
             read.forEach((at, change) -> {
                 last = at;
-                change.forEach((kind, id) -> listeners.forEach(l -> l.accept(kind, id)));
+                if (!at.equals(before)) {
+                    change.forEach((kind, id) -> listeners.forEach(l -> l.accept(kind, id)));
+                }
             });
-            all += read.size();
         } while (read.size() == MAX_READ);
-        if (all >= MAX_KEPT) {
-            // there may have been more, which it no longer keeps
-            gaps.forEach(Runnable::run);
-        }
     }
 
     private void away(String why) {
