@@ -748,6 +748,23 @@ class StoreFaultsTest {
         usageIsWritten();
     }
 
+    @Test
+    void aRedisThatRemovesWhatItShouldKeepIsWarnedOfAtTheStart() throws Exception {
+        RedisNode redis = gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance();
+        try (LogLines log = LogLines.text()) {
+            for (String policy : List.of("noeviction", "allkeys-lru")) {
+                redis.setConfig("maxmemory-policy", policy);
+                redis.setConfig("maxmemory", "1gb");
+                TestGateway.with("llmchat.redis.port", Integer.toString(gateway.redisPort())).close();
+            }
+            assertEquals(1, log.with("when it is full (maxmemory-policy allkeys-lru)").size());
+            assertEquals(1, log.with("when it is full").size());
+        } finally {
+            redis.setConfig("maxmemory-policy", "noeviction");
+            redis.setConfig("maxmemory", "0");
+        }
+    }
+
     private void fillRedis() {
         gateway.bean(RedissonClient.class).getRedisNodes(RedisNodes.SINGLE).getInstance().setConfig("maxmemory", "1");
     }

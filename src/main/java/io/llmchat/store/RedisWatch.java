@@ -354,14 +354,23 @@ public final class RedisWatch {
     /** Whether it is the server that was there before. */
     private boolean isTheSame() {
         String before = server;
+        Map<String, String> info;
         try {
-            server = await(watched(() -> client.getRedisNodes(RedisNodes.SINGLE).getInstance().infoAsync(RedisNode.InfoSection.SERVER), LOOK_SLICES, null))
-                    .get("run_id");
+            info = await(watched(() -> client.getRedisNodes(RedisNodes.SINGLE).getInstance().infoAsync(RedisNode.InfoSection.DEFAULT), LOOK_SLICES, null));
         } catch (RedisAway e) {
             // it does not answer, or does not say
-            server = null;
+            info = Map.of();
         }
-        return server != null && server.equals(before);
+        server = info.get("run_id");
+        if (server != null && server.equals(before)) {
+            return true;
+        }
+        String policy = info.getOrDefault("maxmemory_policy", "noeviction");
+        if (!policy.equals("noeviction") && !info.getOrDefault("maxmemory", "0").equals("0")) {
+            LOG.warn("Redis removes entries when it is full (maxmemory-policy {}): limits forget, and usage that waits is lost;"
+                    + " it needs noeviction", policy);
+        }
+        return false;
     }
 
     private void look() {
