@@ -50,6 +50,13 @@ final class OpenAiWriter implements AnswerWriter {
         /** Since the last signature or text: a signature is under these alone, as the caller is to send them back. */
         private StringBuilder thoughts = new StringBuilder();
 
+        /** Whether nothing was told of it before this. */
+        boolean begins() {
+            boolean first = !begun;
+            begun = true;
+            return first;
+        }
+
         String takeThoughts() {
             String taken = thoughts.toString();
             if (!taken.isEmpty()) {
@@ -157,9 +164,8 @@ final class OpenAiWriter implements AnswerWriter {
             }
             return;
         }
-        if (firstPassed != null && !choice(0).begun) {
+        if (firstPassed != null && choice(0).begins()) {
             underTheSameNames();
-            choice(0).begun = true;
             choice(0).said = passed;
         }
         // what another provider has counted, which said so in each chunk and broke off, is not all
@@ -229,16 +235,16 @@ final class OpenAiWriter implements AnswerWriter {
 
     private Buffer details(int choice, String type, Buffer out) {
         // who puts the chunks together goes by the index, and openai-python insists on one
-        int index = choice(choice).details++;
-        int before = choice(choice).said;
+        Choice told = choice(choice);
+        int index = told.details++;
+        int before = told.said;
         return open(choice, out).appendString("\"reasoning_details\":[{\"index\":" + index + ",\"type\":\"reasoning." + type + "\","
                 + (before > 0 ? "\"" + OpenAiRequests.OFFSET + "\":" + before + "," : ""));
     }
 
     private Buffer open(int choice, Buffer out) {
         head(out).appendString("{\"index\":" + choice + ",\"delta\":{");
-        if (!choice(choice).begun) {
-            choice(choice).begun = true;
+        if (choice(choice).begins()) {
             // the first chunk of a choice says who speaks
             close(out.appendString("\"role\":\"assistant\",\"content\":\"\""), null);
             head(out).appendString("{\"index\":" + choice + ",\"delta\":{");

@@ -111,15 +111,9 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
 
         /** What a route leaves untold is told by the error policy of all: Camel asks none for what fails in a doTry. */
         private void tell(Exchange exchange, RoutingContext ctx, ClientStream client) {
-            Object body = exchange.getMessage().getBody();
-            // what a chat has sent, and nobody has read, is no answer to it; a stream that nobody ends would stay open for ever
-            boolean unanswered = client.committed() ? client.isOpen()
-                    : (body == null ? chat || Chat.orNull(exchange) != null : chat && body == ctx.body().buffer())
-                    && !client.hasLeft() && !ctx.response().headWritten();
-            if (unanswered && exchange.getException() == null && exchange.getProperty("toldCode") == null) {
-                exchange.setException(new IllegalStateException(client.committed()
-                        ? "The route has ended, and nothing has sent the end of the stream: direct:record does that."
-                        : "The route has ended, and nothing has answered the chat."));
+            String undone = exchange.getException() != null || exchange.getProperty("toldCode") != null ? null : undone(exchange, ctx, client);
+            if (undone != null) {
+                exchange.setException(new IllegalStateException(undone));
             }
             Route untold = exchange.getException() == null || exchange.getProperty("toldCode") != null ? null
                     : exchange.getContext().getRoute("untold");
@@ -133,6 +127,18 @@ public final class HttpEngine extends VertxPlatformHttpEngine {
             // a stop was one of the route that has ended
             exchange.setRouteStop(false);
             ((DirectConsumer) untold.getConsumer()).getAsyncProcessor().process(exchange, sync -> end(exchange, ctx, client));
+        }
+
+        /** What a route that has not failed has left undone, or null. */
+        private String undone(Exchange exchange, RoutingContext ctx, ClientStream client) {
+            if (client.committed()) {
+                // it would stay open for ever
+                return client.isOpen() ? "The route has ended, and nothing has sent the end of the stream: direct:record does that." : null;
+            }
+            Object body = exchange.getMessage().getBody();
+            // what a chat has sent, and nobody has read, is no answer to it
+            boolean none = body == null ? chat || Chat.orNull(exchange) != null : chat && body == ctx.body().buffer();
+            return none && !client.hasLeft() && !ctx.response().headWritten() ? "The route has ended, and nothing has answered the chat." : null;
         }
 
         private void end(Exchange exchange, RoutingContext ctx, ClientStream client) {

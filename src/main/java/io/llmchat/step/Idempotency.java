@@ -129,8 +129,7 @@ public final class Idempotency {
     private void giveUp(Exchange exchange, Chat chat) {
         inProgress.forgetId(chat.log());
         if (chat.idempotencyKey() != null) {
-            inProgress.forgetKey(chat.idempotencyKey(), chat.log());
-            answers.remove(exchange, chat.idempotencyKey());
+            release(exchange, chat);
         }
         chat.log().fail(new ClientGone());
     }
@@ -290,13 +289,14 @@ public final class Idempotency {
 
     /** A step for a request that failed: the next one with its key is a first one again. */
     public Processor release() {
-        return exchange -> {
-            String key = exchange.getProperty(KEY, String.class);
-            if (Chat.of(exchange).log() != null) {
-                inProgress.forgetKey(key, Chat.of(exchange).log());
-            }
-            answers.remove(exchange, key);
-        };
+        return exchange -> release(exchange, Chat.of(exchange));
+    }
+
+    private void release(Exchange exchange, Chat chat) {
+        if (chat.log() != null) {
+            inProgress.forgetKey(chat.idempotencyKey(), chat.log());
+        }
+        answers.remove(exchange, chat.idempotencyKey());
     }
 
     /**
@@ -313,7 +313,7 @@ public final class Idempotency {
                 return;
             }
             if (stream && !log.isKept()) {
-                release().process(exchange);
+                release(exchange, chat);
                 return;
             }
             byte[] body = stream ? log.bytes().appendBytes(chat.heldAnswer()).getBytes() : chat.heldAnswer();
